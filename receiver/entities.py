@@ -1,0 +1,246 @@
+"""What is known of deployments, VMs, resources and operations, and what one callback did to them.
+
+Frozen values, one dataclass per table, fields in the order of the table's columns (a test compares
+them). This file must not know how a state is decided (`lifecycle`), nor SQL (`store`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID, uuid5
+
+from receiver.notification import Outcome
+
+NAMESPACE = UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
+"""Fixed for ever: transition ids are derived from it, so applying again gives the same id."""
+
+
+class VmState(StrEnum):
+    """Reference section 6.1."""
+
+    UNSEEN = "UNSEEN"
+    DEPLOYING = "DEPLOYING"
+    INERT = "INERT"
+    ALIVE = "ALIVE"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    REBOOTING = "REBOOTING"
+    RECOVERING = "RECOVERING"
+    ERROR = "ERROR"
+    UNDEPLOYING = "UNDEPLOYING"
+    UNDEPLOYED = "UNDEPLOYED"
+
+
+class DeploymentState(StrEnum):
+    """Reference section 6.2."""
+
+    UNSEEN = "UNSEEN"
+    DEPLOYING = "DEPLOYING"
+    INERT = "INERT"
+    ACTIVE = "ACTIVE"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    REBOOTING = "REBOOTING"
+    ERROR = "ERROR"
+    UNDEPLOYING = "UNDEPLOYING"
+    UNDEPLOYED = "UNDEPLOYED"
+
+
+class ResourceState(StrEnum):
+    """Design section 6."""
+
+    UNSEEN = "UNSEEN"
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
+    ERROR = "ERROR"
+
+
+class OperationState(StrEnum):
+    """Design section 6. An operation is all that shares one ESC transaction id."""
+
+    UNSEEN = "UNSEEN"
+    OPEN = "OPEN"
+    OVERDUE = "OVERDUE"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class EntityKind(StrEnum):
+    DEPLOYMENT = "deployment"
+    VM = "vm"
+    RESOURCE = "resource"
+    OPERATION = "operation"
+
+
+def entity_id(*parts: str | int) -> UUID:
+    """The id of an entity's row, from its identity alone, so that no round trip is needed to learn it."""
+    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest()
+    return UUID(bytes=digest, version=8)
+
+
+def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
+    """UUIDv5 of receipt, entity and ordinal (design section 6)."""
+    return uuid5(NAMESPACE, f"{receipt}/{entity}/{ordinal}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    id: UUID
+    source: str
+    transaction_id: str
+    kind: str
+    state: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None = None
+    revised: bool = False
+    tenant: str | None = None
+    deployment: str | None = None
+    ref: str | None = None
+    vms_seen: int = 0
+    vms_deployed: int = 0
+    vms_alive: int = 0
+    vms_failed: int = 0
+    status_code: int | None = None
+    status_message: str | None = None
+    sequence: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    id: UUID
+    source: str
+    internal_deployment_id: str
+    incarnation: int
+    current: bool
+    """False once a newer incarnation of the same internal id has been seen."""
+    state: str
+    first_seen_at: datetime
+    changed_at: datetime
+    ended_at: datetime | None = None
+    external_deployment_id: str | None = None
+    deployment_name: str | None = None
+    tenant: str | None = None
+    external_tenant_id: str | None = None
+    reported_state: str | None = None
+    degraded: bool = False
+    vim_leak_suspected: bool = False
+    conflicting_external_id: str | None = None
+    last_operation: dict[str, Any] | None = None
+    vms: dict[str, int] = field(default_factory=dict)
+    """How many of its VMs are in which state."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    sequence: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    id: UUID
+    source: str
+    deployment_id: UUID
+    """The row of its deployment's incarnation."""
+    deployment: str
+    """Its deployment's internal id."""
+    tenant: str | None
+    vm_name: str
+    state: str
+    first_seen_at: datetime
+    changed_at: datetime
+    ended_at: datetime | None = None
+    vm_group: str | None = None
+    vm_uuid: str | None = None
+    host_uuid: str | None = None
+    host_name: str | None = None
+    interfaces: list[dict[str, Any]] = field(default_factory=list)
+    reported_state: str | None = None
+    monitored: bool | None = None
+    recovery_open: bool = False
+    needs_manual_recovery: bool = False
+    last_operation: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    sequence: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    id: UUID
+    source: str
+    kind: str
+    resource_id: str
+    state: str
+    first_seen_at: datetime
+    changed_at: datetime
+    ended_at: datetime | None = None
+    external_id: str | None = None
+    name: str | None = None
+    tenant: str | None = None
+    deployment: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    sequence: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+Entity = Operation | Deployment | Vm | Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A `vm_uuid` by which a VM was known, from when and to when."""
+
+    source: str
+    vm_uuid: str
+    vm_id: UUID
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One ledger entry: a change of state, or a note (`from_state` equals `to_state`)."""
+
+    id: UUID
+    at: datetime
+    entity: str
+    entity_id: UUID
+    source: str
+    tenant: str | None
+    deployment: str | None
+    incarnation: int | None
+    name: str
+    """vm_name, internal deployment id, transaction id, or `kind/id` of a resource."""
+    sequence: int
+    from_state: str
+    to_state: str
+    change: str
+    """The new state or the note, lower case: the `<change>` of the feed's subject."""
+    trigger: str
+    rule: str
+    reason: str
+    receipt: UUID | None
+    operation: str | None
+    """The ESC transaction id of the message."""
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one callback does. `entities` holds the new rows, `transitions` pairs each ledger entry with
+    the entity as it stands after it (what the feed and the KV bucket show)."""
+
+    outcome: Outcome
+    rule: str
+    reason: str
+    entities: tuple[Entity, ...] = ()
+    transitions: tuple[tuple[Transition, Entity], ...] = ()
+    aliases: tuple[Alias, ...] = ()

@@ -1,0 +1,87 @@
+"""Every error this project raises on purpose.
+
+It says what went wrong and whether sending again can help; it must not know of status codes or exit
+codes: `web` maps errors to answers, `cli` maps them to one line and exit status 2.
+"""
+
+from __future__ import annotations
+
+
+class ReceiverError(Exception):
+    """The root of all errors raised on purpose."""
+
+    sending_again_helps = False
+
+
+class NotXmlError(ReceiverError):
+    """The body is not a well-formed XML document that we are willing to read."""
+
+
+class UndecodableBodyError(ReceiverError):
+    """The body could not be decoded as its Content-Encoding says; it is kept as received."""
+
+
+class LimitError(ReceiverError):
+    """A request exceeds a limit; the message names the setting that holds it."""
+
+
+class BodyTooLargeError(LimitError):
+    """The body, as sent or as unpacked, is larger than `body_bytes_max`."""
+
+
+class HeaderTooLargeError(LimitError):
+    """The header is larger than its limits."""
+
+
+class BodyTooSlowError(LimitError):
+    """The body was not complete within `body_timeout_s`."""
+
+
+class BodyCutOffError(LimitError):
+    """The connection ended before the body did."""
+
+
+class AccessError(ReceiverError):
+    """The sender may not post here."""
+
+
+class UnknownSourceError(AccessError):
+    """No source of this name is configured."""
+
+
+class CredentialsError(AccessError):
+    """The path token or the HTTP Basic credentials are missing or wrong."""
+
+
+class AddressError(AccessError):
+    """The sender's address is outside the ranges the source allows."""
+
+
+class CannotKeepError(ReceiverError):
+    """The callback could not be made durable, so it must not be acknowledged."""
+
+    sending_again_helps = True
+
+
+class SettingsError(ReceiverError):
+    """One or more settings are missing or wrong; the message names them all."""
+
+
+class SetupError(ReceiverError):
+    """Something that the command needs is missing or unreachable."""
+
+
+class SchemaTooNewError(SetupError):
+    """The database was migrated by a newer program than this one."""
+
+
+class SchemaDriftError(SetupError):
+    """A migration that was applied is not the one this program carries."""
+
+
+class StreamRefusedError(ReceiverError):
+    """JetStream refuses what the relay publishes, and trying again cannot help."""
+
+
+class DeposedError(ReceiverError):
+    """Another relay has published, so this one must begin again from the stream's tail."""
