@@ -8,8 +8,7 @@ CREATE TABLE outbox (
     headers   json        NOT NULL,
     payload   json        NOT NULL,
     kv_key    text,
-    kv_value  json,
-    kv_ended  boolean     NOT NULL DEFAULT false
+    kv_ended  boolean     NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000);
 
 -- How far the stream is known to be acknowledged: what lies behind it in the stream was published, but not yet taken from the outbox.
