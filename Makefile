@@ -1,0 +1,49 @@
+# One word per thing a developer does. Every target does its own set-up; a second start is quick.
+VENV ?= .venv
+export VENV PYTHON
+BIN = $(VENV)/bin
+CODE = receiver tests $(wildcard benchmarks)
+
+.DEFAULT_GOAL = help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench format lock clean
+
+help: ## say what there is to make
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  ARGS=… is handed on to demo, test and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+
+demo: $(VENV)/.run ## the whole service with simulated ESC traffic, in a throw-away folder; Ctrl-C ends it
+	@$(BIN)/esc-receiver demo $(ARGS)
+
+test: $(VENV)/.dev ## all tests, on a real PostgreSQL and NATS that they start themselves
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, strict types, import contracts
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(VENV)/.dev ## format the code, and mend what lint can mend
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer versions)
+	$(UV_COMPILE) pyproject.toml --extra embedded --group build $(ARGS) -o requirements/run.lock
+	$(UV_COMPILE) pyproject.toml --extra embedded --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
+	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find receiver tests $(wildcard benchmarks) -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.%: requirements/%.lock requirements/uv.lock requirements/install pyproject.toml
+	@requirements/install $*
+	@touch $@

@@ -1,0 +1,6 @@
+"""`python -m receiver` is the same as `esc-receiver`."""
+
+from receiver.cli import main
+
+if __name__ == "__main__":
+    main()
