@@ -70,7 +70,7 @@ class VmReport:
     state: str | None = None
     """A `VmState` value when the reported state is a known one, else None."""
     raw_state: str | None = None
-    extra: Mapping[str, Any] = NOTHING
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class DeploymentReport:
     state: str | None = None
     """A `DeploymentState` value when the reported state is a known one, else None."""
     raw_state: str | None = None
-    extra: Mapping[str, Any] = NOTHING
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ResourceReport:
     internal_tenant_id: str | None = None
     external_tenant_id: str | None = None
     internal_deployment_id: str | None = None
-    attributes: Mapping[str, Any] = NOTHING
+    attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
