@@ -1,0 +1,228 @@
+"""Every metric, in one class built on a registry.
+
+It must not know where the facts come from. Counts that must add up are changed by one method each,
+without an await inside, so that a scrape (also one synchronous step) never sees half of a step:
+received = stored + in flight + refused. No id of a VM, deployment or transaction is ever a label;
+label sets that are known start at zero, so that a rate is right from the first event on.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import product
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from receiver import __version__
+from receiver.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
+from receiver.notification import Channel, Family, Outcome
+
+UNKNOWN_SOURCE = "(unknown)"
+"""Stands for every source that is not configured: a name from outside must not become a label."""
+ROOT_CHANNEL = "root"
+"""Posted to `/`: the channel is not known before the body is read."""
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+PARSE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1)
+BODY_BYTES = (256, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 1048576)
+BATCH_CALLBACKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_STATES: dict[EntityKind, type[StrEnum]] = {
+    EntityKind.DEPLOYMENT: DeploymentState,
+    EntityKind.VM: VmState,
+    EntityKind.RESOURCE: ResourceState,
+    EntityKind.OPERATION: OperationState,
+}
+
+
+class Refused(StrEnum):
+    """Why a callback that reached a callback path was not kept."""
+
+    UNKNOWN_SOURCE = "unknown-source"
+    CREDENTIALS = "credentials"
+    ADDRESS = "address"
+    HEADER_TOO_LARGE = "header-too-large"
+    BODY_TOO_LARGE = "body-too-large"
+    BODY_TOO_SLOW = "body-too-slow"
+    BODY_CUT_OFF = "body-cut-off"
+    CANNOT_KEEP = "cannot-keep"
+    INTERNAL_ERROR = "internal-error"
+
+
+class Rejected(StrEnum):
+    """Why a request was turned away before it could be routed, so before it could be called a callback."""
+
+    BROKEN_HEAD = "broken-head"
+    REQUEST_LINE_TOO_LONG = "request-line-too-long"
+    HEADER_FIELD_TOO_LARGE = "header-field-too-large"
+    TOO_MANY_HEADERS = "too-many-headers"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
+
+
+class Published(StrEnum):
+    """The two streams that the relay publishes to."""
+
+    FEED = "feed"
+    KV = "kv"
+
+
+class PublishFailure(StrEnum):
+    """Why a publish was not acknowledged."""
+
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    DEPOSED = "deposed"
+    DISCONNECTED = "disconnected"
+
+
+class Metrics:
+    """All collectors, as attributes; the methods are the steps that belong together."""
+
+    def __init__(self, sources: Iterable[str] = ("default",), registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._process()
+        self._ingress()
+        self._callbacks()
+        self._relay()
+        self._dependencies()
+        self._zero((*sources, UNKNOWN_SOURCE))
+
+    # The steps. Each is one count in and one count out, with no await between.
+
+    def arrived(self, source: str, channel: str) -> None:
+        """A POST has reached a callback path."""
+        self._arrivals[source, channel].inc()
+        self.in_flight.inc()
+
+    def refuse(self, reason: Refused) -> None:
+        """It was not kept, and the sender was told so."""
+        self._refusals[reason].inc()
+        self.in_flight.dec()
+
+    def kept(self, source: str, family: str, outcome: str) -> None:
+        """It is committed in PostgreSQL."""
+        self._storings[source, family, outcome].inc()
+        self.in_flight.dec()
+
+    # The collectors, by room.
+
+    def _process(self) -> None:
+        registry = self.registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.build_info = Gauge(
+            "esc_receiver_build_info", "Always 1; the labels say what runs.", ["version", "python"], registry=registry
+        )
+        self.build_info.labels(__version__, platform.python_version()).set(1)
+
+    def _ingress(self) -> None:
+        registry = self.registry
+        self.received = Counter(
+            "esc_receiver_received", "POSTs that reached a callback path.", ["source", "channel"], registry=registry
+        )
+        self.refused = Counter(
+            "esc_receiver_refused",
+            "Callbacks that were answered with an error and not kept.",
+            ["reason"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "esc_receiver_in_flight", "Callbacks received and not yet answered for.", registry=registry
+        )
+        self.rejected_before_routing = Counter(
+            "esc_receiver_rejected_before_routing",
+            "Requests turned away for their head, before any path was known.",
+            ["reason"],
+            registry=registry,
+        )
+        self.body_bytes = Histogram(
+            "esc_receiver_body_bytes", "Size of a body, decoded.", buckets=BODY_BYTES, registry=registry
+        )
+
+    def _callbacks(self) -> None:
+        registry = self.registry
+        self.stored = Counter(
+            "esc_receiver_stored",
+            "Callbacks committed in PostgreSQL.",
+            ["source", "family", "outcome"],
+            registry=registry,
+        )
+        self.parse_seconds = Histogram(
+            "esc_receiver_parse_seconds", "Reading one body.", buckets=PARSE_SECONDS, registry=registry
+        )
+        self.queue_callbacks = Gauge(
+            "esc_receiver_queue_callbacks", "Callbacks waiting for a transaction.", registry=registry
+        )
+        self.batch_callbacks = Histogram(
+            "esc_receiver_batch_callbacks", "Callbacks in one transaction.", buckets=BATCH_CALLBACKS, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "esc_receiver_commit_seconds", "One transaction, from begin to commit.", buckets=SECONDS, registry=registry
+        )
+        self.transitions = Counter(
+            "esc_receiver_transitions", "Ledger entries written.", ["entity", "to_state"], registry=registry
+        )
+
+    def _relay(self) -> None:
+        registry = self.registry
+        self.outbox_messages = Gauge(
+            "esc_receiver_outbox_messages", "Messages waiting to be published.", registry=registry
+        )
+        self.outbox_oldest_seconds = Gauge(
+            "esc_receiver_outbox_oldest_seconds",
+            "Age of the oldest message waiting to be published.",
+            registry=registry,
+        )
+        self.published = Counter(
+            "esc_receiver_published", "Messages acknowledged by JetStream.", ["stream"], registry=registry
+        )
+        self.publish_seconds = Histogram(
+            "esc_receiver_publish_seconds",
+            "One batch, from the first publish to the last acknowledgement.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.publish_lag_seconds = Histogram(
+            "esc_receiver_publish_lag_seconds",
+            "One message, from its ledger entry to its acknowledgement.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.publish_failures = Counter(
+            "esc_receiver_publish_failures", "Publishes not acknowledged.", ["reason"], registry=registry
+        )
+        self.relay_leader = Gauge("esc_receiver_relay_leader", "1 while this receiver publishes.", registry=registry)
+
+    def _dependencies(self) -> None:
+        registry = self.registry
+        self.postgres_up = Gauge("esc_receiver_postgres_up", "1 while PostgreSQL answers.", registry=registry)
+        self.nats_up = Gauge("esc_receiver_nats_up", "1 while NATS is connected.", registry=registry)
+
+    def _zero(self, sources: tuple[str, ...]) -> None:
+        """Makes the children beforehand; a look-up in a dictionary is cheaper than `labels()` each time."""
+        channels = (*Channel, ROOT_CHANNEL)
+        self._arrivals = {pair: self.received.labels(*pair) for pair in product(sources, channels)}
+        kinds = product(sources[:-1], Family, Outcome)
+        self._storings: dict[tuple[str, str, str], Counter] = {kind: self.stored.labels(*kind) for kind in kinds}
+        self._refusals = {reason: self.refused.labels(reason) for reason in Refused}
+        for rejected in Rejected:
+            self.rejected_before_routing.labels(rejected)
+        for stream in Published:
+            self.published.labels(stream)
+        for failure in PublishFailure:
+            self.publish_failures.labels(failure)
+        for entity, states in _STATES.items():
+            for state in states:
+                if state != "UNSEEN":
+                    self.transitions.labels(entity, state)
