@@ -1,0 +1,65 @@
+"""What is configured of an ESC instance: its name, and who may post in its name.
+
+Values only, checked when settings are read. This file must not know HTTP; `access` judges by these values.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from re import fullmatch
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Network = IPv4Network | IPv6Network
+
+
+def _network(text: object) -> Network:
+    try:
+        return ip_network(str(text).strip())
+    except ValueError as error:
+        raise ValueError(f"not an address or address range: {error}") from None
+
+
+def _token(token: str) -> str:
+    if not token.isprintable() or any(c in token for c in "/?# ") or token in {"", ".", ".."}:
+        raise ValueError("a token is one part of a path: not empty, no space, '/', '?' or '#', not '.' or '..'")
+    return token
+
+
+def _credentials(text: str) -> str:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise ValueError("must be of the form user:secret")
+    return text
+
+
+def _name(name: str) -> str:
+    if not fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError("a source's name is 1 to 64 letters, digits, '.', '_', '-', and begins with a letter or digit")
+    return name
+
+
+AddressRange = Annotated[Network, BeforeValidator(_network)]
+Token = Annotated[str, AfterValidator(_token)]
+Credentials = Annotated[str, AfterValidator(_credentials)]
+SourceName = Annotated[str, AfterValidator(_name)]
+
+
+class Source(BaseModel):
+    """Who may post for one ESC instance. Every kind that is listed must be satisfied; of one kind any
+    entry will do, so that a secret can be changed without a gap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    tokens: tuple[Token, ...] = Field(default=(), repr=False)
+    """Any one of them as the last part of the path."""
+    basic: tuple[Credentials, ...] = Field(default=(), repr=False)
+    """`user:secret` of HTTP Basic."""
+    allow: tuple[AddressRange, ...] = ()
+    """Addresses that may post."""
+
+    @property
+    def protected(self) -> bool:
+        """Whether anything at all is asked of the sender."""
+        return bool(self.tokens or self.basic or self.allow)
