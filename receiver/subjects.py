@@ -1,0 +1,73 @@
+"""How ids become subject tokens, KV keys and header values (design section 7).
+
+Pure text to text. This file must not know what an event is (`event` does). Whatever text comes in, what goes
+out is printable ASCII that NATS takes: it can neither end a header line nor add a token to a subject.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import sha256
+
+MISSING = "_"
+TOKEN_BYTES_MAX = 96
+HEADER_VALUE_BYTES_MAX = 1024
+"""JetStream refuses headers of more than 64 KiB in all; the true ids are in the payload."""
+
+_PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,%d}" % TOKEN_BYTES_MAX).fullmatch
+_PLAIN_HEADER_VALUE = re.compile(r"[!#$&-~]{0,%d}" % HEADER_VALUE_BYTES_MAX).fullmatch
+_TOKEN_ESCAPED = re.compile(rb"[^A-Za-z0-9_-]")
+_HEADER_VALUE_ESCAPED = re.compile(rb"[^!#$&-~]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def token(text: str | None) -> str:
+    """One token of a subject or KV key.
+
+    UTF-8, percent-encoded with `=` for `%` outside `A-Za-z0-9_-`; nothing is `_`; what is longer than 96
+    bytes then is cut there and ends in `==` and 16 hex digits of the SHA-256 of the whole.
+    """
+    if not text:
+        return MISSING
+    return _seen_before(text) if len(text) <= TOKEN_BYTES_MAX else _encoded(text)
+
+
+def header_value(text: str) -> str:
+    """A header value with the percent-encoding of CloudEvents (HTTP binding 3.1.3.2), cut as a token is, at 1,024 bytes."""
+    if _PLAIN_HEADER_VALUE(text):
+        return text
+    encoded = _HEADER_VALUE_ESCAPED.sub(lambda byte: b"%%%02X" % ord(byte[0]), fit(text).encode())
+    return _cut(encoded, HEADER_VALUE_BYTES_MAX)
+
+
+def fit(text: str) -> str:
+    """`text` with each lone surrogate replaced, so that it can be UTF-8."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def deployment_key(source: str, deployment: str | None) -> str:
+    """Key of a deployment in the KV bucket."""
+    return f"deployment.{token(source)}.{token(deployment)}"
+
+
+def vm_key(source: str, deployment: str | None, vm_name: str) -> str:
+    """Key of a VM in the KV bucket."""
+    return f"vm.{token(source)}.{token(deployment)}.{token(vm_name)}"
+
+
+def _encoded(text: str) -> str:
+    if _PLAIN_TOKEN(text):
+        return text
+    encoded = _TOKEN_ESCAPED.sub(lambda byte: b"=%02X" % ord(byte[0]), text.encode("utf-8", "surrogatepass"))
+    return _cut(encoded, TOKEN_BYTES_MAX)
+
+
+# The same ids come again and again, and many have a dot to encode; long ones are not worth their memory.
+_seen_before = lru_cache(maxsize=8192)(_encoded)
+
+
+def _cut(encoded: bytes, bytes_max: int) -> str:
+    if len(encoded) <= bytes_max:
+        return encoded.decode("ascii")
+    return f"{encoded[:bytes_max].decode('ascii')}=={sha256(encoded).hexdigest()[:16]}"
