@@ -149,6 +149,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.port = 0
+        self.serving = asyncio.Event()
         self._secret = ""
         self._child: Child | None = None
         self._lock: IO[bytes] | None = None
@@ -171,12 +172,14 @@ class Server:
                 self._lock = lock_folder(self.folder)
             self.port = self.port or free_port()
             await self._start()
+            self.serving.set()
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Shut it down in order; harmless when it is not running."""
+        self.serving.clear()
         if self._child:
             await self._child.stop(patience_s=STOP_PATIENCE_S)
         if self._lock:
@@ -200,6 +203,7 @@ async def watch(server: Server) -> NoReturn:
     """Start the server again whenever it dies, until cancelled."""
     while True:
         status = await server.ended()
+        server.serving.clear()
         log.warning("embedded server died, starting it again", server=server.name, exit_status=status)
         await _start_again(server)
         log.info("embedded server is back", server=server.name, pid=server.pid, port=server.port)

@@ -147,6 +147,12 @@ class Embedded:
         self._undo = AsyncExitStack()
         self.postgres_dsn = ""
         self.nats_url = ""
+        self._servers: tuple[Server, ...] = ()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of both servers."""
+        return [server.pid for server in self._servers]
 
     async def start(self) -> None:
         """Start both and watch over them; raises SetupError, and then leaves nothing behind."""
@@ -157,6 +163,7 @@ class Embedded:
             for server in (postgres, nats):
                 undo.push_async_callback(_end_task, asyncio.create_task(watch(server)))
             self.postgres_dsn, self.nats_url = postgres.dsn, nats.url
+            self._servers = (postgres, nats)
             self._undo = undo.pop_all()
 
     async def stop(self) -> None:
