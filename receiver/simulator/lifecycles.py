@@ -1,0 +1,96 @@
+"""The words in which a whole ESC operation is written down: steps, ends, scripts.
+
+Data only. This file must not know how a step becomes XML (`messages`), which VM plays which role (`lives`), nor how
+a receiver decides: an `End` is what ESC's documents say holds when the operation is over, never a rule of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Target = Literal["none", "empty", "same", "new", "newer", "born"]
+"""Who stands in `vm_target`: no such element, nobody, the VM as it is, its first or second replacement, a new VM."""
+
+SUCCEEDED, FAILED, CANCELLED, UNSAID = "SUCCEEDED", "FAILED", "CANCELLED", ""
+"""How an operation ends; UNSAID where the sources do not tell which message closes it."""
+
+UNKNOWN = "?"
+"""The state of an End that no source settles: nothing may be claimed until something else does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message of a script.
+
+    A step with a `service_state` is a `deployment` callback (reference 3.1), one without an `esc_event` (3.2).
+    """
+
+    says: str
+    """`deployment_stage` or `event_type`."""
+    text: str
+    """`ESC-Status-Message`; `{vm}` is the name of the VM."""
+    ok: bool = True
+    vm_state: str = ""
+    """The reported VM state; "=" is the one it is in."""
+    service_state: str = ""
+    named: bool = True
+    """False: it does not say which VM it is about (failures, service stages)."""
+    source: Literal["old", "new"] = "old"
+    """Who stands in `vm_source`: the VM as the operation found it, or its first replacement."""
+    target: Target = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The state an entity is in when the operation is over, and which messages tell it.
+
+    `by`: any one of these, once received, settles it, whatever else was lost. `if_known`: the outcome also depends
+    on where the entity stood before, so it may be claimed only of one whose state was certain.
+    """
+
+    state: str
+    by: tuple[str, ...]
+    if_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A whole operation: who says what, and where it leaves everybody.
+
+    `lines` holds the steps of each VM by role; the lines of different VMs interleave. Who is in no `ends` keeps the
+    state it had.
+    """
+
+    kind: str
+    outcome: str
+    closed_by: str
+    lines: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    ends: Mapping[str, End] = field(default_factory=dict)
+    closing: Step | None = None
+    deployment: End | None = None
+    monitors: Mapping[str, bool] = field(default_factory=dict)
+    """Roles whose monitoring this operation switches on or off."""
+    networks: Literal["", "CREATE", "DELETE"] = ""
+    """Whether the deployment's own network is made before, or removed behind, the VMs (reference section 5)."""
+
+
+PACE_S: Mapping[str, tuple[float, float]] = {
+    "VM_DEPLOYED": (5, 25),
+    "VM_ALIVE": (20, 90),
+    "VM_STOPPED": (3, 12),
+    "VM_STARTED": (3, 12),
+    "VM_REBOOTED": (5, 20),
+    "VM_RECOVERY_REBOOT": (15, 60),
+    "VM_RECOVERY_DEPLOYED": (10, 40),
+    "VM_RECOVERY_COMPLETE": (20, 90),
+    "VM_SCALE_OUT_DEPLOYED": (5, 25),
+    "VM_SCALE_OUT_COMPLETE": (20, 90),
+    "SERVICE_ALIVE": (1, 3),
+}
+"""How long ESC takes before a message, in seconds, from and to; invented, but of the right order of magnitude."""
+
+PACE_OTHERS_S = (1.0, 8.0)
+REST_S = (20.0, 180.0)
+"""How long a deployment is left alone between two operations, in seconds, from and to."""
