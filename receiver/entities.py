@@ -19,6 +19,11 @@ NAMESPACE = UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
 """Fixed for ever: transition ids are derived from it, so applying again gives the same id."""
 
 
+_VERSION_AND_VARIANT = 0xF000 << 64 | 0xC000 << 48
+_VERSION_8 = 0x8000 << 64 | 0x8000 << 48
+"""RFC 9562's own bits: a UUID of custom content. `UUID(version=8)` needs a newer Python than ours."""
+
+
 class VmState(StrEnum):
     """Reference section 6.1."""
 
@@ -82,8 +87,8 @@ class EntityKind(StrEnum):
 
 def entity_id(*parts: str | int) -> UUID:
     """The id of an entity's row, from its identity alone, so that no round trip is needed to learn it."""
-    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest()
-    return UUID(bytes=digest, version=8)
+    digest = int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest())
+    return UUID(int=digest & ~_VERSION_AND_VARIANT | _VERSION_8)
 
 
 def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:

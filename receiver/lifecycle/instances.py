@@ -1,0 +1,86 @@
+"""Which instance in the VIM a VM is: its `vm_uuid` changes when recovery redeploys it (reference 6.3).
+
+A VM remembers every instance id it had, and which operation replaced it:
+`memory["uuids"] = {<vm_uuid>: <transaction id of the operation that replaced it, or None>}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from receiver.entities import Vm
+from receiver.lifecycle import memory, tables
+from receiver.lifecycle.current import Moment
+from receiver.lifecycle.memory import Track
+from receiver.notification import VmReport
+
+
+def facts(report: VmReport) -> dict[str, Any]:
+    return {
+        "vm_group": report.group, "vm_uuid": report.uuid, "host_uuid": report.host_uuid, "host_name": report.host_name,
+        "interfaces": [dict(nic) for nic in report.interfaces] or None,
+        "reported_state": report.raw_state, "extra": dict(report.extra) or None,
+    }  # fmt: skip
+
+
+def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
+    """The facts of the instance that lives on, when this recovery step tells anything new about that.
+
+    It is the target that no other step names as its source. Between several (attempts whose order is
+    lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
+    """
+    n = moment.notification
+    replaced = n.vm and n.vm.uuid and (n.trigger == "VM_RECOVERY_UNDEPLOYED" or (n.target and n.target.uuid not in (None, n.vm.uuid)))
+    news = _is_gone(track, n.vm) if replaced else False
+    if n.trigger in tables.RECOVERY_TARGETS and not moment.failed and n.target and n.target.uuid:
+        news |= _is_target(track, rank, n.target)
+    if not news or not track.targets:
+        return {}
+    alive = {u: f for u, f in track.targets.items() if u not in track.gone} or track.targets
+    best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
+    track.facts |= dict.fromkeys(best, max(rank, track.rank))
+    return {name: value for name, value in best.items() if name != "rank" and value is not None}
+
+
+def _is_gone(track: Track, source: VmReport | None) -> bool:
+    if source is None or source.uuid is None or source.uuid in track.gone:
+        return False
+    track.gone = sorted([*track.gone, source.uuid])[-memory.TARGETS_MAX :]
+    return True
+
+
+def _is_target(track: Track, rank: int, target: VmReport) -> bool:
+    told = {**facts(target), "rank": rank}
+    known = track.targets.get(target.uuid or "")
+    if known and known["rank"] >= rank:
+        return False
+    track.targets[target.uuid or ""] = told
+    while len(track.targets) > memory.TARGETS_MAX:
+        del track.targets[min(track.targets)]
+    return True
+
+
+def known_as(vm: Vm, before: str | None, operation: str) -> Vm:
+    """The VM with its instance id remembered, and the one before marked as replaced by this operation."""
+    if vm.vm_uuid is None or vm.vm_uuid == before:
+        return vm
+    uuids = {**vm.memory.get("uuids", {}), vm.vm_uuid: None}
+    if before and uuids.get(before) is None:
+        uuids[before] = operation
+    while len(uuids) > memory.TRACKS_MAX:
+        del uuids[next(iter(uuids))]
+    return replace(vm, memory={**vm.memory, "uuids": uuids})
+
+
+def ended(vm: Vm, operation: str) -> Vm:
+    """The VM with its last instance marked as gone by this operation."""
+    if vm.vm_uuid is None:
+        return vm
+    return replace(vm, memory={**vm.memory, "uuids": {**vm.memory.get("uuids", {}), vm.vm_uuid: operation}})
+
+
+def is_former(vm: Vm, uuid: str | None, operation: str) -> bool:
+    """Whether this instance was replaced or removed by another operation than this one (or by one without an id)."""
+    by = vm.memory.get("uuids", {}).get(uuid) if uuid else None
+    return by is not None and (not operation or by != operation)

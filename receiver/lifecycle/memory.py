@@ -1,0 +1,136 @@
+"""What an entity remembers of the operations that spoke of it, so that order and repetition do not matter.
+
+For each operation a Track keeps marks that only ever rise: the rank of the state it brought, the rank
+of each fact it told, the fingerprints it was heard under. A message below a mark changes nothing that
+the mark guards. Ties are settled by the value itself, never by who came first. An entity's memory is plain JSON:
+
+    {"tracks": {<transaction id, or "~chain" without one>: track}, "mover": [first seen, transaction id], …}
+
+Pure: times are seconds since the epoch, handed in. This file must not know stages, events or states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+TRACKS_MAX = 16
+"""Operations remembered at one time about one entity; the longest silent is forgotten first."""
+SEEN_MAX = 64
+"""Fingerprints remembered of one operation about one entity."""
+TARGETS_MAX = 8
+"""Instances that one recovery may create and still be told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How long disorder is expected to last, in seconds (settings of the same names)."""
+
+    reorder_window_s: float = 300.0
+    duplicate_window_s: float = 300.0
+
+
+@dataclass(slots=True)
+class Track:
+    """One operation's marks on one entity. Mutable, but never shared: it lives within one decision."""
+
+    first: float
+    """When the operation was first seen, by any entity."""
+    touched: float
+    fresh: bool = True
+    """The entity had not been seen, or never been up, when the operation began with it."""
+    reborn: bool = False
+    """The entity was gone when the operation began with it: only a new instance concerns it."""
+    rank: int = 0
+    to: str = ""
+    facts: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    progress: str = ""
+    closed: float | None = None
+    """When its recovery was closed."""
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+
+    def raises(self, rank: int, to: str) -> bool:
+        """Raise the state's mark. False when it already stands as high."""
+        if (rank, to) <= (self.rank, self.to):
+            return False
+        self.rank, self.to = rank, to
+        return True
+
+    def tells(self, name: str, rank: int, value: Any, known: Any) -> bool:
+        """Whether this message's value for a fact replaces the known one."""
+        if value is None or value == () or value == {}:
+            return False
+        mark = self.facts.get(name, -1)
+        if rank < mark:
+            return known is None
+        self.facts[name] = rank
+        return rank > mark or known is None or _order(value) > _order(known)
+
+    def heard(self, fingerprint: str, now: float, windows: Windows) -> bool:
+        """Whether the same message was heard within the duplicate window; remembers this one."""
+        before = self.seen.pop(fingerprint, None)
+        self.seen[fingerprint] = now
+        while len(self.seen) > SEEN_MAX:
+            del self.seen[next(iter(self.seen))]
+        return before is not None and now - before <= windows.duplicate_window_s
+
+    def marks(self, letter: str) -> bool:
+        """Count something once an operation: True the first time."""
+        if letter in self.progress:
+            return False
+        self.progress += letter
+        return True
+
+    def begin_round(self) -> None:
+        """A new recovery under an id that has closed one before."""
+        self.rank, self.to, self.closed = 0, "", None
+        self.targets, self.gone = {}, []
+
+    def dump(self) -> dict[str, Any]:
+        written: dict[str, Any] = {"first": self.first, "touched": self.touched, "seen": self.seen}
+        if not self.fresh:
+            written["fresh"] = False
+        for name in ("reborn", "rank", "to", "facts", "progress", "closed", "targets", "gone"):
+            if value := getattr(self, name):
+                written[name] = value
+        return written
+
+
+def load(written: dict[str, Any]) -> Track:
+    track = Track(**written)
+    track.facts, track.seen = dict(track.facts), dict(track.seen)
+    track.targets, track.gone = dict(track.targets), list(track.gone)
+    return track
+
+
+def _order(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def remember(memory: dict[str, Any], key: str, track: Track, windows: Windows, mover: str | None) -> dict[str, Any]:
+    """The memory with this track in it, and without those that nobody will ask for again."""
+    tracks: dict[str, Any] = {**memory.get("tracks", {}), key: track.dump()}
+    silent = [
+        k for k, t in tracks.items()
+        if k not in (key, mover) and track.touched - t["touched"] > windows.reorder_window_s and not t.get("closed")
+    ]  # fmt: skip
+    for k in silent:
+        del tracks[k]
+    for k in _oldest(tracks, keep=(key, mover)):
+        del tracks[k]
+    return {**memory, "tracks": tracks}
+
+
+def _oldest(tracks: dict[str, Any], keep: Iterable[str | None]) -> list[str]:
+    spare = sorted((k for k in tracks if k not in keep), key=lambda k: float(tracks[k]["touched"]))
+    return spare[: max(0, len(tracks) - TRACKS_MAX)]
+
+
+def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
+    """Whether an operation was first seen before the one that last moved the entity. Both must have ids."""
+    return bool(mover) and bool(operation[1]) and bool(mover[1]) and operation < (mover[0], mover[1])  # type: ignore[index]  # mover is not None here

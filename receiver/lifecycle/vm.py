@@ -1,0 +1,190 @@
+"""What a message does to one VM. Applies `tables.VM`; must not know deployments' or operations' tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from receiver.entities import Alias, Deployment, Vm, VmState, entity_id
+from receiver.lifecycle import instances, memory, tables
+from receiver.lifecycle.current import Moment, Verdict
+from receiver.lifecycle.memory import Track
+from receiver.lifecycle.tables import VmRow
+from receiver.notification import VmReport
+
+GONE = Verdict("deployment-gone", "its deployment is gone, and so is it", changed=True)
+DUPLICATE = Verdict("duplicate", "the same message was received before, and nothing new came of it")
+
+
+def unseen(moment: Moment, deployment: Deployment, name: str) -> Vm:
+    n = moment.notification
+    return Vm(
+        id=entity_id("vm", deployment.id.hex, name), source=n.source, deployment_id=deployment.id,
+        deployment=deployment.internal_deployment_id, tenant=deployment.tenant, vm_name=name,
+        state=VmState.UNSEEN, first_seen_at=n.received_at, changed_at=n.received_at,
+    )  # fmt: skip
+
+
+def apply(moment: Moment, row: VmRow, before: Vm, report: VmReport, *, deployment_gone: bool) -> tuple[Vm, Verdict, str]:
+    """The VM after the message, why, and what its operation now knows of one more VM (letters of `operation`)."""
+    key, track = _track(moment, row, before)
+    repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
+    verdict = _late(moment, row, before, track, report)
+    if verdict is None:
+        after, verdict = _advance(moment, row, before, report, track)
+    elif verdict.rule == "vm-gone" and _moved_by(before) == key and not track.reborn:
+        after = _learn(moment, row, before, report, track)
+    else:
+        after = _fill(before, report)
+    if deployment_gone and after.state != VmState.UNDEPLOYED:
+        after, verdict = _removed(moment, after), GONE
+    after = _timed(moment, before, after)
+    if repeated and not _differs(before, after):
+        verdict = DUPLICATE
+    counted = _progress(moment, track)
+    kept = memory.remember(after.memory, key, track, moment.windows, _moved_by(after))
+    return replace(after, memory=kept), verdict, counted
+
+
+def remove(moment: Moment, before: Vm) -> Vm:
+    """The VM when its deployment is gone."""
+    return _timed(moment, before, _removed(moment, before))
+
+
+def _removed(moment: Moment, vm: Vm) -> Vm:
+    kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or "~remove"}
+    gone = replace(vm, state=VmState.UNDEPLOYED, recovery_open=False, needs_manual_recovery=False, memory=kept)
+    return instances.ended(gone, moment.operation[1])
+
+
+def aliases(moment: Moment, before: Vm, after: Vm) -> tuple[Alias, ...]:
+    """How the change of its instance id, or its end, shows among its aliases."""
+    at = moment.notification.received_at
+    ended = after.ended_at is not None and before.ended_at is None
+    changed = after.vm_uuid != before.vm_uuid
+    rows: tuple[Alias, ...] = ()
+    if before.vm_uuid and (ended or changed):
+        rows += (Alias(after.source, before.vm_uuid, after.id, before.first_seen_at, at),)
+    if after.vm_uuid and changed:
+        rows += (Alias(after.source, after.vm_uuid, after.id, at, at if after.ended_at else None),)
+    return rows
+
+
+def _track(moment: Moment, row: VmRow, vm: Vm) -> tuple[str, Track]:
+    transaction = moment.operation[1]
+    key = transaction or f"~{row.chain}"
+    written = vm.memory.get("tracks", {}).get(key)
+    track = memory.load(written) if written else None
+    if track and not transaction and _chain_is_over(moment, key, track, vm):
+        track = None
+    if track is None:
+        first = moment.operation[0] if transaction else moment.now
+        reborn = vm.state == VmState.UNDEPLOYED and _moved_by(vm) != key
+        track = Track(first=first, touched=moment.now, fresh=vm.state == VmState.UNSEEN, reborn=reborn)
+    if row.recovery == "opens" and track.closed and moment.now - track.closed > moment.windows.reorder_window_s:
+        track.begin_round()
+    track.touched = max(track.touched, moment.now)
+    return key, track
+
+
+def _progress(moment: Moment, track: Track) -> str:
+    n = moment.notification
+    if moment.failed:
+        letters = "sf"
+    else:
+        letters = "s" + "d" * (n.trigger in tables.DEPLOYED_MARKS) + "a" * (n.trigger in tables.ALIVE_MARKS)
+    return "".join(letter for letter in letters if track.marks(letter))
+
+
+def _moved_by(vm: Vm) -> str | None:
+    """The transaction id, or the chain of messages without one, that last moved the VM."""
+    mover: str | None = vm.memory.get("chain")
+    return mover
+
+
+def _chain_is_over(moment: Moment, key: str, track: Track, vm: Vm) -> bool:
+    """Without ids, arrival decides between chains, and rank only within one, and only for a while."""
+    return _moved_by(vm) != key or moment.now - track.touched > moment.windows.reorder_window_s
+
+
+def _late(moment: Moment, row: VmRow, vm: Vm, track: Track, report: VmReport) -> Verdict | None:
+    former = instances.is_former(vm, report.uuid, moment.operation[1])
+    older = memory.is_older(moment.operation, vm.memory.get("mover"))
+    if track.reborn and (former or older or not report.uuid) or vm.state == VmState.UNDEPLOYED and not track.reborn:
+        return Verdict("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
+    if former and row.recovery is None:
+        return Verdict("former-instance", "this tells of an instance that was replaced since", late=True)
+    if older and not row.exempt:
+        return Verdict("newer-operation", "an operation that began later has moved the VM since", late=True)
+    return None
+
+
+def _advance(moment: Moment, row: VmRow, before: Vm, report: VmReport, track: Track) -> tuple[Vm, Verdict]:
+    after = _learn(moment, row, before, report, track)
+    rank, to = _leads_to(row, report, track)
+    if to is None:
+        return after, Verdict(row.rule, row.reason, changed=True)
+    if track.raises(rank, to):
+        return _moved(moment, row, after, to, track), Verdict(row.rule, row.reason, changed=True)
+    if rank < track.rank and not row.note:
+        return after, Verdict("already-passed", "the same operation has already passed this stage", late=True)
+    return after, Verdict(row.rule, row.reason, changed=True)
+
+
+def _leads_to(row: VmRow, report: VmReport, track: Track) -> tuple[int, str | None]:
+    if row.to is not None:
+        return row.rank, report.state if report.state in row.refine else row.to
+    if row.shows and track.fresh:
+        return row.rank, row.shows_else if report.state in tables.NEVER_FROM_A_REPORT else report.state
+    return row.rank, None
+
+
+def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
+    kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or f"~{row.chain}"}
+    if row.recovery is None:
+        keeps_open = vm.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
+        moved = replace(vm, state=to, memory=kept, recovery_open=keeps_open, needs_manual_recovery=False)
+        return instances.ended(moved, moment.operation[1]) if to == VmState.UNDEPLOYED else moved
+    if row.recovery == "closes":
+        track.closed = moment.now
+    is_open = row.recovery in ("opens", "step")
+    return replace(vm, state=to, memory=kept, recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
+
+
+def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
+    """Take over what this message tells better than those before it in its operation."""
+    rank = 0 if row.recovery and report is moment.notification.vm else row.rank
+    told = {} if instances.is_former(vm, report.uuid, moment.operation[1]) else instances.facts(report)
+    if row.monitored is not None:
+        told["monitored"] = row.monitored
+    new = {name: value for name, value in told.items() if track.tells(name, rank, value, getattr(vm, name))}
+    if row.recovery:
+        new |= instances.living(moment, row.rank, track)
+    else:
+        new |= _last_operation(moment, row, track, vm)
+    return instances.known_as(replace(vm, **new), vm.vm_uuid, moment.operation[1]) if new else vm
+
+
+def _last_operation(moment: Moment, row: VmRow, track: Track, vm: Vm) -> dict[str, Any]:
+    n = moment.notification
+    outcome = "failed" if moment.failed else "succeeded"
+    value = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": outcome}
+    rank = row.rank + (tables.FAILURE_SHOWS if moment.failed else 0)
+    return {"last_operation": value} if track.tells("last_operation", rank, value, vm.last_operation) else {}
+
+
+def _fill(vm: Vm, report: VmReport) -> Vm:
+    """A late message fills in what nobody has told yet."""
+    missing = {n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)}
+    return replace(vm, **missing) if missing else vm
+
+
+def _differs(before: Vm, after: Vm) -> bool:
+    return replace(before, memory={}) != replace(after, memory={})
+
+
+def _timed(moment: Moment, before: Vm, after: Vm) -> Vm:
+    if after.state == before.state:
+        return after
+    at = moment.notification.received_at
+    return replace(after, changed_at=at, ended_at=at if after.state == VmState.UNDEPLOYED else None)

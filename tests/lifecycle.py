@@ -1,0 +1,100 @@
+"""Small factories for lifecycle tests: notifications in, a world of entities that decisions are applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from receiver.entities import Decision, Deployment, Operation, Resource, Vm
+from receiver.lifecycle import Current, Windows, decide
+from receiver.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status, VmReport
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def notification(
+    trigger: str | None, *, vm: str | None = None, uuid: str | None = None, target: str | None = None, target_name: str | None = None,
+    failed: bool = False, txn: str | None = "t1", external: str | None = "e1", service: str | None = None, state: str | None = None,
+    family: Family | None = None, deployment: str | None = "d1", at_s: float = 0.0, number: int = 0, resource: ResourceReport | None = None, **more: Any,
+) -> Notification:  # fmt: skip
+    """One message. `number` tells apart what would otherwise be a repeat."""
+    if family is None:
+        events = ("VM_RECOVERY", "VM_SCALE", "VM_MANUAL")
+        is_event = bool(trigger) and (trigger.startswith(events) or trigger.endswith("_COMPLETE"))
+        family = Family.RESOURCE if resource else Family.VM_EVENT if is_event else Family.DEPLOYMENT
+    text = f"{trigger} {vm} {uuid} {target} {target_name} {failed} {txn} {external} {service} {state} {number} {resource}"
+    return Notification(
+        receipt=UUID(int=abs(hash((text, at_s))) % 2**128), source="lab", received_at=EPOCH + timedelta(seconds=at_s),
+        family=family, root=family, trigger=trigger, raw_trigger=trigger, status=Status.FAILED if failed else Status.OK,
+        status_code=500 if failed else 200, transaction_id=txn,
+        deployment=DeploymentReport(deployment, external, "dep", "tenant", None, service, service) if deployment and not resource else None,
+        vm=VmReport(vm, "g", uuid, state=state, raw_state=state) if vm or uuid else None,
+        target=VmReport(target_name or vm, "g", target) if target else None,
+        resource=resource, fingerprint=f"{abs(hash(text)) % 2**64:016x}", **more,
+    )  # fmt: skip
+
+
+class World:
+    """Everything known so far; what the store does, without a database: look up, decide, write back."""
+
+    def __init__(self, windows: Windows | None = None) -> None:
+        self.windows = windows or Windows()
+        self.rows: dict[UUID, Any] = {}
+        self.ledger: list[Any] = []
+        self.aliases: list[Any] = []
+        self.outcomes: list[Outcome] = []
+
+    def hear(self, *notifications: Notification) -> Decision:
+        for n in notifications:
+            decision = decide(self.current(n), n, self.windows)
+            for entity in decision.entities:
+                self.rows[entity.id] = entity
+            self.ledger += [t for t, _ in decision.transitions]
+            self.aliases += decision.aliases
+            self.outcomes.append(decision.outcome)
+        return decision
+
+    def current(self, n: Notification) -> Current:
+        operation = next((o for o in self.all(Operation) if (o.source, o.transaction_id) == (n.source, n.transaction_id)), None)
+        wanted = n.deployment.internal_id if n.deployment else operation.deployment if operation else None
+        deployment = next((d for d in self.all(Deployment) if d.internal_deployment_id == wanted and d.current), None)
+        vms = {v.vm_name: v for v in self.all(Vm) if deployment and v.deployment_id == deployment.id}
+        resource = next((r for r in self.all(Resource) if n.resource and (r.kind, r.resource_id) == (n.resource.kind, n.resource.id)), None)
+        return Current(operation, deployment, vms, resource)
+
+    def all(self, kind: type) -> Iterable[Any]:
+        return [row for row in self.rows.values() if isinstance(row, kind)]
+
+    def vm(self, name: str = "a") -> Vm:
+        return next(v for v in reversed(list(self.all(Vm))) if v.vm_name == name)
+
+    def deployment(self) -> Deployment:
+        return next(d for d in self.all(Deployment) if d.current)
+
+    def operation(self, txn: str = "t1") -> Operation:
+        return next(o for o in self.all(Operation) if o.transaction_id == txn)
+
+    def end(self) -> dict[Any, Any]:
+        """States, flags and current ids: what any order must agree on."""
+        shown: dict[Any, Any] = {}
+        for row in self.rows.values():
+            if isinstance(row, Vm):
+                shown["vm", row.deployment_id, row.vm_name] = (row.state, row.vm_uuid, row.monitored, row.recovery_open, row.needs_manual_recovery, row.last_operation)
+            elif isinstance(row, Deployment):
+                shown["deployment", row.internal_deployment_id, row.incarnation] = (row.state, row.external_deployment_id, row.conflicting_external_id, row.degraded, row.vim_leak_suspected, row.vms, row.last_operation)
+            elif isinstance(row, Operation):
+                shown["operation", row.transaction_id] = (row.state, row.kind, row.revised, row.vms_seen, row.vms_deployed, row.vms_alive, row.vms_failed, row.deployment, row.status_code)
+            else:
+                shown["resource", row.kind, row.resource_id] = (row.state, row.external_id)
+        return shown
+
+    def fork(self) -> World:
+        twin = World(self.windows)
+        twin.rows, twin.ledger = dict(self.rows), list(self.ledger)
+        return twin
+
+
+__all__ = ["EPOCH", "World", "notification", "replace"]
