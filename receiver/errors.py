@@ -53,6 +53,10 @@ class CredentialsError(AccessError):
     """The path token or the HTTP Basic credentials are missing or wrong."""
 
 
+class BasicCredentialsError(CredentialsError):
+    """The path token, if one is asked for, is right; the HTTP Basic credentials are not."""
+
+
 class AddressError(AccessError):
     """The sender's address is outside the ranges the source allows."""
 
