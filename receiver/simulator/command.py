@@ -165,6 +165,7 @@ def _progress(
             progress.update(bar, completed=done, description=text)
 
         yield tell
+        tell()
 
 
 _EPILOG = """
