@@ -83,8 +83,30 @@ class SchemaDriftError(SetupError):
     """A migration that was applied is not the one this program carries."""
 
 
+class OutboxError(ReceiverError):
+    """PostgreSQL cannot be reached, or did not do what the relay asked of it."""
+
+    sending_again_helps = True
+
+
+class DisconnectedError(ReceiverError):
+    """NATS cannot be reached now."""
+
+    sending_again_helps = True
+
+
+class NotAcknowledgedError(ReceiverError):
+    """JetStream did not acknowledge in time; whether it has the message shows in the stream."""
+
+    sending_again_helps = True
+
+
 class StreamRefusedError(ReceiverError):
     """JetStream refuses what the relay publishes, and trying again cannot help."""
+
+
+class StreamLostError(StreamRefusedError):
+    """The stream lacks what it had acknowledged: it was emptied, truncated or made anew."""
 
 
 class DeposedError(ReceiverError):

@@ -18,8 +18,9 @@ from uuid import UUID
 import orjson
 
 from receiver.entities import Deployment, Entity, Operation, Resource, Transition, Vm
+from receiver.fit import fit
 from receiver.notification import Notification
-from receiver.subjects import deployment_key, fit, header_value, token, vm_key
+from receiver.subjects import deployment_key, header_value, token, vm_key
 
 SUBJECTS = "esc.v1"
 """What every subject begins with. The version is that of the payload's schema."""
@@ -52,7 +53,10 @@ class OutboxRow(NamedTuple):
 
 
 def transition_event(transition: Transition, entity: Entity, traceparent: str | None = None) -> OutboxRow:
-    """The message of a ledger entry; `entity` is as it stands after it. `traceparent` is W3C's, passed on when valid."""
+    """The message of a ledger entry; `entity` is as it stands after it.
+
+    `traceparent` is W3C's, and passed on when it is well-formed.
+    """
     kind, source, change = transition.entity, transition.source, transition.change
     path = _path(transition)
     headers = {
@@ -104,7 +108,10 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
 
 
 def unclassified_event(notification: Notification, reason: str, rule: str) -> OutboxRow:
-    """The message of a callback that fits no rule; it has no ledger entry, so the receipt is its id and it has no sequence."""
+    """The message of a callback that fits no rule.
+
+    It has no ledger entry: the receipt is its id, and it has no sequence.
+    """
     path = f"callback/{notification.receipt}"
     headers = {
         "ce-id": notification.receipt,

@@ -83,6 +83,7 @@ class PublishFailure(StrEnum):
     REFUSED = "refused"
     DEPOSED = "deposed"
     DISCONNECTED = "disconnected"
+    LOST = "lost"
 
 
 class Metrics:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from receiver.errors import SettingsError
@@ -85,7 +94,11 @@ class Settings(BaseModel):
     nats_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to NATS.")
     publish_timeout_s: PositiveFloat = Field(default=5, description="Time for JetStream to acknowledge a message.")
     publish_batch_max: PositiveInt = Field(default=512, description="Most messages taken from the outbox at once.")
+    publish_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
     publish_pending_max: PositiveInt = Field(default=1_024, description="Most messages not yet acknowledged.")
+    relay_gather_s: NonNegativeFloat = Field(
+        default=0.02, description="Least time from one batch that is not full to the next."
+    )
     relay_sweep_s: PositiveFloat = Field(default=5, description="How often the relay looks for a lost wake-up.")
     relay_takeover_s: PositiveFloat = Field(default=2, description="How often a standby tries to become the relay.")
     stream_name: str = Field(default="ESC", pattern=r"^[^\s.*>/\\]+$", description="JetStream stream of the feed.")

@@ -10,16 +10,17 @@ import re
 from functools import lru_cache
 from hashlib import sha256
 
+from receiver.fit import fit
+
 MISSING = "_"
 TOKEN_BYTES_MAX = 96
 HEADER_VALUE_BYTES_MAX = 1024
 """JetStream refuses headers of more than 64 KiB in all; the true ids are in the payload."""
 
-_PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,%d}" % TOKEN_BYTES_MAX).fullmatch
-_PLAIN_HEADER_VALUE = re.compile(r"[!#$&-~]{0,%d}" % HEADER_VALUE_BYTES_MAX).fullmatch
+_PLAIN_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{1,{TOKEN_BYTES_MAX}}}").fullmatch
+_PLAIN_HEADER_VALUE = re.compile(rf"[!#$&-~]{{0,{HEADER_VALUE_BYTES_MAX}}}").fullmatch
 _TOKEN_ESCAPED = re.compile(rb"[^A-Za-z0-9_-]")
 _HEADER_VALUE_ESCAPED = re.compile(rb"[^!#$&-~]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def token(text: str | None) -> str:
@@ -34,16 +35,14 @@ def token(text: str | None) -> str:
 
 
 def header_value(text: str) -> str:
-    """A header value with the percent-encoding of CloudEvents (HTTP binding 3.1.3.2), cut as a token is, at 1,024 bytes."""
+    """A header value, percent-encoded as CloudEvents asks (HTTP binding 3.1.3.2).
+
+    What is longer than 1,024 bytes then is cut there, as a token is.
+    """
     if _PLAIN_HEADER_VALUE(text):
         return text
     encoded = _HEADER_VALUE_ESCAPED.sub(lambda byte: b"%%%02X" % ord(byte[0]), fit(text).encode())
     return _cut(encoded, HEADER_VALUE_BYTES_MAX)
-
-
-def fit(text: str) -> str:
-    """`text` with each lone surrogate replaced, so that it can be UTF-8."""
-    return _SURROGATE.sub("\ufffd", text)
 
 
 def deployment_key(source: str, deployment: str | None) -> str:

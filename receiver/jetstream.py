@@ -1,0 +1,271 @@
+"""The two streams as the relay needs them: made and kept as set, read at the tail, published to in a chain.
+
+A chain is a batch in which every message names the sequence it must follow (`Nats-Expected-Last-Sequence`).
+So the broker refuses all of it from the first message on that does not fit: nothing goes in out of order, and
+of two publishers only one gets through. It also means that the acknowledgement of the last message vouches
+for all before it, so only that one is asked for: half the CPU of nats-py's `publish_async`, and no futures
+that a refusal would leave unresolved. This file must not know of PostgreSQL or the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError, NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from receiver.broker import Broker
+from receiver.errors import (
+    DeposedError,
+    DisconnectedError,
+    NotAcknowledgedError,
+    StreamRefusedError,
+)
+from receiver.event import SUBJECTS
+from receiver.settings import Settings
+
+SERVER_VERSION_MIN = (2, 11)
+"""The first nats-server that lets a single message expire, as the keys of ended things must."""
+MESSAGE_BYTES_MIN = 65_536
+"""What the broker must take; `event.shortened` can get every message below it."""
+CONTROL_BYTES = 128
+"""Room for the sequence header and the expiry, which are added to a message's own headers."""
+
+EXPECTED = "Nats-Expected-Last-Sequence"
+MESSAGE_ID = "Nats-Msg-Id"
+
+_NOT_FOUND = 10059
+_WRONG_LAST_SEQUENCE = 10071
+_DUPLICATE_IN_FLIGHT = 10158
+_NANOSECONDS = 1_000_000_000
+_TAIL_MESSAGES_MAX = 256
+
+
+class Message(NamedTuple):
+    """What is published: `headers` in plain ASCII."""
+
+    subject: str
+    headers: Mapping[str, str]
+    payload: bytes
+
+
+class StreamState(NamedTuple):
+    """A stream as it stands."""
+
+    name: str
+    identity: str
+    """Name and time of creation: another one when the stream was made anew."""
+    last_sequence: int
+    message_bytes_max: int
+    """Headers and payload together."""
+
+
+class Acknowledged(NamedTuple):
+    """The broker's answer to a chain."""
+
+    last_sequence: int
+    duplicate: bool
+    """The only message of the chain was in the stream already, and is not there again."""
+
+
+class JetStream:
+    """Feed stream and KV bucket on a `Broker`.
+
+    All methods raise DisconnectedError, NotAcknowledgedError (no answer within `publish_timeout_s`) and
+    StreamRefusedError.
+    """
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        self._broker = broker
+        self._settings = settings
+
+    async def feed(self) -> StreamState:
+        """The feed's stream, made or brought to the set limits if need be."""
+        settings = self._settings
+        age_max = settings.stream_age_max_s * _NANOSECONDS
+        window = settings.stream_duplicate_window_s * _NANOSECONDS
+        limits = {
+            "num_replicas": settings.stream_replicas,
+            "max_bytes": settings.stream_bytes_max,
+            "max_msgs": settings.stream_messages_max,
+            "max_age": age_max,
+            "duplicate_window": min(window, age_max) if age_max else window,
+        }
+        made_as = {
+            "description": "Feed of esc-receiver: one CloudEvent for each ledger entry",
+            "retention": "limits",
+            "discard": "old",
+            "storage": "file",
+            "allow_direct": True,
+        }
+        return await self._kept(settings.stream_name, f"{SUBJECTS}.>", limits, made_as)
+
+    async def bucket(self) -> StreamState:
+        """The stream behind the KV bucket, likewise; shaped as every NATS client expects a bucket to be."""
+        limits = {"num_replicas": self._settings.kv_replicas, "allow_msg_ttl": True}
+        made_as = {
+            "description": "Current states of deployments and VMs, by esc-receiver",
+            "retention": "limits",
+            "discard": "new",
+            "storage": "file",
+            "max_msgs_per_subject": 1,
+            "allow_direct": True,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+        }
+        bucket = self._settings.kv_bucket
+        return await self._kept(f"KV_{bucket}", f"$KV.{bucket}.>", limits, made_as)
+
+    async def publish(self, chain: Sequence[Message], last_sequence: int) -> Acknowledged:
+        """Publish `chain` right behind `last_sequence`, and wait until the last of it is acknowledged.
+
+        Raises DeposedError when something else stands there, or a message of the chain was refused: which one,
+        and why, shows when it is tried again alone, from the stream's tail.
+        """
+        client = await self._broker.client()
+        *head, final = chain
+        last_of_head = last_sequence + len(head)
+        if head:
+            commands = b"".join([_command(message, last_sequence + n) for n, message in enumerate(head)])
+            # The public `publish` checks and encodes header by header: 15 µs more for each message.
+            await client._send_command(commands)  # noqa: SLF001
+        headers = {**final.headers, EXPECTED: str(last_of_head)}
+        answer = await self._asked(client, final.subject, final.payload, headers)
+        sequence, duplicate = int(answer.get("seq", 0)), bool(answer.get("duplicate"))
+        if sequence == last_of_head + 1:
+            return Acknowledged(sequence, duplicate=False)
+        if duplicate and not head:
+            return Acknowledged(last_sequence, duplicate=True)
+        raise DeposedError(f"the last of {len(chain)} messages became {sequence}, not {last_of_head + 1}")
+
+    async def ids_after(self, stream: StreamState, sequence: int) -> AsyncIterator[list[tuple[int, str]]]:
+        """Sequence and `Nats-Msg-Id` of the messages behind `sequence`, up to where `stream` stood, in portions."""
+        if stream.last_sequence <= sequence:
+            return
+        client = await self._broker.client()
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=sequence + 1,
+            ack_policy=AckPolicy.NONE,
+            headers_only=True,
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=60,
+        )
+        timeout_s = self._settings.publish_timeout_s
+        try:
+            subscription = await client.jetstream(timeout=timeout_s).pull_subscribe(
+                ">", stream=stream.name, config=config
+            )
+            pending = (await subscription.consumer_info()).num_pending or 0
+            while pending > 0:
+                messages = await subscription.fetch(min(pending, _TAIL_MESSAGES_MAX), timeout=timeout_s)
+                pending -= len(messages)
+                ids = [(m.metadata.sequence.stream, (m.headers or {}).get(MESSAGE_ID, "")) for m in messages]
+                if portion := [(number, text) for number, text in ids if number <= stream.last_sequence]:
+                    yield portion
+            await subscription.unsubscribe()
+        except (NatsError, OSError, TimeoutError) as error:
+            raise _ours(error, f"reading the tail of {stream.name}") from error
+
+    async def _kept(self, name: str, subject: str, limits: dict[str, Any], made_as: dict[str, Any]) -> StreamState:
+        """The stream as wanted. What is not ours to set stays as the operator has it."""
+        client = await self._broker.client()
+        _require_version(client)
+        try:
+            info = await self._api(client, f"STREAM.INFO.{name}", {})
+        except _ApiError as error:
+            if error.err_code != _NOT_FOUND:
+                raise
+            info = await self._api(
+                client, f"STREAM.CREATE.{name}", {"name": name, "subjects": [subject]} | made_as | limits
+            )
+        config = info["config"]
+        if config.get("subjects") != [subject]:
+            has = ", ".join(config.get("subjects") or ["none"])
+            raise StreamRefusedError(
+                f"stream {name} exists with other subjects ({has} instead of {subject}); it is left alone"
+            )
+        if config["retention"] != "limits":
+            raise StreamRefusedError(
+                f"stream {name} has retention {config['retention']}, which loses what others must still read"
+            )
+        if any(config.get(limit) != value for limit, value in limits.items()):
+            info = await self._api(client, f"STREAM.UPDATE.{name}", config | limits)
+        return StreamState(
+            name=name,
+            identity=f"{name}@{info['created']}",
+            last_sequence=info["state"]["last_seq"],
+            message_bytes_max=_message_bytes_max(client, name, info["config"]),
+        )
+
+    async def _api(self, client: Client, verb: str, request: dict[str, Any]) -> dict[str, Any]:
+        """JetStream's API in plain JSON: nats-py's dataclasses would drop, on update, the fields they do not know."""
+        return await self._asked(client, f"$JS.API.{verb}", orjson.dumps(request), None)
+
+    async def _asked(
+        self, client: Client, subject: str, payload: bytes, headers: dict[str, str] | None
+    ) -> dict[str, Any]:
+        timeout_s = self._settings.publish_timeout_s
+        try:
+            reply = await client.request(subject, payload, timeout=timeout_s, headers=headers)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise _ours(error, subject) from error
+        answer: dict[str, Any] = orjson.loads(reply.data)
+        if fault := answer.get("error"):
+            if fault.get("err_code") in {_WRONG_LAST_SEQUENCE, _DUPLICATE_IN_FLIGHT}:
+                raise DeposedError(f"{fault['description']} ({subject})")
+            raise _ApiError(fault, subject)
+        return answer
+
+
+class _ApiError(StreamRefusedError):
+    """JetStream said no."""
+
+    def __init__(self, fault: Mapping[str, Any], subject: str) -> None:
+        super().__init__(
+            f"{fault.get('description', 'no reason given')} (JetStream error {fault.get('err_code')}, {subject})"
+        )
+        self.err_code = fault.get("err_code")
+
+
+def _command(message: Message, expected: int) -> bytes:
+    """`HPUB` as on the wire, without a reply subject: no acknowledgement is asked for."""
+    lines = [f"{name}: {value}\r\n" for name, value in message.headers.items()]
+    block = f"NATS/1.0\r\n{''.join(lines)}{EXPECTED}: {expected}\r\n\r\n".encode()
+    sizes = f"{len(block)} {len(block) + len(message.payload)}"
+    return b"HPUB %b %b\r\n%b%b\r\n" % (message.subject.encode(), sizes.encode(), block, message.payload)
+
+
+def _message_bytes_max(client: Client, name: str, config: Mapping[str, Any]) -> int:
+    limits = [client.max_payload, config.get("max_msg_size", -1)]
+    least = min(limit for limit in limits if limit > 0)
+    if least < MESSAGE_BYTES_MIN:
+        raise StreamRefusedError(
+            f"stream {name} takes messages of at most {least} bytes; {MESSAGE_BYTES_MIN} are needed"
+        )
+    return least
+
+
+def _require_version(client: Client) -> None:
+    version = client.connected_server_version
+    if (version.major, version.minor) < SERVER_VERSION_MIN:
+        wanted = ".".join(map(str, SERVER_VERSION_MIN))
+        raise StreamRefusedError(f"nats-server {wanted} or later is needed, this is {version.major}.{version.minor}")
+
+
+def _ours(error: Exception, what: str) -> Exception:
+    match error:
+        case NoRespondersError():
+            return StreamRefusedError(f"nobody answers on {what}: is JetStream on, and does the stream exist?")
+        case MaxPayloadError():
+            return StreamRefusedError(f"a message is too large for NATS ({what})")
+        case NatsTimeoutError() | TimeoutError():
+            return NotAcknowledgedError(f"no answer in time ({what})")
+        case _:
+            return DisconnectedError(f"NATS connection lost: {str(error) or type(error).__name__} ({what})")

@@ -1,0 +1,160 @@
+"""The relay's side of PostgreSQL: the lock that makes one receiver the relay, the rows to publish, the mark.
+
+All on one connection, so that whoever has lost the lock cannot mark either. This file must not know NATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from receiver.errors import DeposedError, OutboxError
+from receiver.settings import Settings
+from receiver.statements import statements
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+Rows: TypeAlias = Sequence[asyncpg.Record]
+"""Each with position, at, subject, headers, payload, kv_key, kv_ended."""
+
+CHANNEL = "esc_receiver_outbox"
+LOCK_KEY = 0x0E5C_0002
+"""Any fixed number that nothing else in the database locks."""
+BACKLOG_COUNTED_MAX = 10_000
+"""A longer outbox is estimated."""
+
+# A mark that a crash of PostgreSQL takes back is read again from the stream's tail, so nobody waits for its flush.
+# The rest frees the lock of a relay that is gone without a word (its host: keepalives) or frozen (idle session).
+SESSION = """
+SET synchronous_commit = off;
+SET tcp_keepalives_idle = {takeover_s};
+SET tcp_keepalives_interval = 1;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = {gone_ms};
+SET idle_session_timeout = {frozen_ms};
+"""
+
+
+class Progress(NamedTuple):
+    """How far which stream is acknowledged and marked; the stream is empty before the first."""
+
+    stream: str
+    sequence: int
+
+
+class Backlog(NamedTuple):
+    """How many messages wait, and since when the oldest does."""
+
+    messages: int
+    oldest_at: datetime | None
+
+
+class Outbox:
+    """One connection of the relay's own. All methods raise OutboxError, after which `drop` is due."""
+
+    def __init__(self, connect: Connect, settings: Settings, on_wake: Callable[[], None]) -> None:
+        """`connect` opens the connection; `on_wake` hears of new rows and of the connection's end."""
+        self.leading = False
+        self._connect = connect
+        self._settings = settings
+        self._on_wake = on_wake
+        self._sql = statements("relay.sql")
+        self._open: Connection | None = None
+
+    async def elect(self) -> bool:
+        """Whether this is the relay; becomes it when nobody is.
+
+        A connection that was lost is never replaced in silence: with it went the lock and, when PostgreSQL
+        crashed, maybe the last marks.
+        """
+        with _ours():
+            if self._open is None:
+                self._open = await self._connect()
+                await self._open.execute(self._session())
+            if not self.leading and await self._value("elect", LOCK_KEY):
+                self._open.add_termination_listener(self._heard)
+                await self._open.add_listener(CHANNEL, self._heard)
+                self.leading = True
+        return self.leading
+
+    async def next_rows(self, rows_max: int) -> Rows:
+        """The first rows, in order of position."""
+        return await self._rows("next_rows", rows_max, self._settings.publish_batch_bytes_max)
+
+    async def rows_of(self, ids: Sequence[UUID]) -> Rows:
+        """Those rows of `ids` that are still here, in order of position."""
+        return await self._rows("rows_of_ids", ids)
+
+    async def progress(self) -> Progress:
+        """What was marked last."""
+        return Progress(*(await self._rows("progress"))[0])
+
+    async def adopt(self, stream: str, sequence: int) -> None:
+        """Remember the stream to publish to, if none is remembered."""
+        await self._rows("adopt", stream, sequence)
+
+    async def mark(self, rows: Rows, stream: str, sequence: int) -> None:
+        """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`.
+
+        Raises DeposedError when another stream is published to by now.
+        """
+        if not await self._rows("mark", [row["position"] for row in rows], sequence, stream):
+            raise DeposedError(f"{stream} is no longer the stream that is published to")
+
+    async def backlog(self) -> Backlog:
+        """How much waits; an estimate when it is much."""
+        rows = await self._rows("backlog", BACKLOG_COUNTED_MAX)
+        return Backlog(*rows[0]) if rows else Backlog(0, None)
+
+    def drop(self) -> None:
+        """Give up the connection, and with it the lock."""
+        if self._open and not self._open.is_closed():
+            self._open.terminate()
+        self._open = None
+        self.leading = False
+
+    async def close(self) -> None:
+        """The same, politely; harmless when there is none."""
+        try:
+            with _ours():
+                if self._open and not self._open.is_closed():
+                    await self._open.close(timeout=self._settings.postgres_connect_timeout_s)
+        finally:
+            self.drop()
+
+    def _session(self) -> str:
+        settings = self._settings
+        takeover_s = max(1, round(settings.relay_takeover_s))
+        # The longest that a healthy relay leaves PostgreSQL alone: two publishes that just make it, or a rest.
+        frozen_s = max(2 * settings.publish_timeout_s, settings.relay_sweep_s) + settings.relay_takeover_s
+        return SESSION.format(
+            takeover_s=takeover_s, gone_ms=1_000 * (takeover_s + 3), frozen_ms=round(1_000 * frozen_s)
+        )
+
+    async def _value(self, name: str, *arguments: object) -> object:
+        rows = await self._rows(name, *arguments)
+        return rows[0][0]
+
+    async def _rows(self, name: str, *arguments: object) -> Rows:
+        if self._open is None:
+            raise OutboxError("the relay has no connection to PostgreSQL")
+        with _ours():
+            return await self._open.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
+
+    def _heard(self, *_: object) -> None:
+        self._on_wake()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise OutboxError("PostgreSQL did not answer in time") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,58 @@
+-- name: elect
+-- Take the relay's lock, if it is free. Tried again and again rather than waited for: a waiting statement holds a
+-- snapshot, and with it keeps vacuum from clearing up after the outbox.
+SELECT pg_try_advisory_lock($1);
+
+-- name: progress
+-- How far the stream is known to be acknowledged and marked, and which stream that is.
+SELECT stream, stream_sequence FROM relay;
+
+-- name: adopt
+-- Remember the stream before anything is published to it, unless one is remembered already.
+UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now() WHERE stream = '';
+
+-- name: next_rows
+-- The first rows of the outbox: at most $1 of them, and no more once they are larger than $2 bytes together.
+SELECT position, at, subject, headers, payload, kv_key, kv_ended
+FROM (
+    SELECT *, sum(octet_length(payload)) OVER (ORDER BY position) - octet_length(payload) AS bytes_before
+    FROM (
+        SELECT position, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
+        FROM outbox
+        ORDER BY position
+        LIMIT $1
+    ) AS first_rows
+) AS measured
+WHERE bytes_before < $2
+ORDER BY position;
+
+-- name: rows_of_ids
+-- Rows that were published, as the stream's tail shows, but are still in the outbox.
+SELECT position, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
+FROM outbox
+WHERE id = ANY($1::uuid[])
+ORDER BY position;
+
+-- name: mark
+-- Take rows out of the outbox and remember how far the stream is acknowledged, unless another stream is remembered:
+-- what a former stream acknowledged is not in the present one. A position that was passed is never gone back to.
+WITH told AS (
+    UPDATE relay
+    SET stream_sequence = greatest(stream_sequence, $2), marked_at = now()
+    WHERE stream = $3
+    RETURNING true AS same
+), gone AS (
+    DELETE FROM outbox USING told WHERE position = ANY($1::bigint[])
+)
+SELECT same FROM told;
+
+-- name: backlog
+-- How much waits, cheaply: positions are dense, so a long outbox is not counted; and since when.
+SELECT
+    CASE
+        WHEN last.position - first.position < $1 THEN (SELECT count(*) FROM outbox)
+        ELSE last.position - first.position + 1
+    END AS messages,
+    first.at AS oldest_at
+FROM (SELECT position, at FROM outbox ORDER BY position LIMIT 1) AS first,
+     (SELECT position FROM outbox ORDER BY position DESC LIMIT 1) AS last;
