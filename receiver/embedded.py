@@ -250,7 +250,9 @@ def _within_reach(programs: Path, folder: Path, account: Account | None) -> Path
     shutil.rmtree(copy, ignore_errors=True)
     package = programs.parent.parent
     libraries = package.with_suffix(".libs")
-    shutil.copytree(programs.parent, copy / package.name / programs.parent.name)
+    shutil.copytree(
+        programs.parent, copy / package.name / programs.parent.name, ignore=shutil.ignore_patterns("include")
+    )
     shutil.copytree(libraries, copy / libraries.name)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755)
