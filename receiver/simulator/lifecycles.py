@@ -94,3 +94,5 @@ PACE_S: Mapping[str, tuple[float, float]] = {
 PACE_OTHERS_S = (1.0, 8.0)
 REST_S = (20.0, 180.0)
 """How long a deployment is left alone between two operations, in seconds, from and to."""
+FIRST_REST_S = (0.0, 30.0)
+"""The same before a first deploy, so that the lives of a run do not begin all at once."""

@@ -12,7 +12,7 @@ from random import Random
 from typing import Literal
 
 from receiver.simulator.fleet import Deployment, Instance, Vm, make_instance, uuid_of
-from receiver.simulator.lifecycles import PACE_OTHERS_S, PACE_S, REST_S, UNKNOWN, End, Script, Step
+from receiver.simulator.lifecycles import FIRST_REST_S, PACE_OTHERS_S, PACE_S, REST_S, UNKNOWN, End, Script, Step
 from receiver.simulator.messages import (
     REPORTED_VM_STATES,
     Message,
@@ -87,7 +87,7 @@ def perform(
         messages = [*steps, *messages]
     else:
         messages = [*messages[:-1], *steps, *messages[-1:]] if script.closing else messages
-    messages[0] = replace(messages[0], pause_s=messages[0].pause_s + rng.uniform(*REST_S))
+    messages[0] = replace(messages[0], pause_s=messages[0].pause_s + rng.uniform(*_rest_s(deployment)))
     claims = [
         *_vm_claims(script, deployment, cast, finals, messages, fresh=fresh),
         *_deployment_claims(script, deployment, messages),
@@ -106,6 +106,11 @@ def perform(
         key_of(deployment),
         has_resource_steps=bool(steps),
     )
+
+
+def _rest_s(deployment: Deployment) -> tuple[float, float]:
+    """Nothing comes before a first deploy that it would have to wait for."""
+    return REST_S if deployment.state or deployment.incarnation > 1 else FIRST_REST_S
 
 
 def key_of(deployment: Deployment) -> Key:

@@ -70,7 +70,7 @@ class Truth:
         self.gaps = 0
         """Messages that the gap fault kept back."""
         self.disorder = 0
-        """Messages of operations that were sent out of order."""
+        """Messages of operations that were sent out of order, and steps that a recovery takes a second time."""
         self.perhaps_repeated = 0
         """Messages sent again because no answer came; the first may have been kept too."""
         self._undeployed: dict[tuple[str, str], bool] = {}
@@ -119,7 +119,7 @@ class Truth:
                 self.sent[sending.sort, fate] += 1
         real = sum(1 for sending in performance.sendings if sending.sort == "real")
         self.gaps += len(performance.operation.messages) - real
-        self.disorder += real if performance.reordered else 0
+        self.disorder += real if performance.reordered else _steps_back(performance.operation)
 
     def _blur_if_incarnations_mix(self, operation: Operation) -> None:
         """Whoever missed the undeploy takes the next incarnation for the old one (reference 6.3): claim nothing."""
@@ -141,13 +141,14 @@ class Truth:
             self._expected(claim.entity, claim.key)
         for position, message in enumerate(operation.messages):
             fate = told.get(position, "lost")
-            for name, uuid in message.vms:
+            for side, (name, uuid) in enumerate(message.vms):
                 vm = self._expected("vm", (*(operation.deployment or ()), name))
                 if fate != "lost":
                     vm.uuids_possible.add(uuid)
                 if fate == "kept":
                     vm.uuids_heard.add(uuid)
-                if fate == "kept" and not reordered:
+                # A target is told as the VM's uuid from now on; a source only says which VM is meant.
+                if fate == "kept" and side == 1 and not reordered:
                     vm.uuids_known.add(uuid)
 
     def _take(self, claim: Claim, told: Mapping[int, Fate]) -> None:
@@ -222,6 +223,12 @@ class Truth:
         not_new = outcomes.get("duplicate", 0) + outcomes.get("late", 0)
         if not_new > repeated + self.disorder:
             yield Discrepancy("outcomes", "duplicate + late", "number", f"at most {repeated + self.disorder}", not_new)
+
+
+def _steps_back(operation: Operation) -> int:
+    """How many messages say of a VM what the operation said of it before: they may well be taken for late."""
+    said = Counter((message.says, message.vms[0][0]) for message in operation.messages if message.vms)
+    return sum(number - 1 for number in said.values())
 
 
 def _told(performance: Performance, fates: Sequence[Fate | None]) -> dict[int, Fate]:
