@@ -121,9 +121,11 @@ class Player:
                 fates[number] = "unsure"  # until the answer is there
                 fates[number] = await self._deliver(performance, sending)
         finally:
-            self._summary.note(performance.operation, complete=None not in fates)
-            if self._summary.book is not None:
-                self._summary.book.truth.note(performance, fates)
+            # An operation of which nothing went out before the end of the run never was.
+            if any(fates) or not fates:
+                self._summary.note(performance.operation, complete=None not in fates)
+                if self._summary.book is not None:
+                    self._summary.book.truth.note(performance, fates)
 
     async def _deliver(self, performance: Performance, sending: Sending) -> Fate:
         fate: Fate = "lost"
