@@ -115,6 +115,16 @@ class Metrics:
         self._storings[source, family, outcome].inc()
         self.in_flight.dec()
 
+    def moved(self, entity: str, to_state: str) -> None:
+        """A ledger entry was written."""
+        self._moves[entity, to_state].inc()
+
+    def sums(self) -> dict[str, int]:
+        """What adds up (design promise 8), over all labels."""
+        totals = {"received": self._arrivals, "stored": self._storings, "refused": self._refusals}
+        counted = {name: sum(int(child._value.get()) for child in children.values()) for name, children in totals.items()}
+        return {**counted, "in_flight": int(self.in_flight._value.get())}
+
     # The collectors, by room.
 
     def _process(self) -> None:
@@ -223,7 +233,5 @@ class Metrics:
             self.published.labels(stream)
         for failure in PublishFailure:
             self.publish_failures.labels(failure)
-        for entity, states in _STATES.items():
-            for state in states:
-                if state != "UNSEEN":
-                    self.transitions.labels(entity, state)
+        moves = [(entity, state) for entity, states in _STATES.items() for state in states]
+        self._moves = {pair: self.transitions.labels(*pair) for pair in moves}

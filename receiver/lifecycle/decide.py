@@ -89,7 +89,7 @@ class _Fleet:
             self.counts[before] = self.counts.get(before, 0) - 1
             if self.counts[before] <= 0:
                 del self.counts[before]
-        self.counts[after] = self.counts.get(after, 0) + 1
+        self.counts[str(after)] = self.counts.get(after, 0) + 1
 
 
 def _deployment(moment: Moment, current: Current, operation: Operation | None, report: DeploymentReport) -> Decision:

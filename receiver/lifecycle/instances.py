@@ -39,8 +39,14 @@ def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
         return {}
     alive = {u: f for u, f in track.targets.items() if u not in track.gone} or track.targets
     best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
-    track.facts |= dict.fromkeys(best, max(rank, track.rank))
-    return {name: value for name, value in best.items() if name != "rank" and value is not None}
+    told = {name: value for name, value in best.items() if name != "rank" and value is not None and _may_tell(track, name)}
+    track.facts |= dict.fromkeys(told, best["rank"])
+    return told
+
+
+def _may_tell(track: Track, name: str) -> bool:
+    """A removal outranks recovery in what it tells, too."""
+    return track.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
 
 
 def _is_gone(track: Track, source: VmReport | None) -> bool:

@@ -110,10 +110,10 @@ def _chain_is_over(moment: Moment, key: str, track: Track, vm: Vm) -> bool:
 def _late(moment: Moment, row: VmRow, vm: Vm, track: Track, report: VmReport) -> Verdict | None:
     former = instances.is_former(vm, report.uuid, moment.operation[1])
     older = memory.is_older(moment.operation, vm.memory.get("mover"))
+    if former and row.recovery is None:
+        return Verdict("former-instance", "this tells of an instance that is gone since", late=True)
     if track.reborn and (former or older or not report.uuid) or vm.state == VmState.UNDEPLOYED and not track.reborn:
         return Verdict("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
-    if former and row.recovery is None:
-        return Verdict("former-instance", "this tells of an instance that was replaced since", late=True)
     if older and not row.exempt:
         return Verdict("newer-operation", "an operation that began later has moved the VM since", late=True)
     return None

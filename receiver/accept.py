@@ -1,0 +1,117 @@
+"""The way of a callback, on one screen: read it, wait with others, keep it, answer.
+
+Those that wait together are committed together; one that comes alone is committed at once. Must not know
+HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or written (`store`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from receiver.entities import Decision
+from receiver.envelope import Envelope
+from receiver.errors import CannotKeepError, NotXmlError
+from receiver.keep import Keeper
+from receiver.letter import Letter
+from receiver.metrics import Metrics
+from receiver.notification import Outcome
+from receiver.parse import parse
+from receiver.settings import Settings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the sender is told. It is kept: a malformed one too."""
+
+    receipt: UUID
+    outcome: Outcome
+    rule: str
+    reason: str
+
+
+Waiting = tuple[Letter, asyncio.Future[Accepted]]
+
+
+class Acceptor:
+    """Takes envelopes from many requests at once, and commits them in groups."""
+
+    def __init__(self, keeper: Keeper, settings: Settings, metrics: Metrics) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._metrics = metrics
+        self._waiting: deque[Waiting] = deque()
+        self._awake = asyncio.Event()
+        self._stopping = False
+
+    async def accept(self, envelope: Envelope) -> Accepted:
+        """Returns when the callback is committed. Raises CannotKeepError, and then it is not kept."""
+        if self._stopping:
+            raise CannotKeepError("the receiver is stopping")
+        if len(self._waiting) >= self._settings.queue_callbacks_max:
+            raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max)")
+        kept: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._read(envelope), kept))
+        self._awake.set()
+        return await kept
+
+    async def run(self) -> None:
+        """Commit what waits, until stopped and nothing waits any more."""
+        while self._waiting or not self._stopping:
+            await self._awake.wait()
+            self._awake.clear()
+            while self._waiting:
+                await self._keep(self._take())
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns when all that was taken is answered."""
+        self._stopping = True
+        self._awake.set()
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= self._settings.queue_callbacks_max
+
+    def _read(self, envelope: Envelope) -> Letter:
+        started_s = time.perf_counter()
+        try:
+            return Letter(envelope, parse(envelope, self._settings.xml_depth_max))
+        except NotXmlError as error:
+            return Letter(envelope, malformed=str(error))
+        finally:
+            self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
+
+    def _take(self) -> list[Waiting]:
+        count = min(len(self._waiting), self._settings.batch_callbacks_max)
+        batch = [self._waiting.popleft() for _ in range(count)]
+        self._metrics.queue_callbacks.set(len(self._waiting))
+        self._metrics.batch_callbacks.observe(count)
+        return batch
+
+    async def _keep(self, batch: Sequence[Waiting]) -> None:
+        letters = [letter for letter, _ in batch]
+        started_s = time.perf_counter()
+        kept = await self._keeper.keep(letters)
+        self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
+        for (letter, waiter), what in zip(batch, kept, strict=True):
+            if isinstance(what, Decision):
+                self._answer(letter, waiter, what)
+            elif not waiter.done():
+                waiter.set_exception(what)
+
+    def _answer(self, letter: Letter, waiter: asyncio.Future[Accepted], decision: Decision) -> None:
+        """Count and answer in one step; a sender that has gone is still counted."""
+        envelope = letter.envelope
+        self._metrics.kept(envelope.source, letter.family, decision.outcome)
+        for transition, _ in decision.transitions:
+            self._metrics.moved(transition.entity, transition.to_state)
+        if not waiter.done():
+            waiter.set_result(Accepted(envelope.receipt, decision.outcome, decision.rule, decision.reason))

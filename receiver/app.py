@@ -1,0 +1,148 @@
+"""Builds the service from its rooms: start, run until told to stop, stop in order.
+
+Everything is wired here and nowhere else. What runs beside the requests is a named task; one that fails
+ends the service with its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from receiver.accept import Acceptor
+from receiver.broker import Broker
+from receiver.database import Database
+from receiver.errors import ReceiverError
+from receiver.health import Dependency, Health
+from receiver.ingress import Ingress
+from receiver.jetstream import JetStream
+from receiver.keep import Keeper
+from receiver.lifecycle import Windows
+from receiver.metrics import Metrics
+from receiver.partitions import Partitions
+from receiver.relay import Relay
+from receiver.settings import Settings
+from receiver.store import Store
+from receiver.web import make_app, start_site
+
+log = structlog.get_logger()
+
+
+class App:
+    """One receiver. `start`, then `run`, then `stop`; stopping twice is harmless."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics(settings.all_sources)
+        self.database = Database(settings, self.metrics)
+        self.broker = Broker(settings, self.metrics)
+        self.partitions = Partitions(settings)
+        store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
+        self.acceptor = Acceptor(Keeper(self.database, store, self.partitions, settings, self.metrics), settings, self.metrics)
+        self.relay = Relay(self.database.connect, JetStream(self.broker, settings), settings, self.metrics)
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._undo = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Serve, whether PostgreSQL and NATS are there already or not (`/readyz` tells).
+
+        Raises SetupError when the address cannot be served on.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo.aclose()
+            raise
+
+    async def _start(self) -> None:
+        self._undo.push_async_callback(self.database.close)
+        self._undo.push_async_callback(self.broker.close)
+        await self.database.open()
+        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health())
+        self._runner = await start_site(make_app(rooms, self.settings), self.settings, self.metrics)
+        self._undo.push_async_callback(self._end_tasks)
+        accepting = self._task(self.acceptor.run(), "acceptor")
+        self._undo.push_async_callback(self._finish, accepting)
+        self._undo.push_async_callback(self._runner.cleanup)
+        self._task(self._work(), "work")
+        log.info("serving", url=self.url)
+
+    async def _work(self) -> None:
+        """What needs the schema: it is brought up to date first, as soon as PostgreSQL answers."""
+        await self.database.prepare(self.partitions)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.partitions.run(self.database.pool))
+            group.create_task(self.relay.run())
+
+    def _health(self) -> Health:
+        dependencies = (
+            Dependency("postgres", self.database.ping, needed=True),
+            Dependency("queue", self._queue, needed=True),
+            Dependency("nats", self.broker.ping, needed=False),
+            Dependency("relay", self._relaying, needed=False),
+        )
+        warnings = unprotected(self.settings)
+        for warning in warnings:
+            log.warning(warning)
+        return Health(dependencies, self.metrics, self.settings.ping_timeout_s, warnings)
+
+    async def _queue(self) -> None:
+        if self.acceptor.full:
+            raise ReceiverError("as many callbacks wait as queue_callbacks_max allows")
+
+    async def _relaying(self) -> None:
+        if self.relay.trouble:
+            raise ReceiverError(self.relay.trouble)
+
+    @property
+    def url(self) -> str:
+        """Where it is served."""
+        assert self._runner is not None  # started
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def run(self) -> None:
+        """Until cancelled, or until a task fails: then its error is raised."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        """Take nothing more, finish what was taken, and say how the counts add up."""
+        if self._runner is None:
+            return
+        await self._undo.aclose()
+        self._runner = None
+        log.info("stopped", **self.metrics.sums())
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        return task
+
+    async def _finish(self, accepting: asyncio.Task[None]) -> None:
+        self.acceptor.stop()
+        with suppress(asyncio.CancelledError):
+            await accepting
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def unprotected(settings: Settings) -> list[str]:
+    """Sources that anybody who reaches this host can post to (design section 5)."""
+    if settings.host in ("127.0.0.1", "::1", "localhost"):
+        return []
+    return [
+        f"source {name} is served beyond loopback with no token, basic or allow: anybody can post to it"
+        for name, source in settings.all_sources.items()
+        if not (source.tokens or source.basic or source.allow)
+    ]

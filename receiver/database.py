@@ -1,0 +1,103 @@
+"""Connections to PostgreSQL: a pool that may be opened before PostgreSQL is there, and the schema on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+
+from receiver.errors import SchemaDriftError, SchemaTooNewError, SettingsError, SetupError
+from receiver.metrics import Metrics
+from receiver.migrate import migrate, pending
+from receiver.partitions import Partitions
+from receiver.settings import Settings
+from receiver.store import SESSION, Connection, prepare
+
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
+
+log = structlog.get_logger()
+
+
+class Database:
+    """The receiver's way to PostgreSQL."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """Make the pool; it connects when it is used. Raises SettingsError for a DSN that is none."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._settings.postgres_dsn, min_size=0, max_size=self._settings.postgres_pool_size, init=prepare,
+                timeout=self._settings.postgres_connect_timeout_s, server_settings=SESSION,
+            )  # fmt: skip
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
+            raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
+
+    @property
+    def pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        assert self._pool is not None  # opened
+        return self._pool
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        async with self.pool.acquire() as connection:
+            yield connection
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection apart from the pool, for whoever holds a lock as long as it lives."""
+        return await asyncpg.connect(self._settings.postgres_dsn, timeout=self._settings.postgres_connect_timeout_s)
+
+    async def ping(self) -> None:
+        """Raises SetupError when PostgreSQL does not answer."""
+        try:
+            async with self.acquire() as connection:
+                await connection.fetchval("SELECT 1")
+        except AWAY as error:
+            self._metrics.postgres_up.set(0)
+            raise SetupError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from error
+        self._metrics.postgres_up.set(1)
+
+    async def prepare(self, partitions: Partitions) -> None:
+        """Bring the schema up to date and make its partitions, as soon as PostgreSQL answers.
+
+        Raises SchemaTooNewError, SchemaDriftError, and SetupError when the schema is old and `migrate` is off.
+        """
+        pause_s, told = PAUSE_FIRST_S, False
+        while True:
+            try:
+                await self._prepare(partitions)
+            except (SchemaTooNewError, SchemaDriftError, SetupError):
+                raise
+            except AWAY as error:
+                if not told:
+                    log.warning("PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", why=str(error) or type(error).__name__)
+                told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
+                await asyncio.sleep(pause_s)
+            else:
+                self._metrics.postgres_up.set(1)
+                log.info("PostgreSQL is ready")
+                return
+
+    async def _prepare(self, partitions: Partitions) -> None:
+        connection = await self.connect()
+        try:
+            if self._settings.migrate:
+                for name in await migrate(connection):
+                    log.info("migration applied", name=name)
+            elif old := await pending(connection):
+                raise SetupError(f"the schema lacks {old[0].name}: run `esc-receiver migrate`, or set ESC_RECEIVER_MIGRATE=on")
+            await partitions.run_once(connection, datetime.now(UTC))
+        finally:
+            await connection.close()
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()

@@ -1,0 +1,39 @@
+"""One callback between its reading and its keeping: what arrived, what it says, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.entities import Decision
+from receiver.envelope import Envelope
+from receiver.notification import Channel, Family, Notification, Outcome
+
+
+@dataclass(slots=True)
+class Letter:
+    """`notification` is None when the body could not be read; then `malformed` says why."""
+
+    envelope: Envelope
+    notification: Notification | None = None
+    malformed: str | None = None
+    not_understood: bool = False
+    """Judging it failed for a fault of ours; it is kept without being applied."""
+
+    def without_judgement(self) -> Decision | None:
+        """The decision on a callback that the lifecycle is not asked about."""
+        if self.malformed is not None:
+            return Decision(Outcome.MALFORMED, "malformed", self.malformed)
+        if self.not_understood:
+            return Decision(Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed")
+        return None
+
+    @property
+    def family(self) -> Family:
+        return self.notification.family if self.notification else Family.UNKNOWN
+
+    @property
+    def channel(self) -> Channel:
+        """The URL it came to; posted to `/`, its root element decides (design section 5)."""
+        if self.envelope.channel is not None:
+            return self.envelope.channel
+        return Channel.EVENTS if self.family is Family.VM_EVENT else Channel.CALLBACK

@@ -1,0 +1,120 @@
+"""The partitions of `callbacks` (a day each) and `transitions` (a month each): made ahead and on demand, dropped by age.
+
+A partition is made by attaching a table of its own, which does not stop readers or writers of the others. There
+is no DEFAULT partition: rows in it would forbid making the partition they belong to. Days and months are UTC's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from receiver.settings import Settings
+from receiver.statements import statements
+from receiver.store import Connection
+
+LOCK = 0x65736370
+"""Advisory lock `escp`."""
+DAYS, MONTHS = "callbacks", "transitions"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    table: str
+    begins_at: datetime
+    ends_at: datetime
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}_{self.begins_at:%Y%m%d}"
+
+
+def partition_of(table: str, at: datetime) -> Partition:
+    """The partition that holds `at`."""
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if table == DAYS:
+        return Partition(table, day, day + timedelta(days=1))
+    month = day.replace(day=1)
+    return Partition(table, month, (month + timedelta(days=32)).replace(day=1))
+
+
+def partitions_between(table: str, since: datetime, until: datetime) -> Iterator[Partition]:
+    partition = partition_of(table, since)
+    while partition.begins_at <= until:
+        yield partition
+        partition = partition_of(table, partition.ends_at)
+
+
+class Partitions:
+    """Remembers which partitions are there, so that the way of a callback asks PostgreSQL nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sql = statements("partitions.sql")
+        self._made: set[str] = set()
+
+    async def ensure(self, connection: Connection, times: Iterable[datetime]) -> None:
+        """Make the partitions that rows of these times need."""
+        wanted = {partition_of(table, at) for at in times for table in (DAYS, MONTHS)}
+        if missing := [p for p in wanted if p.name not in self._made]:
+            await self._make(connection, missing)
+
+    def forget(self) -> None:
+        """Somebody else dropped or detached a partition that was thought to be there."""
+        self._made.clear()
+
+    async def run(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """Look after the partitions until cancelled."""
+        while True:
+            try:
+                async with pool.acquire() as connection:
+                    await self.run_once(connection, datetime.now(UTC))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
+            await asyncio.sleep(self._settings.maintenance_interval_s)
+
+    async def run_once(self, connection: Connection, now: datetime) -> list[str]:
+        """Make the partitions of the days ahead, drop those past retention; the names of the dropped."""
+        ahead = now + timedelta(days=self._settings.partitions_ahead_days)
+        await self._make(connection, [p for table in (DAYS, MONTHS) for p in partitions_between(table, now, ahead)])
+        dropped = await self._drop(connection, DAYS, now - timedelta(days=self._settings.callbacks_retention_days))
+        return dropped + await self._drop(connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days))
+
+    async def _make(self, connection: Connection, wanted: Iterable[Partition]) -> None:
+        async with connection.transaction():
+            await connection.fetchval(self._sql["lock"], LOCK)
+            there = {name for table in (DAYS, MONTHS) for name, _ in await self._list(connection, table)}
+            for partition in sorted(wanted, key=lambda p: p.name):
+                if partition.name not in there:
+                    await connection.execute(_made(partition))
+        self._made |= there | {p.name for p in wanted}
+
+    async def _drop(self, connection: Connection, table: str, before: datetime) -> list[str]:
+        async with connection.transaction():
+            await connection.fetchval(self._sql["lock"], LOCK)
+            old = [name for name, ends_at in await self._list(connection, table) if ends_at <= before]
+            for name in old:
+                await connection.execute(f"SET LOCAL lock_timeout = '{self._settings.commit_timeout_s}s'")
+                await connection.execute(f"DROP TABLE {name}")
+        if old:
+            log.info("partitions past retention were dropped", partitions=old)
+        return old
+
+    async def _list(self, connection: Connection, table: str) -> list[tuple[str, datetime]]:
+        return [(row["name"], row["ends_at"]) for row in await connection.fetch(self._sql["partitions"], table)]
+
+
+def _made(p: Partition) -> str:
+    """Names and times are ours, not a sender's: DDL takes no parameters."""
+    return (
+        f"CREATE TABLE {p.name} (LIKE {p.table} INCLUDING ALL); "
+        f"ALTER TABLE {p.table} ATTACH PARTITION {p.name} "
+        f"FOR VALUES FROM ('{p.begins_at.isoformat()}') TO ('{p.ends_at.isoformat()}');"
+    )

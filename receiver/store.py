@@ -1,0 +1,172 @@
+"""PostgreSQL: one batch of callbacks, judged and kept in one transaction.
+
+Callback, state, ledger and outbox are written together or not at all (design promise 3). Rows are
+locked in key order, so that many receivers share one database. Must not know HTTP, XML or NATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import asyncpg
+import orjson
+
+from receiver.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Transition, Vm, entity_id
+from receiver.event import OutboxRow, transition_event, unclassified_event
+from receiver.known import Known, operation_id, resource_id
+from receiver.letter import Letter
+from receiver.lifecycle import Windows, decide
+from receiver.notification import Notification, Outcome
+from receiver.statements import statements
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+SESSION = {
+    "application_name": "esc-receiver",
+    "synchronous_commit": "on",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""A writing session's settings: durable commits, and plans that stay right while the tables grow under them."""
+
+
+async def prepare(connection: Connection) -> None:
+    """Make JSON columns read and write Python values, also inside the rows of an array."""
+    for name, head in (("jsonb", b"\x01"), ("json", b"")):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", format="binary", encoder=_encoder(head), decoder=_decoder(len(head))
+        )  # fmt: skip
+
+
+def _encoder(head: bytes) -> Callable[[Any], bytes]:
+    return lambda value: head + (value.encode() if isinstance(value, str) else orjson.dumps(value))
+
+
+def _decoder(skip: int) -> Callable[[bytes], Any]:
+    return lambda value: orjson.loads(value[skip:])
+
+
+def _columns(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(field.name for field in fields(kind)))
+
+
+class Store:
+    """Keeps batches. Holds no connection: each call is given one."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._sql = statements("queries.sql")
+        self._row = {kind: _columns(kind) for kind in (Operation, Deployment, Vm, Resource, Alias, Transition)}
+
+    async def keep(self, connection: Connection, letters: Sequence[Letter]) -> list[Decision]:
+        """Judge and write `letters` in their order, in one transaction; what became of each.
+
+        Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
+        """
+        async with connection.transaction():
+            known = await self._known(connection, [x.notification for x in letters if x.notification])
+            decisions = [self._judge(known, letter) for letter in letters]
+            await self._write(connection, known, letters, decisions)
+        return decisions
+
+    async def kept_before(self, connection: Connection, letters: Sequence[Letter]) -> dict[Any, Decision]:
+        """By receipt, the callbacks among `letters` that are in PostgreSQL already."""
+        times = [letter.envelope.received_at for letter in letters]
+        receipts = [letter.envelope.receipt for letter in letters]
+        rows = await connection.fetch(self._sql["kept"], receipts, min(times), max(times))
+        return {row["receipt"]: Decision(Outcome(row["outcome"]), row["rule"], row["reason"]) for row in rows}
+
+    def _judge(self, known: Known, letter: Letter) -> Decision:
+        decision = letter.without_judgement()
+        if decision is None and letter.notification:
+            decision = decide(known.current(letter.notification), letter.notification, self._windows)
+            known.apply(decision)
+        assert decision is not None  # a letter was either read or is malformed
+        return decision
+
+    async def _known(self, connection: Connection, notifications: Sequence[Notification]) -> Known:
+        known, sql = Known(), self._sql
+        if operations := {i for n in notifications if (i := operation_id(n))}:
+            rows = await connection.fetch(sql["lock_operations"], list(operations))
+            known.add(Operation(*row) for row in rows)
+        names = {(n.source, name) for n in notifications if (name := _deployment_named(known, n))}
+        if names:
+            rows = await connection.fetch(sql["lock_deployments"], *zip(*names, strict=True))
+            known.add(Deployment(*row) for row in rows)
+            await self._vms(connection, known, notifications)
+        if resources := {i for n in notifications if (i := resource_id(n))}:
+            rows = await connection.fetch(sql["lock_resources"], list(resources))
+            known.add(Resource(*row) for row in rows)
+        return known
+
+    async def _vms(self, connection: Connection, known: Known, notifications: Sequence[Notification]) -> None:
+        named, gone, instances = set(), set(), set()
+        for n in notifications:
+            deployment = known.deployment(n)
+            if deployment is None:
+                continue
+            if n.trigger == "SERVICE_UNDEPLOYED":
+                gone.add(deployment.id)
+            for side in (n.vm, n.target):
+                if side and side.name:
+                    named.add(entity_id("vm", deployment.id.hex, side.name))
+                elif side and side.uuid:
+                    instances.add((n.source, side.uuid))
+        if named or gone:
+            known.add(Vm(*row) for row in await connection.fetch(self._sql["vms"], list(named), list(gone)))
+        if instances:
+            rows = await connection.fetch(self._sql["vms_by_instance"], *zip(*instances, strict=True))
+            known.add(Vm(*row) for row in rows)
+
+    async def _write(
+        self, connection: Connection, known: Known, letters: Sequence[Letter], decisions: Sequence[Decision]
+    ) -> None:
+        ledger = [transition for decision in decisions for transition, _ in decision.transitions]
+        await connection.fetch(
+            self._sql["write"],
+            [_callback(letter, decision) for letter, decision in zip(letters, decisions, strict=True)],
+            *(rows for kind in (Operation, Deployment, Vm, Resource) for rows in self._rows(known, kind)),
+            [self._row[Alias](alias) for alias in known.aliases.values()],
+            [self._row[Transition](transition) for transition in ledger],
+            *_by_column(_events(letters, decisions)),
+        )
+
+    def _rows(self, known: Known, kind: type[Entity]) -> Iterable[list[tuple[Any, ...]]]:
+        """New rows and old rows of one table, in key order."""
+        for entities in (known.new(kind), known.old(kind)):
+            yield [self._row[kind](entity) for entity in sorted(entities, key=attrgetter("id"))]
+
+
+def _deployment_named(known: Known, n: Notification) -> str | None:
+    return n.deployment.internal_id if n.deployment else known.operation_deployment(n)
+
+
+def _events(letters: Sequence[Letter], decisions: Sequence[Decision]) -> list[OutboxRow]:
+    events: list[OutboxRow] = []
+    for letter, decision in zip(letters, decisions, strict=True):
+        events += [transition_event(transition, entity) for transition, entity in decision.transitions]
+        if decision.outcome is Outcome.UNCLASSIFIED and letter.notification:
+            events.append(unclassified_event(letter.notification, decision.reason, decision.rule))
+    return events
+
+
+def _by_column(events: Sequence[OutboxRow]) -> list[list[Any]]:
+    return [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in OutboxRow._fields]
+
+
+def _callback(letter: Letter, decision: Decision) -> tuple[Any, ...]:
+    """A row of `callbacks`, in the order of its columns."""
+    e, n = letter.envelope, letter.notification
+    vm = (n.vm or n.target) if n else None
+    return (
+        e.receipt, e.received_at, e.source, letter.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
+        e.transaction_id, e.status_code, e.status_message,
+        letter.family, n.raw_trigger if n else None, n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
+        decision.outcome, decision.rule, decision.reason, [*e.notes, *(n.notes if n else ())],
+    )  # fmt: skip
