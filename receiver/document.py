@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import MappingProxyType
@@ -31,8 +31,8 @@ TEXT_CHARACTERS_MAX: Final = 4096
 """of one text,"""
 NAME_CHARACTERS_MAX: Final = 128
 """and of one element's name."""
-NAMES_REMEMBERED_MAX: Final = 1024
-"""How many local names are cut out of their tags once instead of each time: that took half of the reading."""
+NAMES_REMEMBERED_MAX: Final = 256
+"""How many local names are cut out of their tags once, not each time: it took half of the reading."""
 
 _PROLOG: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?>\s+|<\?(?>.*?\?>)|<!--(?>.*?-->))*+(?=<!DOCTYPE)", re.DOTALL)
 _NO_DTD: Final = "a document type declaration (DTD) is refused"
@@ -113,16 +113,16 @@ def _read(body: bytes, depth_max: int, parser: etree.XMLParser) -> Document:
     try:
         root = etree.fromstring(document, parser)
     except etree.XMLSyntaxError as error:
-        if error.code == _OUT_OF_MEMORY and parser is _PARSER:
+        if _code(error) == _OUT_OF_MEMORY and parser is _PARSER:
             return _read_aside(body, depth_max)
         raise NotXmlError(_fault(error, body[: len(body) - len(document)].count(b"\n"))) from None
     if root.getroottree().docinfo.internalDTD is not None:  # in an encoding that is no superset of ASCII
         raise NotXmlError(_NO_DTD)
-    fields = _nested(root, depth_max - 1) if len(root) else {}
-    name = _local(root.tag)
-    if len(body) <= LARGE_BYTES:
-        return Document(name, fields, cut=False)
-    return Document(name, *_bounded(fields))
+    is_large = len(body) > LARGE_BYTES
+    local = _local if is_large else _local_remembered
+    name = local(root.tag)
+    fields = _nested(root, depth_max - 1, local) if len(root) else {}
+    return Document(name, *_bounded(fields)) if is_large else Document(name, fields, cut=False)
 
 
 def _refuse_dtd(body: bytes) -> None:
@@ -132,37 +132,43 @@ def _refuse_dtd(body: bytes) -> None:
         raise NotXmlError(f"{_NO_DTD} (line {line}, column {prolog.end() - before})")
 
 
+def _code(error: etree.XMLSyntaxError) -> int:
+    code: int = error.code  # type: ignore[attr-defined]  # the stubs lack it
+    return code
+
+
 def _fault(error: etree.XMLSyntaxError, lines_before: int) -> str:
-    fault = _FAULTS.get(error.code) or "not well-formed"
+    fault = _FAULTS.get(_code(error)) or "not well-formed"
     line, column = error.position
     return f"{fault} (line {line + lines_before}, column {column})" if line else fault
 
 
-@lru_cache(NAMES_REMEMBERED_MAX)
 def _local(tag: str) -> str:
     return tag[tag.rfind("}") + 1 :]
 
 
-def _fields(element: etree._Element, room: int) -> Fields:
+_local_remembered: Final = lru_cache(NAMES_REMEMBERED_MAX)(_local)
+
+
+def _fields(element: etree._Element, room: int, local: Callable[[str], str]) -> Fields:
     """The children by local name; `room` is how many levels may still lie below `element`."""
     fields: Fields = {}
     for child in element:
-        value: str | Fields | None = child.text
-        if len(child):
-            value = _nested(child, room - 1)
-        elif value:
-            value = value.strip()
+        text = child.text
+        value = _nested(child, room - 1, local) if len(child) else text and text.strip()
         if value:
-            name = _local(child.tag)
-            if fields.setdefault(name, value) is not value:
+            name = local(child.tag)
+            if name in fields:
                 _add(fields, name, value)
+            else:
+                fields[name] = value
     return fields
 
 
-def _nested(element: etree._Element, room: int) -> Fields:
+def _nested(element: etree._Element, room: int, local: Callable[[str], str]) -> Fields:
     if room < 1:
         raise NotXmlError(f"{_TOO_DEEP} (line {element.sourceline})")
-    fields = _fields(element, room)
+    fields = _fields(element, room, local)
     if (text := element.text) and (text := text.strip()):
         fields["#text"] = text
     return fields
@@ -190,7 +196,8 @@ def _bounded(fields: Fields) -> tuple[Fields, bool]:
             cut = cut or len(value) > TEXT_CHARACTERS_MAX
             room -= min(len(value), TEXT_CHARACTERS_MAX)
             return value[:TEXT_CHARACTERS_MAX]
-        waiting.append((value, inner := {}))
+        inner: Fields = {}
+        waiting.append((value, inner))
         return inner
 
     while waiting:
