@@ -1,0 +1,193 @@
+"""POST: who, how large, what; hands the envelope on, and answers when it is kept.
+
+One path, in order: known source, allowed sender, limits, body, envelope, kept. A callback counts as
+received when it reaches a callback path; then the one who keeps it counts it as stored, or it is counted
+here as refused. It must not know XML, the lifecycle or PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain
+from typing import Protocol
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from receiver.access import Access, Sender
+from receiver.body import decode_body, read_body
+from receiver.envelope import Clock, Envelope, read_head
+from receiver.errors import (
+    AddressError,
+    BodyCutOffError,
+    BodyTooLargeError,
+    BodyTooSlowError,
+    CannotKeepError,
+    CredentialsError,
+    HeaderTooLargeError,
+    UndecodableBodyError,
+    UnknownSourceError,
+)
+from receiver.fit import fit
+from receiver.metrics import ROOT_CHANNEL, UNKNOWN_SOURCE, Metrics, Refused
+from receiver.notification import Channel, Outcome
+from receiver.problem import problem
+from receiver.redact import redact
+from receiver.settings import Settings
+
+RECEIPT = "ESC-Receipt-Id"
+
+_ASIDE_BYTES = 65_536
+"""Many times what ESC sends: a larger body is searched for secrets in a thread, as a hostile one takes a second."""
+
+_REASONS: dict[type[BaseException], Refused] = {
+    UnknownSourceError: Refused.UNKNOWN_SOURCE,
+    CredentialsError: Refused.CREDENTIALS,
+    AddressError: Refused.ADDRESS,
+    HeaderTooLargeError: Refused.HEADER_TOO_LARGE,
+    BodyTooLargeError: Refused.BODY_TOO_LARGE,
+    BodyTooSlowError: Refused.BODY_TOO_SLOW,
+    BodyCutOffError: Refused.BODY_CUT_OFF,
+    CannotKeepError: Refused.CANNOT_KEEP,
+    asyncio.CancelledError: Refused.BODY_CUT_OFF,
+}
+
+
+class Kept(Protocol):
+    """What became of a callback."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Malformed is kept, too."""
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+
+
+class Keeper(Protocol):
+    """Whoever keeps callbacks."""
+
+    async def accept(self, envelope: Envelope) -> Kept:
+        """Returns when the callback is durable, and has counted it (`Metrics.kept`); raises CannotKeepError."""
+
+
+class Ingress:
+    """The callback paths."""
+
+    def __init__(self, keeper: Keeper, settings: Settings, metrics: Metrics) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._metrics = metrics
+        self._sources = frozenset(settings.all_sources)
+        self._access = Access(settings.all_sources, settings.trusted_proxies)
+        self._clock = Clock()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where ESC posts to, and how a client may look whether a URL is right (as ETSI SOL003 asks)."""
+        paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in Channel for token in ("", "/{token}")]
+        return [
+            *(web.post(path, self.post) for path in paths),
+            *(web.get(path, self.probe) for path in paths),
+            web.post("/", self.post),
+        ]
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Keeps one callback and says so."""
+        match = request.match_info
+        source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
+        self._metrics.arrived(source if source in self._sources else UNKNOWN_SOURCE, channel)
+        try:
+            envelope = await self._open(request, source, Channel(channel) if channel != ROOT_CHANNEL else None)
+        except BaseException as error:
+            self._metrics.refuse(_reason(error))
+            raise
+        try:
+            kept = await self._keeper.accept(envelope)
+        except Exception as error:
+            # Not when cancelled: then it is still on its way, and its keeper will count it.
+            self._metrics.refuse(_reason(error))
+            raise
+        return _answer(envelope, kept)
+
+    async def probe(self, request: web.Request) -> web.Response:
+        """The URL is right, and a POST would be let in."""
+        self._access.check(request.match_info["source"], _sender(request))
+        return web.Response(status=204)
+
+    async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
+        settings = self._settings
+        remote = self._access.check(source, _sender(request))
+        if sum(map(len, chain.from_iterable(request.raw_headers))) > settings.header_bytes_max:
+            raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({settings.header_bytes_max} bytes)")
+        sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
+        body, fault = sent, None
+        if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
+            try:
+                body = decode_body(sent, encoding, settings.body_bytes_max)
+            except UndecodableBodyError as error:
+                fault = str(error)
+        self._metrics.body_bytes.observe(len(body))
+        body, redacted = redact(body) if len(body) <= _ASIDE_BYTES else await asyncio.to_thread(redact, body)
+        ref, remarks = self._ref(request)
+        head = read_head(request.raw_headers)
+        # From here to the keeper's queue nothing awaits, so what is stamped first is judged first.
+        received_at, receipt = self._clock.stamp()
+        return Envelope(
+            receipt=receipt,
+            received_at=received_at,
+            source=source,
+            channel=channel,
+            remote=remote,
+            ref=ref,
+            headers=head.headers,
+            body=body,
+            redacted=redacted,
+            transaction_id=head.transaction_id,
+            status=head.status,
+            status_code=head.status_code,
+            status_message=head.status_message,
+            notes=head.notes + remarks,
+            undecodable_because=fault,
+        )
+
+    def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
+        """The caller's own reference, and what had to be done to it."""
+        if not request.query_string:
+            return None, ()
+        ref = fit(request.query.get("ref", ""))
+        longest = self._settings.ref_characters_max
+        return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
+
+
+def _sender(request: web.Request) -> Sender:
+    headers = request.headers
+    return Sender(
+        token=request.match_info.get("token"),
+        authorization=headers.get(hdrs.AUTHORIZATION),
+        peer=request.remote,
+        forwarded_for=headers.getall(hdrs.X_FORWARDED_FOR, ()),
+    )
+
+
+def _reason(error: BaseException) -> Refused:
+    return next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
+
+
+def _answer(envelope: Envelope, kept: Kept) -> web.Response:
+    receipt = str(envelope.receipt)
+    if kept.outcome is Outcome.MALFORMED:
+        return problem(
+            400,
+            "malformed",
+            "The body is kept, but it is no document that can be read",
+            kept.reason,
+            instance=f"urn:uuid:{receipt}",
+            receipt=receipt,
+            outcome=kept.outcome,
+            headers={RECEIPT: receipt},
+        )
+    return web.Response(
+        body=b'{"receipt": "%b", "outcome": "%b"}' % (receipt.encode(), kept.outcome.encode()),
+        headers=CIMultiDict({hdrs.CONTENT_TYPE: "application/json", RECEIPT: receipt}),
+    )

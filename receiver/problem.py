@@ -1,0 +1,46 @@
+"""Problem documents (RFC 9457): how every error is answered. It must not know which error means what."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import hdrs, web
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status: int,
+    slug: str,
+    title: str,
+    detail: str | None = None,
+    *,
+    headers: dict[str, str] | None = None,
+    **members: Any,
+) -> web.Response:
+    """`slug` names the kind of problem for programs, `title` for people; `detail` tells of this one.
+
+    Never put into it what the sender sent: a path may end in a token, a header may hold a secret.
+    """
+    document = {
+        "type": f"urn:esc-receiver:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    } | members
+    content = orjson.dumps({name: value for name, value in document.items() if value is not None})
+    return web.Response(
+        status=status,
+        body=content,
+        headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.CACHE_CONTROL: "no-store"} | (headers or {}),
+    )
+
+
+def problem_of_status(status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """A problem about which the status says all."""
+    known = HTTPStatus(status)
+    return problem(
+        status, known.phrase.lower().replace(" ", "-"), known.phrase, known.description or None, headers=headers
+    )

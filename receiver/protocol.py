@@ -1,0 +1,110 @@
+"""The HTTP protocol of aiohttp, with our answers to what never becomes a request.
+
+A head that is broken or too large is answered with a problem document that repeats none of its bytes
+(aiohttp says 400 in plain text and echoes them), and counted. It must not know paths nor callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from receiver.metrics import Metrics, Rejected
+from receiver.problem import problem
+
+log = structlog.get_logger()
+
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Connections:
+    """How many connections there are, and may be."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.now = 0
+
+
+class Protocol(RequestHandler):
+    """One connection. The path of a good request runs through aiohttp's own code, but for `data_received`."""
+
+    __slots__ = ("_connections", "_counted", "_metrics")
+
+    def __init__(self, manager: web.Server, metrics: Metrics, connections: Connections, **limits: Any) -> None:
+        super().__init__(manager, **limits)
+        self._metrics = metrics
+        self._connections = connections
+        self._counted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Turns the connection away when there are too many."""
+        if self._connections.now >= self._connections.most:
+            self._count(Rejected.TOO_MANY_CONNECTIONS)
+            self._force_close = True
+            cast(asyncio.Transport, transport).write(_TOO_MANY)
+            transport.close()
+            return
+        self._connections.now += 1
+        self._counted = True
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Makes room for another."""
+        if self._counted:
+            self._connections.now -= 1
+            self._counted = False
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Also tells the reader of a body whose transfer encoding broke; aiohttp leaves it waiting."""
+        super().data_received(data)
+        if self._current_request is not None and self._messages:
+            message, _ = self._messages[-1]
+            if not hasattr(message, "method"):
+                self._current_request.content.set_exception(web.RequestPayloadError("broken transfer encoding"))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a head that could not be read, or to an error that nobody caught."""
+        if status >= 500:
+            log.error("request failed", exc_info=exc)
+            answer = problem(status, "internal-error", "Internal error")
+        else:
+            answer = self._rejected(exc)
+        answer.force_close()
+        return answer
+
+    def _rejected(self, exc: BaseException | None) -> web.Response:
+        if isinstance(exc, LineTooLong) and exc.args[1] == self.max_line_size:
+            self._count(Rejected.REQUEST_LINE_TOO_LONG)
+            return self._limit(414, "request-line-too-long", "The request target is too long", "request_line_bytes_max")
+        if isinstance(exc, LineTooLong):
+            self._count(Rejected.HEADER_FIELD_TOO_LARGE)
+            return self._limit(431, "header-field-too-large", "A header field is too large", "header_field_bytes_max")
+        if "Too many headers" in str(exc):
+            self._count(Rejected.TOO_MANY_HEADERS)
+            return self._limit(431, "too-many-headers", "There are too many header fields", "headers_max")
+        self._count(Rejected.BROKEN_HEAD)
+        detail = "This port speaks HTTP, not HTTPS." if _is_tls(exc) else None
+        return problem(400, "broken-head", "The head of the request is not HTTP", detail)
+
+    def _limit(self, status: int, slug: str, title: str, setting: str) -> web.Response:
+        return problem(status, slug, title, f"The limit is set by {setting}.", setting=setting)
+
+    def _count(self, reason: Rejected) -> None:
+        self._metrics.rejected_before_routing.labels(reason).inc()
+        log.debug("rejected before routing", reason=reason)
+
+
+def _is_tls(exc: BaseException | None) -> bool:
+    return isinstance(exc, BadHttpMethod) and "HTTPS" in str(exc)
