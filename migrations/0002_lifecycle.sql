@@ -50,10 +50,11 @@ CREATE TABLE deployments (
     extra                   jsonb       NOT NULL,
     sequence                bigint      NOT NULL,
     memory                  jsonb       NOT NULL,
-    CONSTRAINT deployments_end_has_a_time CHECK ((ended_at IS NOT NULL) = (state = 'UNDEPLOYED'))
+    CONSTRAINT deployments_end_has_a_time CHECK ((ended_at IS NOT NULL) = (state = 'UNDEPLOYED')),
+    -- Deferred, because one statement retires an incarnation and begins the next.
+    CONSTRAINT deployments_one_current EXCLUDE (source WITH =, internal_deployment_id WITH =) WHERE (current) DEFERRABLE INITIALLY DEFERRED
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX deployments_identity ON deployments (source, internal_deployment_id, incarnation);
-CREATE UNIQUE INDEX deployments_one_current ON deployments (source, internal_deployment_id) WHERE current;
 
 CREATE TABLE vms (
     id                     uuid        PRIMARY KEY,

@@ -24,7 +24,7 @@ from receiver.store import Store
 
 Kept = Decision | CannotKeepError
 
-RACES = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+RACES = (asyncpg.UniqueViolationError, asyncpg.ExclusionViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Another receiver was quicker: judged again, the batch sees what that one wrote."""
 AWAY = (
     OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
@@ -58,11 +58,15 @@ class Keeper:
     async def _patiently(self, letters: Sequence[Letter]) -> list[Kept]:
         """Try until it is known what became of all of them. A connection that broke may have committed."""
         kept: dict[object, Decision] = {}
+        races = 0
         while True:
             rest = [letter for letter in letters if letter.envelope.receipt not in kept]
             try:
                 decisions = await self._once(rest)
             except RACES as error:
+                races += 1
+                if races > self._settings.commit_races_max:
+                    return await self._split(letters, kept, error)
                 log.info("a batch is judged again", callbacks=len(rest), why=type(error).__name__)
             except asyncpg.CheckViolationError as error:
                 if error.constraint_name is not None:

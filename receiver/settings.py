@@ -83,6 +83,9 @@ class Settings(BaseModel):
     queue_callbacks_max: PositiveInt = Field(default=10_000, description="Most callbacks waiting for a transaction.")
     batch_callbacks_max: PositiveInt = Field(default=256, description="Most callbacks in one transaction.")
     commit_timeout_s: PositiveFloat = Field(default=5, description="Time for one transaction.")
+    commit_races_max: PositiveInt = Field(
+        default=10, description="How often a batch is judged again because another receiver was quicker."
+    )
     commit_retry_s: PositiveFloat = Field(default=0.1, description="Pause before a broken transaction is tried again.")
     postgres_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to PostgreSQL.")
     postgres_pool_size: PositiveInt = Field(default=4, description="Most connections to PostgreSQL.")

@@ -1,0 +1,113 @@
+"""The commands. One function each; an error of ours is one line on standard error and exit status 2."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import click
+
+from receiver import __version__, logs
+from receiver.errors import ReceiverError, SetupError
+from receiver.migrate import migrate as apply_migrations
+from receiver.migrate import pending
+from receiver.serve import embedded, running, until_signalled, write_endpoints
+from receiver.settings import Settings, load
+from receiver.simulator import simulate_command
+from receiver.tail import tail_command
+
+CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings; the environment wins over it.")
+
+
+class Group(click.Group):
+    """A group whose commands end in one clear line when we know what is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ReceiverError as error:
+            for line in str(error).splitlines():
+                click.echo(f"{ctx.info_name}: {line}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="esc-receiver")
+def main() -> None:
+    """Stands at Cisco ESC's callback URL: keeps every message, understands it, and tells everyone else."""
+
+
+@main.command()
+@CONFIG
+@click.option("--embedded", "is_embedded", is_flag=True, help="Run PostgreSQL and NATS too, in --data-dir, kept across restarts.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder of the embedded servers.")
+@click.option("--host", help="Address to serve on.")
+@click.option("--port", type=int, help="Port to serve on; 0 takes a free one.")
+def serve(config: Path | None, is_embedded: bool, **flags: Any) -> None:
+    """Run the service, until SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      ESC_RECEIVER_POSTGRES_DSN=postgresql://esc@db/esc esc-receiver serve
+      esc-receiver serve --config /etc/esc-receiver.toml
+      esc-receiver serve --embedded --data-dir ./data
+    """
+    required = () if is_embedded else ("postgres_dsn",)
+    settings = load(config, _environment(flags), required=required)
+    logs.configure(settings)
+    asyncio.run(until_signalled(lambda: _serve_embedded(settings) if is_embedded else _serve(settings)))
+
+
+@main.command()
+@CONFIG
+@click.option("--dry-run", is_flag=True, help="Print the SQL that would be run, and run nothing.")
+def migrate(config: Path | None, dry_run: bool) -> None:
+    """Bring the database's schema up to date.
+
+    \b
+    Examples:
+      esc-receiver migrate
+      esc-receiver migrate --dry-run | less
+    """
+    settings = load(config, os.environ)
+    asyncio.run(_migrate(settings, dry_run=dry_run))
+
+
+main.add_command(simulate_command)
+main.add_command(tail_command)
+
+
+async def _serve(settings: Settings) -> None:
+    async with running(settings) as app:
+        await app.run()
+
+
+async def _serve_embedded(settings: Settings) -> None:
+    async with embedded(settings, settings.data_dir) as pointed, running(pointed) as app:
+        write_endpoints(settings.data_dir, app)
+        await app.run()
+
+
+async def _migrate(settings: Settings, *, dry_run: bool) -> None:
+    try:
+        connection = await asyncpg.connect(settings.postgres_dsn, timeout=settings.postgres_connect_timeout_s)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {error or type(error).__name__}") from error
+    try:
+        if dry_run:
+            for migration in await pending(connection):
+                click.echo(f"-- {migration.name}\n{migration.sql}")
+        else:
+            names = await apply_migrations(connection)
+            click.echo("\n".join(f"applied {name}" for name in names) or "the schema is up to date")
+    finally:
+        await connection.close()
+
+
+def _environment(flags: dict[str, Any]) -> dict[str, str]:
+    """The environment with flags laid over it: they are the same settings, said nearer."""
+    given = {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in flags.items() if value is not None}
+    return {**os.environ, **given}

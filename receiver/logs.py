@@ -1,0 +1,33 @@
+"""How log lines look: text for people on a terminal, JSON elsewhere. Must not know who logs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from receiver.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Send every log line to standard error, in the form that the settings ask for."""
+    on_terminal = sys.stderr.isatty()
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal)
+    final = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=on_terminal)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if as_json else _unchanged,
+            final,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _unchanged(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The console draws tracebacks itself."""
+    return event

@@ -1,0 +1,72 @@
+"""Running the service in a terminal or under a supervisor: signals, embedded servers, endpoints.json."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import structlog
+
+from receiver.app import App
+from receiver.embedded import Embedded
+from receiver.settings import Settings
+
+log = structlog.get_logger()
+
+EXIT_AT_ONCE = 130
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[App]:
+    """The service, started; stopped in order at the end."""
+    app = App(settings)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+@asynccontextmanager
+async def embedded(settings: Settings, data_dir: Path | None) -> AsyncIterator[Settings]:
+    """PostgreSQL and NATS of our own in `data_dir` (None: a throw-away folder), and the settings that point at them."""
+    async with Embedded(data_dir) as servers:
+        yield settings.model_copy(update={"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url})
+
+
+def write_endpoints(folder: Path, app: App) -> None:
+    """Tell other programs on this machine where everything is; only the user may read it, as it holds a password."""
+    found = {"http": app.url, "postgres_dsn": app.settings.postgres_dsn, "nats_url": app.settings.nats_url}
+    path = folder / "endpoints.json"
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    draft.replace(path)
+
+
+async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` until it ends, or until SIGINT or SIGTERM cancel it; a second signal exits at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
+    asked = False
+
+    def asked_to_stop() -> None:
+        nonlocal asked
+        if asked:
+            os._exit(EXIT_AT_ONCE)
+        asked = True
+        log.info("stopping; a second signal exits at once")
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not asked:
+            raise
