@@ -27,11 +27,11 @@ def token(text: str | None) -> str:
     """One token of a subject or KV key.
 
     UTF-8, percent-encoded with `=` for `%` outside `A-Za-z0-9_-`; nothing is `_`; what is longer than 96
-    bytes then is cut there and ends in `==` and 16 hex digits of the SHA-256 of the whole.
+    bytes then is cut there and ends in `==` and 16 hex digits of the SHA-256 of the id (as UTF-8).
     """
     if not text:
         return MISSING
-    return _seen_before(text) if len(text) <= TOKEN_BYTES_MAX else _encoded(text)
+    return _seen_before(text) if len(text) <= TOKEN_BYTES_MAX else _token(text)
 
 
 def header_value(text: str) -> str:
@@ -41,8 +41,7 @@ def header_value(text: str) -> str:
     """
     if _PLAIN_HEADER_VALUE(text):
         return text
-    encoded = _HEADER_VALUE_ESCAPED.sub(lambda byte: b"%%%02X" % ord(byte[0]), fit(text).encode())
-    return _cut(encoded, HEADER_VALUE_BYTES_MAX)
+    return _encoded(fit(text), _HEADER_VALUE_ESCAPED, b"%%%02X", HEADER_VALUE_BYTES_MAX)
 
 
 def deployment_key(source: str, deployment: str | None) -> str:
@@ -55,18 +54,19 @@ def vm_key(source: str, deployment: str | None, vm_name: str) -> str:
     return f"vm.{token(source)}.{token(deployment)}.{token(vm_name)}"
 
 
-def _encoded(text: str) -> str:
-    if _PLAIN_TOKEN(text):
-        return text
-    encoded = _TOKEN_ESCAPED.sub(lambda byte: b"=%02X" % ord(byte[0]), text.encode("utf-8", "surrogatepass"))
-    return _cut(encoded, TOKEN_BYTES_MAX)
+def _token(text: str) -> str:
+    return text if _PLAIN_TOKEN(text) else _encoded(text, _TOKEN_ESCAPED, b"=%02X", TOKEN_BYTES_MAX)
 
 
 # The same ids come again and again, and many have a dot to encode; long ones are not worth their memory.
-_seen_before = lru_cache(maxsize=8192)(_encoded)
+_seen_before = lru_cache(maxsize=8192)(_token)
 
 
-def _cut(encoded: bytes, bytes_max: int) -> str:
+def _encoded(text: str, escaped: re.Pattern[bytes], form: bytes, bytes_max: int) -> str:
+    # Only as much as can be left of it: an id may have a megabyte.
+    start = text[: bytes_max + 1].encode("utf-8", "surrogatepass")
+    encoded = escaped.sub(lambda byte: form % ord(byte[0]), start)
     if len(encoded) <= bytes_max:
         return encoded.decode("ascii")
-    return f"{encoded[:bytes_max].decode('ascii')}=={sha256(encoded).hexdigest()[:16]}"
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{encoded[:bytes_max].decode('ascii')}=={digest}"
