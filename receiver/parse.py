@@ -216,6 +216,7 @@ def _nics(fields: Fields) -> list[Mapping[str, Any]]:
             if isinstance(one, dict):
                 if "interface" in one or "interfaces" in one:
                     nics += _nics(one)
+                    one.pop("#text", None)  # stray text around interfaces is none itself
                 if one:
                     nics.append(_nic(one))
             elif one:
