@@ -78,6 +78,7 @@ class Acceptor:
 
     @property
     def full(self) -> bool:
+        """Whether the next callback would be turned away."""
         return len(self._waiting) >= self._settings.queue_callbacks_max
 
     def _read(self, envelope: Envelope) -> Letter:

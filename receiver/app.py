@@ -43,7 +43,9 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        self.acceptor = Acceptor(Keeper(self.database, store, self.partitions, settings, self.metrics), settings, self.metrics)
+        self.acceptor = Acceptor(
+            Keeper(self.database, store, self.partitions, settings, self.metrics), settings, self.metrics
+        )
         self.relay = Relay(self.database.connect, JetStream(self.broker, settings), settings, self.metrics)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []

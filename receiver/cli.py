@@ -19,13 +19,18 @@ from receiver.settings import Settings, load
 from receiver.simulator import simulate_command
 from receiver.tail import tail_command
 
-CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file of settings; the environment wins over it.")
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file of settings; the environment wins over it.",
+)
 
 
 class Group(click.Group):
     """A group whose commands end in one clear line when we know what is wrong."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
         except ReceiverError as error:
@@ -42,7 +47,9 @@ def main() -> None:
 
 @main.command()
 @CONFIG
-@click.option("--embedded", "is_embedded", is_flag=True, help="Run PostgreSQL and NATS too, in --data-dir, kept across restarts.")
+@click.option(
+    "--embedded", "is_embedded", is_flag=True, help="Run PostgreSQL and NATS too, in --data-dir, kept across restarts."
+)
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Folder of the embedded servers.")
 @click.option("--host", help="Address to serve on.")
 @click.option("--port", type=int, help="Port to serve on; 0 takes a free one.")
@@ -95,7 +102,9 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
     try:
         connection = await asyncpg.connect(settings.postgres_dsn, timeout=settings.postgres_connect_timeout_s)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {error or type(error).__name__}") from error
+        raise SetupError(
+            f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {str(error) or type(error).__name__}"
+        ) from error
     try:
         if dry_run:
             for migration in await pending(connection):

@@ -43,11 +43,13 @@ class Database:
 
     @property
     def pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        """For those who need a connection now and then."""
         assert self._pool is not None  # opened
         return self._pool
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, for a while."""
         async with self.pool.acquire() as connection:
             yield connection
 
@@ -62,7 +64,7 @@ class Database:
                 await connection.fetchval("SELECT 1")
         except AWAY as error:
             self._metrics.postgres_up.set(0)
-            raise SetupError(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from error
+            raise SetupError(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
         self._metrics.postgres_up.set(1)
 
     async def prepare(self, partitions: Partitions) -> None:
@@ -78,7 +80,10 @@ class Database:
                 raise
             except AWAY as error:
                 if not told:
-                    log.warning("PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", why=str(error) or type(error).__name__)
+                    log.warning(
+                        "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)",
+                        why=str(error) or type(error).__name__,
+                    )
                 told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
                 await asyncio.sleep(pause_s)
             else:
@@ -93,11 +98,14 @@ class Database:
                 for name in await migrate(connection):
                     log.info("migration applied", name=name)
             elif old := await pending(connection):
-                raise SetupError(f"the schema lacks {old[0].name}: run `esc-receiver migrate`, or set ESC_RECEIVER_MIGRATE=on")
+                raise SetupError(
+                    f"the schema lacks {old[0].name}: run `esc-receiver migrate`, or set ESC_RECEIVER_MIGRATE=on"
+                )
             await partitions.run_once(connection, datetime.now(UTC))
         finally:
             await connection.close()
 
     async def close(self) -> None:
+        """Drop all connections; whoever still used one had his time to stop."""
         if self._pool is not None:
             self._pool.terminate()

@@ -79,6 +79,8 @@ class OperationState(StrEnum):
 
 
 class EntityKind(StrEnum):
+    """The four kinds of things that ESC reports on."""
+
     DEPLOYMENT = "deployment"
     VM = "vm"
     RESOURCE = "resource"
@@ -98,6 +100,8 @@ def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
+    """A row of `operations`; `kind` tells what was asked (`lifecycle.tables.KINDS`)."""
+
     id: UUID
     source: str
     transaction_id: str
@@ -122,6 +126,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
+    """A row of `deployments`: one incarnation of an internal deployment id (reference 6.3)."""
+
     id: UUID
     source: str
     internal_deployment_id: str
@@ -150,6 +156,8 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
+    """A row of `vms`: a `vm_name` within an incarnation; its `vm_uuid` may change (reference 6.3)."""
+
     id: UUID
     source: str
     deployment_id: UUID
@@ -179,6 +187,8 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
+    """A row of `resources`: a tenant, network, subnet, image, flavor, router … (reference 3.3)."""
+
     id: UUID
     source: str
     kind: str

@@ -24,7 +24,12 @@ from receiver.store import Store
 
 Kept = Decision | CannotKeepError
 
-RACES = (asyncpg.UniqueViolationError, asyncpg.ExclusionViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+RACES = (
+    asyncpg.UniqueViolationError,
+    asyncpg.ExclusionViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
 """Another receiver was quicker: judged again, the batch sees what that one wrote."""
 AWAY = (
     OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
@@ -39,7 +44,9 @@ log = structlog.get_logger()
 class Keeper:
     """Keeps letters in PostgreSQL, each exactly once."""
 
-    def __init__(self, database: Database, store: Store, partitions: Partitions, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, store: Store, partitions: Partitions, settings: Settings, metrics: Metrics
+    ) -> None:
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -72,7 +79,12 @@ class Keeper:
                 if error.constraint_name is not None:
                     return await self._split(letters, kept, error)
                 self._partitions.forget()
-            except (asyncpg.PostgresConnectionError, asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError, OSError):
+            except (
+                asyncpg.PostgresConnectionError,
+                asyncpg.ConnectionDoesNotExistError,
+                asyncpg.InterfaceError,
+                OSError,
+            ):
                 await asyncio.sleep(self._settings.commit_retry_s)
             except AWAY:
                 raise
@@ -103,7 +115,11 @@ class Keeper:
             half = len(rest) // 2
             results = await self._patiently(rest[:half]) + await self._patiently(rest[half:])
         elif rest[0].without_judgement() is None:
-            log.error("a callback could not be judged; it is kept as it came", receipt=str(rest[0].envelope.receipt), exc_info=error)
+            log.error(
+                "a callback could not be judged; it is kept as it came",
+                receipt=str(rest[0].envelope.receipt),
+                exc_info=error,
+            )
             results = await self._patiently([replace(rest[0], not_understood=True)])
         else:
             log.error("a callback could not be kept", receipt=str(rest[0].envelope.receipt), exc_info=error)

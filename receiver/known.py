@@ -14,10 +14,12 @@ from receiver.notification import Notification
 
 
 def operation_id(n: Notification) -> UUID | None:
+    """The row of the operation it belongs to."""
     return entity_id("operation", n.source, n.transaction_id) if n.transaction_id else None
 
 
 def resource_id(n: Notification) -> UUID | None:
+    """The row of the resource it tells of."""
     return entity_id("resource", n.source, n.resource.kind, n.resource.id) if n.resource else None
 
 
@@ -39,6 +41,7 @@ class Known:
             self._index(entity)
 
     def current(self, n: Notification) -> Current:
+        """What the lifecycle is given beside this notification."""
         operation = self.rows.get(operation_id(n) or n.receipt)
         resource = self.rows.get(resource_id(n) or n.receipt)
         deployment = self.deployment(n)
@@ -56,10 +59,12 @@ class Known:
         return row if isinstance(row, Deployment) else None
 
     def operation_deployment(self, n: Notification) -> str | None:
+        """The deployment that its operation is known to be about."""
         operation = self.rows.get(operation_id(n) or n.receipt)
         return operation.deployment if isinstance(operation, Operation) and n.resource is None else None
 
     def apply(self, decision: Decision) -> None:
+        """Let the next letter see what this one did."""
         for entity in decision.entities:
             self._index(entity)
             self.changed[entity.id] = entity
@@ -67,9 +72,11 @@ class Known:
             self.aliases[alias.source, alias.vm_uuid, alias.vm_id] = alias
 
     def new(self, kind: type[Entity]) -> list[Entity]:
+        """Changed rows that are not stored yet."""
         return [e for e in self.changed.values() if isinstance(e, kind) and e.id not in self.stored]
 
     def old(self, kind: type[Entity]) -> list[Entity]:
+        """Changed rows that are stored already."""
         return [e for e in self.changed.values() if isinstance(e, kind) and e.id in self.stored]
 
     def _index(self, entity: Entity) -> None:

@@ -24,11 +24,14 @@ class Letter:
         if self.malformed is not None:
             return Decision(Outcome.MALFORMED, "malformed", self.malformed)
         if self.not_understood:
-            return Decision(Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed")
+            return Decision(
+                Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed"
+            )
         return None
 
     @property
     def family(self) -> Family:
+        """What it is about, as far as it could be read."""
         return self.notification.family if self.notification else Family.UNKNOWN
 
     @property

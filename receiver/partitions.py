@@ -1,4 +1,4 @@
-"""The partitions of `callbacks` (a day each) and `transitions` (a month each): made ahead and on demand, dropped by age.
+"""The partitions of `callbacks` (a day each) and `transitions` (a month each): made ahead, on demand, dropped by age.
 
 A partition is made by attaching a table of its own, which does not stop readers or writers of the others. There
 is no DEFAULT partition: rows in it would forbid making the partition they belong to. Days and months are UTC's.
@@ -27,12 +27,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Partition:
+    """A partition and the times it holds: from `begins_at` until before `ends_at`."""
+
     table: str
     begins_at: datetime
     ends_at: datetime
 
     @property
     def name(self) -> str:
+        """Its table, by the first day it holds."""
         return f"{self.table}_{self.begins_at:%Y%m%d}"
 
 
@@ -46,6 +49,7 @@ def partition_of(table: str, at: datetime) -> Partition:
 
 
 def partitions_between(table: str, since: datetime, until: datetime) -> Iterator[Partition]:
+    """Those that hold any time of the span."""
     partition = partition_of(table, since)
     while partition.begins_at <= until:
         yield partition
@@ -85,7 +89,9 @@ class Partitions:
         ahead = now + timedelta(days=self._settings.partitions_ahead_days)
         await self._make(connection, [p for table in (DAYS, MONTHS) for p in partitions_between(table, now, ahead)])
         dropped = await self._drop(connection, DAYS, now - timedelta(days=self._settings.callbacks_retention_days))
-        return dropped + await self._drop(connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days))
+        return dropped + await self._drop(
+            connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days)
+        )
 
     async def _make(self, connection: Connection, wanted: Iterable[Partition]) -> None:
         async with connection.transaction():

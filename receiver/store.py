@@ -167,6 +167,7 @@ def _callback(letter: Letter, decision: Decision) -> tuple[Any, ...]:
     return (
         e.receipt, e.received_at, e.source, letter.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
         e.transaction_id, e.status_code, e.status_message,
-        letter.family, n.raw_trigger if n else None, n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
+        letter.family, n.raw_trigger if n else None,
+        n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
         decision.outcome, decision.rule, decision.reason, [*e.notes, *(n.notes if n else ())],
     )  # fmt: skip

@@ -25,7 +25,9 @@ def notification(
         events = ("VM_RECOVERY", "VM_SCALE", "VM_MANUAL")
         is_event = bool(trigger) and (trigger.startswith(events) or trigger.endswith("_COMPLETE"))
         family = Family.RESOURCE if resource else Family.VM_EVENT if is_event else Family.DEPLOYMENT
-    text = f"{trigger} {vm} {uuid} {target} {target_name} {failed} {txn} {external} {service} {state} {number} {resource}"
+    text = (
+        f"{trigger} {vm} {uuid} {target} {target_name} {failed} {txn} {external} {service} {state} {number} {resource}"
+    )
     return Notification(
         receipt=UUID(int=abs(hash((text, at_s))) % 2**128), source="lab", received_at=EPOCH + timedelta(seconds=at_s),
         family=family, root=family, trigger=trigger, raw_trigger=trigger, status=Status.FAILED if failed else Status.OK,
@@ -58,11 +60,20 @@ class World:
         return decision
 
     def current(self, n: Notification) -> Current:
-        operation = next((o for o in self.all(Operation) if (o.source, o.transaction_id) == (n.source, n.transaction_id)), None)
+        operation = next(
+            (o for o in self.all(Operation) if (o.source, o.transaction_id) == (n.source, n.transaction_id)), None
+        )
         wanted = n.deployment.internal_id if n.deployment else operation.deployment if operation else None
         deployment = next((d for d in self.all(Deployment) if d.internal_deployment_id == wanted and d.current), None)
         vms = {v.vm_name: v for v in self.all(Vm) if deployment and v.deployment_id == deployment.id}
-        resource = next((r for r in self.all(Resource) if n.resource and (r.kind, r.resource_id) == (n.resource.kind, n.resource.id)), None)
+        resource = next(
+            (
+                r
+                for r in self.all(Resource)
+                if n.resource and (r.kind, r.resource_id) == (n.resource.kind, n.resource.id)
+            ),
+            None,
+        )
         return Current(operation, deployment, vms, resource)
 
     def all(self, kind: type) -> Iterable[Any]:
@@ -82,11 +93,36 @@ class World:
         shown: dict[Any, Any] = {}
         for row in self.rows.values():
             if isinstance(row, Vm):
-                shown["vm", row.deployment_id, row.vm_name] = (row.state, row.vm_uuid, row.monitored, row.recovery_open, row.needs_manual_recovery, row.last_operation)
+                shown["vm", row.deployment_id, row.vm_name] = (
+                    row.state,
+                    row.vm_uuid,
+                    row.monitored,
+                    row.recovery_open,
+                    row.needs_manual_recovery,
+                    row.last_operation,
+                )
             elif isinstance(row, Deployment):
-                shown["deployment", row.internal_deployment_id, row.incarnation] = (row.state, row.external_deployment_id, row.conflicting_external_id, row.degraded, row.vim_leak_suspected, row.vms, row.last_operation)
+                shown["deployment", row.internal_deployment_id, row.incarnation] = (
+                    row.state,
+                    row.external_deployment_id,
+                    row.conflicting_external_id,
+                    row.degraded,
+                    row.vim_leak_suspected,
+                    row.vms,
+                    row.last_operation,
+                )
             elif isinstance(row, Operation):
-                shown["operation", row.transaction_id] = (row.state, row.kind, row.revised, row.vms_seen, row.vms_deployed, row.vms_alive, row.vms_failed, row.deployment, row.status_code)
+                shown["operation", row.transaction_id] = (
+                    row.state,
+                    row.kind,
+                    row.revised,
+                    row.vms_seen,
+                    row.vms_deployed,
+                    row.vms_alive,
+                    row.vms_failed,
+                    row.deployment,
+                    row.status_code,
+                )
             else:
                 shown["resource", row.kind, row.resource_id] = (row.state, row.external_id)
         return shown

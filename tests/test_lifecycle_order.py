@@ -28,7 +28,12 @@ Said = dict[str, Any]
 def messages(draw: Any) -> Said:
     """The words of one message, as `notification` takes them."""
     trigger = draw(st.sampled_from(VM_TRIGGERS + SERVICE_TRIGGERS * 2))
-    said = {"trigger": trigger, "failed": draw(st.booleans()), "service": draw(SERVICES), "number": draw(st.integers(0, 2))}
+    said = {
+        "trigger": trigger,
+        "failed": draw(st.booleans()),
+        "service": draw(SERVICES),
+        "number": draw(st.integers(0, 2)),
+    }
     said["external"] = draw(st.sampled_from(["e1", "e1", "e1", "e2"]))
     if not trigger.startswith("SERVICE") and draw(st.integers(0, 9)):
         said |= {"vm": draw(NAMES), "uuid": draw(UUIDS), "state": draw(STATES)}
@@ -48,8 +53,14 @@ def shuffled(said: list[Said], seed: int) -> list[Said]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(before=st.lists(messages(), max_size=4), said=st.lists(messages(), min_size=2, max_size=7), seed=st.integers(0, 2**32))
-def test_any_order_and_repetition_of_an_operation_ends_the_same(before: list[Said], said: list[Said], seed: int) -> None:
+@given(
+    before=st.lists(messages(), max_size=4),
+    said=st.lists(messages(), min_size=2, max_size=7),
+    seed=st.integers(0, 2**32),
+)
+def test_any_order_and_repetition_of_an_operation_ends_the_same(
+    before: list[Said], said: list[Said], seed: int
+) -> None:
     """Whatever was before it, one operation's messages in any order, some twice, agree on states, flags and ids."""
     base = World()
     for n in heard(before, "t0"):

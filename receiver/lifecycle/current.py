@@ -42,6 +42,7 @@ class Moment:
 
     @property
     def failed(self) -> bool:
+        """Whether ESC reports failure; no status at all is taken for success (reference section 1)."""
         return self.notification.status == "failed"
 
 
@@ -55,12 +56,22 @@ class Verdict:
     late: bool = False
 
 
-_IDENTITY: Mapping[type, Any] = {
-    Operation: (EntityKind.OPERATION, lambda e: (e.tenant, e.deployment, None, e.transaction_id)),
-    Deployment: (EntityKind.DEPLOYMENT, lambda e: (e.tenant, e.internal_deployment_id, e.incarnation, e.internal_deployment_id)),
-    Vm: (EntityKind.VM, lambda e: (e.tenant, e.deployment, None, e.vm_name)),
-    Resource: (EntityKind.RESOURCE, lambda e: (e.tenant, e.deployment, None, f"{e.kind}/{e.resource_id}")),
-}  # fmt: skip
+def _named(entity: Entity) -> tuple[EntityKind, str | None, int | None, str]:
+    """Its kind, deployment, incarnation and name, as the ledger shows them."""
+    match entity:
+        case Deployment():
+            return (
+                EntityKind.DEPLOYMENT,
+                entity.internal_deployment_id,
+                entity.incarnation,
+                entity.internal_deployment_id,
+            )
+        case Vm():
+            return EntityKind.VM, entity.deployment, None, entity.vm_name
+        case Operation():
+            return EntityKind.OPERATION, entity.deployment, None, entity.transaction_id
+        case Resource():
+            return EntityKind.RESOURCE, entity.deployment, None, f"{entity.kind}/{entity.resource_id}"
 
 
 class Writer:
@@ -72,19 +83,19 @@ class Writer:
         self.transitions: list[tuple[Transition, Entity]] = []
 
     def keep(self, entity: Entity) -> None:
+        """Write the row, with no ledger entry."""
         self.rows[entity.id] = entity
 
     def record(self, entity: E, from_state: str, change: str, verdict: Verdict) -> E:
         """Write a ledger entry for `entity` as it stands now; returns it with its sequence advanced."""
         n = self.notification
-        kind, identity = _IDENTITY[type(entity)]
         entity = replace(entity, sequence=entity.sequence + 1)
-        tenant, deployment, incarnation, name = identity(entity)
+        kind, deployment, incarnation, name = _named(entity)
         ordinal = sum(1 for _, other in self.transitions if other.id == entity.id)
         transition = Transition(
             id=transition_id(n.receipt, entity.id, ordinal),
             at=n.received_at, entity=kind, entity_id=entity.id, source=n.source,
-            tenant=tenant, deployment=deployment, incarnation=incarnation, name=name,
+            tenant=entity.tenant, deployment=deployment, incarnation=incarnation, name=name,
             sequence=entity.sequence, from_state=from_state, to_state=entity.state, change=change,
             trigger=n.trigger or "", rule=verdict.rule, reason=verdict.reason,
             receipt=n.receipt, operation=n.transaction_id, ref=n.ref,

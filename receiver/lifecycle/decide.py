@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from receiver.entities import Alias, Decision, Deployment, DeploymentState, Operation, OperationState, ResourceState, Vm, VmState
+from receiver.entities import (
+    Alias,
+    Decision,
+    Deployment,
+    DeploymentState,
+    Operation,
+    OperationState,
+    ResourceState,
+    Vm,
+    VmState,
+)
 from receiver.lifecycle import deployment as deployments
 from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
@@ -20,7 +30,7 @@ from receiver.notification import DeploymentReport, Family, Notification, Outcom
 
 NOT_A_VM = VmReport()
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
-"""A service-level message may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
+"""A service's stage may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
 NAMELESS = Verdict("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
@@ -105,8 +115,11 @@ def _deployment(moment: Moment, current: Current, operation: Operation | None, r
     verdict = nameless if nameless and verdict.rule != vms.DUPLICATE.rule else verdict
     fleet = _Fleet(dict(after.vms))
     known = current.vms if current.deployment and before.id == current.deployment.id else {}
-    vm_verdict, aliases = None, ()
-    if _names_a_vm(n) and (before.state != DeploymentState.UNDEPLOYED or deployments.same_operation(moment, before, "chain")):
+    vm_verdict: Verdict | None = None
+    aliases: tuple[Alias, ...] = ()
+    if _names_a_vm(n) and (
+        before.state != DeploymentState.UNDEPLOYED or deployments.same_operation(moment, before, "chain")
+    ):
         counted, vm_verdict, aliases = _vm(moment, writer, after, known, fleet)
     if after.state == DeploymentState.UNDEPLOYED != before.state:
         aliases += _cascade(moment, writer, verdict, known, fleet)
@@ -115,7 +128,9 @@ def _deployment(moment: Moment, current: Current, operation: Operation | None, r
     return _decision(writer, vm_verdict or verdict, aliases)
 
 
-def _vm(moment: Moment, writer: Writer, deployment: Deployment, known: Mapping[str, Vm], fleet: _Fleet) -> tuple[str, Verdict | None, tuple[Alias, ...]]:
+def _vm(
+    moment: Moment, writer: Writer, deployment: Deployment, known: Mapping[str, Vm], fleet: _Fleet
+) -> tuple[str, Verdict | None, tuple[Alias, ...]]:
     """Apply the message to the VM it is about; no verdict when it is not about one."""
     n = moment.notification
     row = tables.VM.get((n.trigger or "", moment.failed), SHOWN)
@@ -125,7 +140,9 @@ def _vm(moment: Moment, writer: Writer, deployment: Deployment, known: Mapping[s
     if name is None:
         return "", None, ()
     before = before_row or vms.unseen(moment, deployment, name)
-    after, verdict, counted = vms.apply(moment, row, before, report, deployment_gone=deployment.state == DeploymentState.UNDEPLOYED)
+    after, verdict, counted = vms.apply(
+        moment, row, before, report, deployment_gone=deployment.state == DeploymentState.UNDEPLOYED
+    )
     aliases = vms.aliases(moment, before, after)
     fleet.moved(before.state if before_row else None, after.state)
     writer.keep(after)
@@ -167,17 +184,20 @@ def _is_news(before: Vm, after: Vm, note: str) -> bool:
     return note not in ("monitored", "unmonitored") or before.monitored != after.monitored
 
 
-def _cascade(moment: Moment, writer: Writer, verdict: Verdict, known: Mapping[str, Vm], fleet: _Fleet) -> tuple[Alias, ...]:
+def _cascade(
+    moment: Moment, writer: Writer, verdict: Verdict, known: Mapping[str, Vm], fleet: _Fleet
+) -> tuple[Alias, ...]:
     """Every VM goes with its deployment."""
     aliases: tuple[Alias, ...] = ()
     for name, stored in sorted(known.items()):
         before = writer.rows.get(stored.id, stored)
-        if before.state == VmState.UNDEPLOYED:
+        if not isinstance(before, Vm) or before.state == VmState.UNDEPLOYED:
             continue
         after = vms.remove(moment, before)
         aliases += vms.aliases(moment, before, after)
         fleet.moved(before.state, after.state)
-        writer.record(after, before.state, after.state.lower(), Verdict("deployment-gone", f"{verdict.reason}, and so is its VM {name}"))
+        gone = Verdict("deployment-gone", f"{verdict.reason}, and so is its VM {name}")
+        writer.record(after, before.state, after.state.lower(), gone)
     return aliases
 
 
@@ -192,7 +212,15 @@ def _nameless(moment: Moment, operation: Operation | None) -> tuple[Operation | 
     return operation, NAMELESS if is_new else vms.DUPLICATE, "f" if is_new else ""
 
 
-def _record_deployment(moment: Moment, writer: Writer, stored: Deployment | None, before: Deployment, after: Deployment, fleet: _Fleet, verdict: Verdict) -> None:
+def _record_deployment(
+    moment: Moment,
+    writer: Writer,
+    stored: Deployment | None,
+    before: Deployment,
+    after: Deployment,
+    fleet: _Fleet,
+    verdict: Verdict,
+) -> None:
     troubled = after.state == DeploymentState.ACTIVE and any(fleet.counts.get(state) for state in TROUBLED)
     after = replace(after, vms=fleet.counts, degraded=troubled)
     if after != stored:
@@ -207,7 +235,11 @@ def _record_deployment(moment: Moment, writer: Writer, stored: Deployment | None
     if note:
         after = writer.record(after, before.state, note, verdict)
     if after.degraded != before.degraded:
-        change, why = ("degraded", "one of its VMs is recovering or in error") if after.degraded else ("restored", "none of its VMs is recovering or in error any more")
+        change, why = (
+            ("degraded", "one of its VMs is recovering or in error")
+            if after.degraded
+            else ("restored", "none of its VMs is recovering or in error any more")
+        )
         writer.record(after, before.state, change, Verdict(f"deployment-{change}", why))
 
 

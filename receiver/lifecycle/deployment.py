@@ -43,7 +43,11 @@ def _conflicting(moment: Moment, current: Deployment, external: str) -> Deployme
     known = current.external_deployment_id or external
     if same_operation(moment, current, "named_by") and external < known:
         known, external = external, known
-    return replace(current, external_deployment_id=known, conflicting_external_id=max(external, current.conflicting_external_id or ""))
+    return replace(
+        current,
+        external_deployment_id=known,
+        conflicting_external_id=max(external, current.conflicting_external_id or ""),
+    )
 
 
 def _unseen(moment: Moment, report: DeploymentReport, incarnation: int, former: list[str]) -> Deployment:
@@ -71,10 +75,14 @@ def apply(moment: Moment, before: Deployment, report: DeploymentReport) -> tuple
     return replace(after, memory=kept), verdict, track
 
 
-def _judge(moment: Moment, row: DeploymentRow | None, chain: str, before: Deployment, report: DeploymentReport, track: Track) -> tuple[Deployment, Verdict]:
+def _judge(
+    moment: Moment, row: DeploymentRow | None, chain: str, before: Deployment, report: DeploymentReport, track: Track
+) -> tuple[Deployment, Verdict]:
     exempt = row.exempt if row else moment.notification.family is Family.VM_EVENT
     if not exempt and memory.is_older(moment.operation, before.memory.get("mover")):
-        return _fill(before, report), Verdict("newer-operation", "an operation that began later has moved the deployment since", late=True)
+        return _fill(before, report), Verdict(
+            "newer-operation", "an operation that began later has moved the deployment since", late=True
+        )
     if before.state == DeploymentState.UNDEPLOYED:
         return _of_the_gone(moment, row, before, report, track)
     after = _learn(moment, row, before, report, track)
@@ -88,14 +96,22 @@ def _judge(moment: Moment, row: DeploymentRow | None, chain: str, before: Deploy
     return _leak(_moved(moment, chain, after, to), row), Verdict(rule, reason, changed=True)
 
 
-def _of_the_gone(moment: Moment, row: DeploymentRow | None, before: Deployment, report: DeploymentReport, track: Track) -> tuple[Deployment, Verdict]:
+def _of_the_gone(
+    moment: Moment, row: DeploymentRow | None, before: Deployment, report: DeploymentReport, track: Track
+) -> tuple[Deployment, Verdict]:
     """Only the operation that removed it may still add to what is known, such as a leak in the VIM."""
-    after = _leak(_learn(moment, row, before, report, track), row) if same_operation(moment, before, "chain") else before
+    after = (
+        _leak(_learn(moment, row, before, report, track), row) if same_operation(moment, before, "chain") else before
+    )
     news = after.vim_leak_suspected != before.vim_leak_suspected
-    return after, Verdict("deployment-gone", "the deployment is gone; this tells of an earlier time", changed=news, late=not news)
+    return after, Verdict(
+        "deployment-gone", "the deployment is gone; this tells of an earlier time", changed=news, late=not news
+    )
 
 
-def _leads_to(moment: Moment, row: DeploymentRow | None, report: DeploymentReport, track: Track) -> tuple[int, str | None]:
+def _leads_to(
+    moment: Moment, row: DeploymentRow | None, report: DeploymentReport, track: Track
+) -> tuple[int, str | None]:
     if row is None:
         return _by_vm_stage(moment, report, track)
     reported = None if report.state in tables.NEVER_FROM_A_REPORT else report.state
@@ -109,7 +125,7 @@ def _by_vm_stage(moment: Moment, report: DeploymentReport, track: Track) -> tupl
     n = moment.notification
     if n.family is not Family.DEPLOYMENT:
         return 0, None
-    if report.state in tables.REPORTED_BY_VM_STAGE:
+    if report.state and report.state in tables.REPORTED_BY_VM_STAGE:
         return tables.REPORTED_BY_VM_STAGE[report.state], report.state
     if track.fresh and n.trigger in tables.DEPLOY_STAGES and report.state is None:
         return tables.DEPLOYING_UNREPORTED_RANK, DeploymentState.DEPLOYING
@@ -147,7 +163,9 @@ def _facts(report: DeploymentReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _learn(moment: Moment, row: DeploymentRow | None, deployment: Deployment, report: DeploymentReport, track: Track) -> Deployment:
+def _learn(
+    moment: Moment, row: DeploymentRow | None, deployment: Deployment, report: DeploymentReport, track: Track
+) -> Deployment:
     told = _facts(report)
     if deployment.external_deployment_id is not None:
         del told["external_deployment_id"]
@@ -162,8 +180,14 @@ def _learn(moment: Moment, row: DeploymentRow | None, deployment: Deployment, re
 
 def _last_operation(moment: Moment, row: DeploymentRow, deployment: Deployment, track: Track) -> dict[str, Any]:
     n = moment.notification
-    value = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": "failed" if moment.failed else "succeeded"}
-    return {"last_operation": value} if track.tells("last_operation", row.rank, value, deployment.last_operation) else {}
+    value = {
+        "name": n.trigger,
+        "transaction_id": n.transaction_id,
+        "outcome": "failed" if moment.failed else "succeeded",
+    }
+    return (
+        {"last_operation": value} if track.tells("last_operation", row.rank, value, deployment.last_operation) else {}
+    )
 
 
 def _fill(deployment: Deployment, report: DeploymentReport) -> Deployment:

@@ -17,6 +17,7 @@ from receiver.notification import VmReport
 
 
 def facts(report: VmReport) -> dict[str, Any]:
+    """What a message tells of an instance, by the names of `Vm`'s fields; None: not told."""
     return {
         "vm_group": report.group, "vm_uuid": report.uuid, "host_uuid": report.host_uuid, "host_name": report.host_name,
         "interfaces": [dict(nic) for nic in report.interfaces] or None,
@@ -31,7 +32,11 @@ def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
     lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
     """
     n = moment.notification
-    replaced = n.vm and n.vm.uuid and (n.trigger == "VM_RECOVERY_UNDEPLOYED" or (n.target and n.target.uuid not in (None, n.vm.uuid)))
+    replaced = (
+        n.vm
+        and n.vm.uuid
+        and (n.trigger == "VM_RECOVERY_UNDEPLOYED" or (n.target and n.target.uuid not in (None, n.vm.uuid)))
+    )
     news = _is_gone(track, n.vm) if replaced else False
     if n.trigger in tables.RECOVERY_TARGETS and not moment.failed and n.target and n.target.uuid:
         news |= _is_target(track, rank, n.target)
@@ -39,7 +44,9 @@ def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
         return {}
     alive = {u: f for u, f in track.targets.items() if u not in track.gone} or track.targets
     best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
-    told = {name: value for name, value in best.items() if name != "rank" and value is not None and _may_tell(track, name)}
+    told = {
+        name: value for name, value in best.items() if name != "rank" and value is not None and _may_tell(track, name)
+    }
     track.facts |= dict.fromkeys(told, best["rank"])
     return told
 

@@ -63,7 +63,7 @@ class Track:
 
     def tells(self, name: str, rank: int, value: Any, known: Any) -> bool:
         """Whether this message's value for a fact replaces the known one."""
-        if value is None or value == () or value == {}:
+        if not value and value is not False:
             return False
         mark = self.facts.get(name, -1)
         if rank < mark:
@@ -92,6 +92,7 @@ class Track:
         self.targets, self.gone = {}, []
 
     def dump(self) -> dict[str, Any]:
+        """As JSON, without what is as it begins."""
         written: dict[str, Any] = {"first": self.first, "touched": self.touched, "seen": self.seen}
         if not self.fresh:
             written["fresh"] = False
@@ -102,6 +103,7 @@ class Track:
 
 
 def load(written: dict[str, Any]) -> Track:
+    """A track as `dump` wrote it; nothing mutable is shared with `written`."""
     track = Track(**written)
     track.facts, track.seen = dict(track.facts), dict(track.seen)
     track.targets, track.gone = dict(track.targets), list(track.gone)

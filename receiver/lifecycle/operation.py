@@ -28,6 +28,7 @@ REASONS = {
 
 
 def unseen(notification: Notification) -> Operation:
+    """The operation before its first message."""
     n, transaction = notification, notification.transaction_id or ""
     return Operation(
         id=entity_id("operation", n.source, transaction), source=n.source, transaction_id=transaction, kind="unknown",
@@ -38,7 +39,7 @@ def unseen(notification: Notification) -> Operation:
 def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> tuple[Operation, Verdict]:
     """The operation after the message, and why it stands so.
 
-    `was_up`: its deployment had been up when it began; `counted`: what it now knows of one more VM (letters of `_COUNTS`).
+    `was_up`: its deployment had been up when it began. `counted`: what it now knows of one more VM (`_COUNTS`).
     """
     n = moment.notification
     kept = _heard(moment, before, was_up)
@@ -46,9 +47,9 @@ def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> t
     after = replace(
         before, state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
         first_seen_at=min(before.first_seen_at, n.received_at), last_seen_at=max(before.last_seen_at, n.received_at),
-        **_told(before, n), **_counts(before, counted),
+        **_told(before, n),
     )  # fmt: skip
-    after = _ended(moment, before, _status(moment, after))
+    after = _ended(moment, before, _status(moment, _counted(after, counted)))
     rule = "operation-opened" if state == OperationState.OPEN else f"operation-{state.lower()}"
     return after, Verdict(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
 
@@ -125,11 +126,12 @@ def _told(operation: Operation, n: Notification) -> dict[str, Any]:
     return {name: max(value, getattr(operation, name) or "") for name, value in said.items() if value}
 
 
-_COUNTS = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_alive", "f": "vms_failed"}
+_COUNTS: Mapping[str, str] = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_alive", "f": "vms_failed"}
 
 
-def _counts(operation: Operation, counted: str) -> dict[str, int]:
-    return {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
+def _counted(operation: Operation, counted: str) -> Operation:
+    more: dict[str, Any] = {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
+    return replace(operation, **more) if more else operation
 
 
 def _status(moment: Moment, operation: Operation) -> Operation:

@@ -11,24 +11,29 @@ from receiver.lifecycle.current import Moment, Verdict
 from receiver.lifecycle.memory import Track
 from receiver.notification import ResourceReport
 
+_NOT_CREATED = "it could not be created: delete it before creating it again (A52)"
 VERBS = {
-    "CREATE": (10, ResourceState.CREATED, "it was created", "could not be created: delete it before creating it again (A52)"),
-    "UPDATE": (20, ResourceState.UPDATED, "it was updated", "could not be updated"),
+    "CREATE": (10, ResourceState.CREATED, "it was created", _NOT_CREATED),
+    "UPDATE": (20, ResourceState.UPDATED, "it was updated", "it could not be updated"),
     "ATTACH": (20, ResourceState.UPDATED, "an interface was attached", "an interface could not be attached"),
-    "DELETE": (30, ResourceState.DELETED, "it was deleted", "could not be deleted"),
-}  # fmt: skip
-"""By the first word of the event type: rank within one operation, state, and why. A failure ranks just above the success it contradicts."""
+    "DELETE": (30, ResourceState.DELETED, "it was deleted", "it could not be deleted"),
+}
+"""By the first word of the event type: rank within one operation, state, why, and why when it failed.
+A failure ranks just above the success it contradicts."""
 
 
 def unseen(moment: Moment, report: ResourceReport) -> Resource:
+    """The resource before its first message."""
     n = moment.notification
     return Resource(
-        id=entity_id("resource", n.source, report.kind, report.id), source=n.source, kind=report.kind, resource_id=report.id,
+        id=entity_id("resource", n.source, report.kind, report.id),
+        source=n.source, kind=report.kind, resource_id=report.id,
         state=ResourceState.UNSEEN, first_seen_at=n.received_at, changed_at=n.received_at,
     )  # fmt: skip
 
 
 def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Resource, Verdict]:
+    """The resource after the message, and why."""
     key, track = _track(moment, before)
     repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
     after, verdict = _judge(moment, before, report, track)

@@ -17,6 +17,7 @@ DUPLICATE = Verdict("duplicate", "the same message was received before, and noth
 
 
 def unseen(moment: Moment, deployment: Deployment, name: str) -> Vm:
+    """The VM before its first message."""
     n = moment.notification
     return Vm(
         id=entity_id("vm", deployment.id.hex, name), source=n.source, deployment_id=deployment.id,
@@ -25,7 +26,9 @@ def unseen(moment: Moment, deployment: Deployment, name: str) -> Vm:
     )  # fmt: skip
 
 
-def apply(moment: Moment, row: VmRow, before: Vm, report: VmReport, *, deployment_gone: bool) -> tuple[Vm, Verdict, str]:
+def apply(
+    moment: Moment, row: VmRow, before: Vm, report: VmReport, *, deployment_gone: bool
+) -> tuple[Vm, Verdict, str]:
     """The VM after the message, why, and what its operation now knows of one more VM (letters of `operation`)."""
     key, track = _track(moment, row, before)
     repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
@@ -112,7 +115,8 @@ def _late(moment: Moment, row: VmRow, vm: Vm, track: Track, report: VmReport) ->
     older = memory.is_older(moment.operation, vm.memory.get("mover"))
     if former and row.recovery is None:
         return Verdict("former-instance", "this tells of an instance that is gone since", late=True)
-    if track.reborn and (former or older or not report.uuid) or vm.state == VmState.UNDEPLOYED and not track.reborn:
+    concerns_the_new = not (former or older) and bool(report.uuid)
+    if not concerns_the_new if track.reborn else vm.state == VmState.UNDEPLOYED:
         return Verdict("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
     if older and not row.exempt:
         return Verdict("newer-operation", "an operation that began later has moved the VM since", late=True)
@@ -175,7 +179,9 @@ def _last_operation(moment: Moment, row: VmRow, track: Track, vm: Vm) -> dict[st
 
 def _fill(vm: Vm, report: VmReport) -> Vm:
     """A late message fills in what nobody has told yet."""
-    missing = {n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)}
+    missing = {
+        n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)
+    }
     return replace(vm, **missing) if missing else vm
 
 
