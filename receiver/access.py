@@ -53,6 +53,8 @@ class Access:
     def __init__(self, sources: Mapping[str, Source], trusted_proxies: Iterable[Network] = ()) -> None:
         self._doors = {name: _door(source) for name, source in sources.items()}
         self._proxies = tuple(trusted_proxies)
+        self.open = frozenset(name for name, door in self._doors.items() if door.open and not self._proxies)
+        """Sources that anybody may post for, from wherever: there is nothing to judge."""
 
     def check(self, source: str, sender: Sender) -> str | None:
         """The sender's address, when it may post for the source.
@@ -62,8 +64,6 @@ class Access:
         door = self._doors.get(source)
         if door is None:
             raise UnknownSourceError("no such source")
-        if door.open and not self._proxies:
-            return sender.peer
         address = self._address(sender)
         if door.allow and not (address and any(address in network for network in door.allow)):
             raise AddressError("this address may not post for this source")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
+from typing import NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from receiver.errors import HeaderTooLargeError
 from receiver.fit import fit
 from receiver.notification import Channel, Status
 from receiver.redact import OVERWRITTEN
@@ -24,6 +25,7 @@ from receiver.secret_names import HEADERS, fold, is_secret
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
 _INT4_MAX = 2**31 - 1
+_REMEMBERED_BYTES_MAX = 64
 
 _TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
 _CONFLICTS = {
@@ -34,9 +36,11 @@ _CONFLICTS = {
 """The header fields that are read, folded, and what is noted when two spellings of one disagree."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One callback as it is kept. Every text is fit for a text column (`fit`)."""
+class Envelope(NamedTuple):
+    """One callback as it is kept. Every text is fit for a text column (`fit`).
+
+    A tuple, because a frozen dataclass of this length takes three times as long to make.
+    """
 
     receipt: UUID
     """UUIDv7 whose millisecond is that of `received_at`."""
@@ -65,8 +69,7 @@ class Envelope:
     """Why Content-Encoding could not be undone; the callback is malformed then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What the header fields say."""
 
     headers: list[tuple[str, str]]
@@ -89,34 +92,48 @@ class Clock:
         return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
 
 
-def read_head(raw_headers: Iterable[tuple[bytes, bytes]]) -> Head:
+def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Head:
     """The header fields as text, secret ones overwritten, and what ESC says in them.
 
     Names count whatever their case, and `_` as `-`. Where spellings disagree the hyphenated one counts,
-    all are kept, and a note says so (reference section 1, trap 6).
+    all are kept, and a note says so (reference section 1, trap 6). Raises HeaderTooLargeError when names
+    and values are longer than `bytes_max` in all.
     """
     headers: list[tuple[str, str]] = []
-    spoken: dict[str, list[tuple[bool, str]]] = {}
+    said: dict[str, str] = {}
+    again: list[tuple[str, str]] = []
+    length = 0
     for raw_name, raw_value in raw_headers:
-        name, field, respelt, secret = _known(raw_name)
-        value = OVERWRITTEN if secret else fit(raw_value.decode("utf-8", "surrogateescape"))
+        length += len(raw_name) + len(raw_value)
+        name, field, respelt, secret = (
+            _known(raw_name) if len(raw_name) <= _REMEMBERED_BYTES_MAX else _read_name(raw_name)
+        )
+        value = OVERWRITTEN if secret else raw_value.decode("utf-8", "surrogateescape")
+        if not value.isascii() or "\0" in value:
+            value = fit(value)
         headers.append((name, value))
-        if field and (text := value.strip()):
-            spoken.setdefault(field, []).append((respelt, text))
-    status, code, remarks = _status(_preferred(spoken, _CODE))
-    conflicts = [_CONFLICTS[field] for field, said in spoken.items() if len(said) > 1 and len({t for _, t in said}) > 1]
-    return Head(
-        headers,
-        _preferred(spoken, _TRANSACTION),
-        status,
-        code,
-        _preferred(spoken, _MESSAGE),
-        (*conflicts, *remarks),
-    )
+        if field is not None and (text := value.strip()):
+            if field in said or respelt:
+                again.append((field, text))
+            else:
+                said[field] = text
+    if length > bytes_max:
+        raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({bytes_max} bytes)")
+    notes = _settle(said, again) if again else ()
+    status, code, remarks = _status(said.get(_CODE))
+    return Head(headers, said.get(_TRANSACTION), status, code, said.get(_MESSAGE), notes + remarks)
 
 
-@lru_cache(maxsize=1024)
-def _known(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
+def _settle(said: dict[str, str], again: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Adds fields in other spellings, the first where there is no hyphenated one; notes those that disagree."""
+    notes: dict[str, None] = {}
+    for field, value in again:
+        if said.setdefault(field, value) != value:
+            notes[_CONFLICTS[field]] = None
+    return tuple(notes)
+
+
+def _read_name(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
     """The name as text, the field of ESC's that it means, whether in another spelling than with `-`, whether secret."""
     name = fit(raw_name.decode("utf-8", "surrogateescape"))
     folded = name.lower().replace("_", "-")
@@ -124,17 +141,14 @@ def _known(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
     return name, field, "_" in name, is_secret(name) or fold(name) in HEADERS
 
 
-def _preferred(spoken: dict[str, list[tuple[bool, str]]], field: str) -> str | None:
-    said = spoken.get(field)
-    return min(said, key=_is_respelt)[1] if said else None
-
-
-def _is_respelt(said: tuple[bool, str]) -> bool:
-    return said[0]
+_known = lru_cache(maxsize=1024)(_read_name)
+"""Senders use the same few names again and again."""
 
 
 def _status(text: str | None) -> tuple[Status, int | None, tuple[str, ...]]:
     """2xx is success, another number failure, everything else unknown (reference section 1)."""
+    if text == "200":  # the code of nearly all
+        return Status.OK, 200, ()
     if text is None or not _INTEGER.fullmatch(text):
         return Status.UNKNOWN, None, () if text is None else ("status-code-not-a-number",)
     code = int(text)

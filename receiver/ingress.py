@@ -8,13 +8,12 @@ here as refused. It must not know XML, the lifecycle or PostgreSQL.
 from __future__ import annotations
 
 import asyncio
-from itertools import chain
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from receiver.access import Access, Sender
+from receiver.acknowledgement import RECEIPT, acknowledgement
 from receiver.body import decode_body, read_body
 from receiver.envelope import Clock, Envelope, read_head
 from receiver.errors import (
@@ -35,7 +34,7 @@ from receiver.problem import problem
 from receiver.redact import redact
 from receiver.settings import Settings
 
-RECEIPT = "ESC-Receipt-Id"
+_CHANNELS = {"callback": Channel.CALLBACK, "events": Channel.EVENTS, ROOT_CHANNEL: None}
 
 _ASIDE_BYTES = 65_536
 """Many times what ESC sends: a larger body is searched for secrets in a thread, as a hostile one takes a second."""
@@ -92,13 +91,13 @@ class Ingress:
             web.post("/", self.post),
         ]
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def post(self, request: web.Request) -> web.StreamResponse:
         """Keeps one callback and says so."""
         match = request.match_info
         source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
         self._metrics.arrived(source if source in self._sources else UNKNOWN_SOURCE, channel)
         try:
-            envelope = await self._open(request, source, Channel(channel) if channel != ROOT_CHANNEL else None)
+            envelope = await self._open(request, source, _CHANNELS[channel])
         except BaseException as error:
             self._metrics.refuse(_reason(error))
             raise
@@ -108,7 +107,7 @@ class Ingress:
             # Not when cancelled: then it is still on its way, and its keeper will count it.
             self._metrics.refuse(_reason(error))
             raise
-        return _answer(envelope, kept)
+        return _answer(request, envelope, kept)
 
     async def probe(self, request: web.Request) -> web.Response:
         """The URL is right, and a POST would be let in."""
@@ -117,9 +116,8 @@ class Ingress:
 
     async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
         settings = self._settings
-        remote = self._access.check(source, _sender(request))
-        if sum(map(len, chain.from_iterable(request.raw_headers))) > settings.header_bytes_max:
-            raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({settings.header_bytes_max} bytes)")
+        remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
+        head = read_head(request.raw_headers, settings.header_bytes_max)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
         body, fault = sent, None
         if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
@@ -129,8 +127,7 @@ class Ingress:
                 fault = str(error)
         self._metrics.body_bytes.observe(len(body))
         body, redacted = redact(body) if len(body) <= _ASIDE_BYTES else await asyncio.to_thread(redact, body)
-        ref, remarks = self._ref(request)
-        head = read_head(request.raw_headers)
+        ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
         # From here to the keeper's queue nothing awaits, so what is stamped first is judged first.
         received_at, receipt = self._clock.stamp()
         return Envelope(
@@ -153,8 +150,6 @@ class Ingress:
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
         """The caller's own reference, and what had to be done to it."""
-        if not request.query_string:
-            return None, ()
         ref = fit(request.query.get("ref", ""))
         longest = self._settings.ref_characters_max
         return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
@@ -174,20 +169,17 @@ def _reason(error: BaseException) -> Refused:
     return next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
 
 
-def _answer(envelope: Envelope, kept: Kept) -> web.Response:
+def _answer(request: web.Request, envelope: Envelope, kept: Kept) -> web.StreamResponse:
     receipt = str(envelope.receipt)
-    if kept.outcome is Outcome.MALFORMED:
-        return problem(
-            400,
-            "malformed",
-            "The body is kept, but it is no document that can be read",
-            kept.reason,
-            instance=f"urn:uuid:{receipt}",
-            receipt=receipt,
-            outcome=kept.outcome,
-            headers={RECEIPT: receipt},
-        )
-    return web.Response(
-        body=b'{"receipt": "%b", "outcome": "%b"}' % (receipt.encode(), kept.outcome.encode()),
-        headers=CIMultiDict({hdrs.CONTENT_TYPE: "application/json", RECEIPT: receipt}),
+    if kept.outcome is not Outcome.MALFORMED:
+        return acknowledgement(request, receipt, kept.outcome)
+    return problem(
+        400,
+        "malformed",
+        "The body is kept, but it is no document that can be read",
+        kept.reason,
+        instance=f"urn:uuid:{receipt}",
+        receipt=receipt,
+        outcome=kept.outcome,
+        headers={RECEIPT: receipt},
     )

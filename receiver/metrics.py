@@ -18,7 +18,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
 )
@@ -26,6 +25,7 @@ from prometheus_client import (
 from receiver import __version__
 from receiver.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
 from receiver.notification import Channel, Family, Outcome
+from receiver.tally import Level, Spread, Tally
 
 UNKNOWN_SOURCE = "(unknown)"
 """Stands for every source that is not configured: a name from outside must not become a label."""
@@ -102,28 +102,31 @@ class Metrics:
 
     def arrived(self, source: str, channel: str) -> None:
         """A POST has reached a callback path."""
-        self._arrivals[source, channel].inc()
-        self.in_flight.inc()
+        self.received.cells[source, channel].value += 1
+        self.in_flight.value += 1
 
     def refuse(self, reason: Refused) -> None:
         """It was not kept, and the sender was told so."""
-        self._refusals[reason].inc()
-        self.in_flight.dec()
+        self.refused.cells[(reason,)].value += 1
+        self.in_flight.value -= 1
 
     def kept(self, source: str, family: str, outcome: str) -> None:
         """It is committed in PostgreSQL."""
-        self._storings[source, family, outcome].inc()
-        self.in_flight.dec()
+        self.stored.cells[source, family, outcome].value += 1
+        self.in_flight.value -= 1
 
     def moved(self, entity: str, to_state: str) -> None:
         """A ledger entry was written."""
-        self._moves[entity, to_state].inc()
+        self.transitions.cells[entity, to_state].value += 1
 
     def sums(self) -> dict[str, int]:
         """What adds up (design promise 8), over all labels."""
-        totals = {"received": self._arrivals, "stored": self._storings, "refused": self._refusals}
-        counted = {name: sum(int(child._value.get()) for child in children.values()) for name, children in totals.items()}
-        return {**counted, "in_flight": int(self.in_flight._value.get())}
+        return {
+            "received": self.received.total,
+            "stored": self.stored.total,
+            "refused": self.refused.total,
+            "in_flight": self.in_flight.value,
+        }
 
     # The collectors, by room.
 
@@ -139,16 +142,16 @@ class Metrics:
 
     def _ingress(self) -> None:
         registry = self.registry
-        self.received = Counter(
+        self.received = Tally(
             "esc_receiver_received", "POSTs that reached a callback path.", ["source", "channel"], registry=registry
         )
-        self.refused = Counter(
+        self.refused = Tally(
             "esc_receiver_refused",
             "Callbacks that were answered with an error and not kept.",
             ["reason"],
             registry=registry,
         )
-        self.in_flight = Gauge(
+        self.in_flight = Level(
             "esc_receiver_in_flight", "Callbacks received and not yet answered for.", registry=registry
         )
         self.rejected_before_routing = Counter(
@@ -157,31 +160,31 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self.body_bytes = Histogram(
-            "esc_receiver_body_bytes", "Size of a body, decoded.", buckets=BODY_BYTES, registry=registry
+        self.body_bytes = Spread(
+            "esc_receiver_body_bytes", "Size of a body, decoded.", bounds=BODY_BYTES, registry=registry
         )
 
     def _callbacks(self) -> None:
         registry = self.registry
-        self.stored = Counter(
+        self.stored = Tally(
             "esc_receiver_stored",
             "Callbacks committed in PostgreSQL.",
             ["source", "family", "outcome"],
             registry=registry,
         )
-        self.parse_seconds = Histogram(
-            "esc_receiver_parse_seconds", "Reading one body.", buckets=PARSE_SECONDS, registry=registry
+        self.parse_seconds = Spread(
+            "esc_receiver_parse_seconds", "Reading one body.", bounds=PARSE_SECONDS, registry=registry
         )
         self.queue_callbacks = Gauge(
             "esc_receiver_queue_callbacks", "Callbacks waiting for a transaction.", registry=registry
         )
-        self.batch_callbacks = Histogram(
-            "esc_receiver_batch_callbacks", "Callbacks in one transaction.", buckets=BATCH_CALLBACKS, registry=registry
+        self.batch_callbacks = Spread(
+            "esc_receiver_batch_callbacks", "Callbacks in one transaction.", bounds=BATCH_CALLBACKS, registry=registry
         )
-        self.commit_seconds = Histogram(
-            "esc_receiver_commit_seconds", "One transaction, from begin to commit.", buckets=SECONDS, registry=registry
+        self.commit_seconds = Spread(
+            "esc_receiver_commit_seconds", "One transaction, from begin to commit.", bounds=SECONDS, registry=registry
         )
-        self.transitions = Counter(
+        self.transitions = Tally(
             "esc_receiver_transitions", "Ledger entries written.", ["entity", "to_state"], registry=registry
         )
 
@@ -198,16 +201,16 @@ class Metrics:
         self.published = Counter(
             "esc_receiver_published", "Messages acknowledged by JetStream.", ["stream"], registry=registry
         )
-        self.publish_seconds = Histogram(
+        self.publish_seconds = Spread(
             "esc_receiver_publish_seconds",
             "One batch, from the first publish to the last acknowledgement.",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=registry,
         )
-        self.publish_lag_seconds = Histogram(
+        self.publish_lag_seconds = Spread(
             "esc_receiver_publish_lag_seconds",
             "One message, from its ledger entry to its acknowledgement.",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=registry,
         )
         self.publish_failures = Counter(
@@ -221,17 +224,19 @@ class Metrics:
         self.nats_up = Gauge("esc_receiver_nats_up", "1 while NATS is connected.", registry=registry)
 
     def _zero(self, sources: tuple[str, ...]) -> None:
-        """Makes the children beforehand; a look-up in a dictionary is cheaper than `labels()` each time."""
-        channels = (*Channel, ROOT_CHANNEL)
-        self._arrivals = {pair: self.received.labels(*pair) for pair in product(sources, channels)}
-        kinds = product(sources[:-1], Family, Outcome)
-        self._storings: dict[tuple[str, str, str], Counter] = {kind: self.stored.labels(*kind) for kind in kinds}
-        self._refusals = {reason: self.refused.labels(reason) for reason in Refused}
+        """Makes the children beforehand."""
+        for pair in product(sources, (*Channel, ROOT_CHANNEL)):
+            self.received.labels(*pair)
+        for kind in product(sources[:-1], Family, Outcome):
+            self.stored.labels(*kind)
+        for reason in Refused:
+            self.refused.labels(reason)
         for rejected in Rejected:
             self.rejected_before_routing.labels(rejected)
         for stream in Published:
             self.published.labels(stream)
         for failure in PublishFailure:
             self.publish_failures.labels(failure)
-        moves = [(entity, state) for entity, states in _STATES.items() for state in states]
-        self._moves = {pair: self.transitions.labels(*pair) for pair in moves}
+        for entity, states in _STATES.items():
+            for state in states:
+                self.transitions.labels(entity, state)

@@ -41,10 +41,15 @@ VALUES = frozenset({"value", "values", "val", "text", "content", "data", "defaul
 HEADERS = frozenset({"authorization", "proxyauthorization", "cookie", "setcookie", "xapikey", "xauthkey"})
 """Header fields that are secret besides those with a secret name, folded."""
 
-# Each secret name holds one of these. The body is searched for them in two steps, because searching costs
-# about 1 µs each: letters are first folded so that few searches find all, and some more than that.
+# Each secret name holds one of these. Searching for one costs most of a microsecond, so first only letters are
+# searched, `y` as `e`: fewer searches then find them all, and sometimes more, which the exact ones rule out.
 _HINTS = (b"pass", b"pwd", b"psk", b"key", b"token", b"secret", b"credential", b"encrypt", b"community")
-_FOLDED = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZdswy", b"abcaefghijklmnopqratuvaxezaaae")
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_FOLDED = bytes.maketrans(_LETTERS.upper() + b"y", _LETTERS.replace(b"y", b"e") + b"e")
+_NOT_LETTERS = bytes(set(range(256)) - set(_LETTERS + _LETTERS.upper()))
+# What could spell a name in another way than in plain ASCII, and what all ordinary documents have of it.
+_PLAIN = bytes(set(range(256)) - set(b"\0&!?"))
+_ORDINARY = frozenset({b"", b"??"})
 _SEPARATORS = re.compile(r"[\s_.:-]+")
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LONGEST = 128
@@ -55,11 +60,13 @@ def fold(name: str) -> str:
     return _SEPARATORS.sub("", name.rpartition(":")[2]).lower()
 
 
-@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a field of this name, as it is written, holds a secret."""
-    if not name or len(name) > _LONGEST:
-        return False
+    return 0 < len(name) <= _LONGEST and _is_secret(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
     folded = fold(name).rstrip("0123456789").removesuffix("s")
     if folded.endswith(AT_THE_END) or any(word in folded for word in ANYWHERE):
         return True
@@ -68,24 +75,28 @@ def is_secret(name: str) -> bool:
 
 
 def may_hold_secret(body: bytes) -> bool:
-    """False only if no field of the body can have a secret name. About 7 µs for a callback of 1.4 kB."""
-    folded = body.translate(_FOLDED)
-    if b"ke" in folded or b"paa" in folded or b"cre" in folded or b"pak" in folded or b"mm" in folded:
+    """False only if no field of the body can have a secret name. About 6 µs for a callback of 1.4 kB."""
+    letters = body.translate(_FOLDED, _NOT_LETTERS)
+    if (
+        b"ke" in letters
+        or b"cre" in letters
+        or b"pass" in letters
+        or b"pwd" in letters
+        or b"psk" in letters
+        or b"mmunit" in letters
+    ):
         lower = body.lower()
         if any(hint in lower for hint in _HINTS):
             return True
-    return may_disguise(body)
+    return _may_disguise(body)
 
 
-def may_disguise(body: bytes) -> bool:
-    """Whether names may be spelled in other ways than in plain ASCII: character references, sections, encodings."""
-    return (
-        b"\0" in body
-        or (b"&" in body and b"&#" in body)
-        or (b"!" in body and b"<!" in body)
-        or body.count(b"?") > 2
-        or not _in_ascii(body)
-    )
+def _may_disguise(body: bytes) -> bool:
+    """Whether a name may be spelled with character references, in sections, or in another encoding."""
+    marks = body.translate(None, _PLAIN)
+    if marks not in _ORDINARY and (b"\0" in marks or b"&#" in body or b"<!" in body or marks.count(b"?") > 2):
+        return True
+    return not _in_ascii(body)
 
 
 def _in_ascii(body: bytes) -> bool:

@@ -1,0 +1,55 @@
+"""The one answer that is given thousands of times a second, written in one piece.
+
+aiohttp's own Response takes 8 µs longer to build and to send; everything else that the receiver says is
+said with it. It must not know what is acknowledged.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+
+RECEIPT = "ESC-Receipt-Id"
+
+_TEMPLATE = (
+    "HTTP/1.1 200 OK\r\n"
+    "Content-Type: application/json\r\n"
+    f"{RECEIPT}: %s\r\n"
+    "Content-Length: %d\r\n"
+    "Date: %s\r\n"
+    "Server: esc-receiver\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "\r\n"
+    "%s"
+)
+
+
+def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str) -> web.StreamResponse:
+    """200 with the receipt, in its header and its body. Both texts must be plain ASCII without quotes."""
+    body = f'{{"receipt": "{receipt}", "outcome": "{outcome}"}}'
+    if request.version == (1, 1) and request.keep_alive:
+        return _Acknowledgement(receipt, body)
+    return web.Response(body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt})
+
+
+class _Acknowledgement(web.StreamResponse):
+    """For HTTP/1.1 on a connection that stays: nothing about the answer is left to be decided."""
+
+    def __init__(self, receipt: str, body: str) -> None:
+        super().__init__()
+        self._receipt = receipt
+        self._text = body
+        self._keep_alive = True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Sends all of it."""
+        if request.transport is None:
+            raise ConnectionResetError("the sender has gone")
+        text = _TEMPLATE % (self._receipt, len(self._text), rfc822_formatted_time(), self._text)
+        request.transport.write(text.encode("ascii"))
+        self._eof_sent = True
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Everything was sent."""
