@@ -31,6 +31,8 @@ TEXT_CHARACTERS_MAX: Final = 4096
 """of one text,"""
 NAME_CHARACTERS_MAX: Final = 128
 """and of one element's name."""
+TAG_CHARACTERS_MAX: Final = 4096
+"""Of a name with its namespace, which lxml writes out for each element: a long one in many would take seconds."""
 NAMES_REMEMBERED_MAX: Final = 256
 """How many local names are cut out of their tags once, not each time: it took half of the reading."""
 
@@ -144,6 +146,8 @@ def _fault(error: etree.XMLSyntaxError, lines_before: int) -> str:
 
 
 def _local(tag: str) -> str:
+    if len(tag) > TAG_CHARACTERS_MAX:
+        raise NotXmlError("a name with its namespace is too long")
     return tag[tag.rfind("}") + 1 :]
 
 

@@ -212,6 +212,8 @@ def _nics(fields: Fields) -> list[Mapping[str, Any]]:
     nics: list[Mapping[str, Any]] = []
     for wrapper in ("interfaces", "interface"):
         value = fields.pop(wrapper, None)
+        if value is None:
+            continue
         for one in value if isinstance(value, list) else (value,):
             if isinstance(one, dict):
                 if "interface" in one or "interfaces" in one:
@@ -219,7 +221,7 @@ def _nics(fields: Fields) -> list[Mapping[str, Any]]:
                     one.pop("#text", None)  # stray text around interfaces is none itself
                 if one:
                     nics.append(_nic(one))
-            elif one:
+            else:
                 fields[wrapper] = one  # a text is no interface; kept as it is
     return nics
 

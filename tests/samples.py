@@ -17,6 +17,7 @@ from uuid import UUID
 from receiver.envelope import Envelope, read_head
 
 FOLDER = Path(__file__).parent / "callbacks"
+HEADER_BYTES_MAX = 262_144
 RECEIVED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 RECEIPT = UUID("01960000-0000-7000-8000-000000000000")
 
@@ -58,7 +59,7 @@ def envelope_of(sample: Sample, **changed: object) -> Envelope:
 
 def envelope(body: bytes, raw_headers: list[tuple[bytes, bytes]] | None = None, **changed: object) -> Envelope:
     """Bytes as they are kept when they are posted to `/`."""
-    head = read_head(raw_headers or [])
+    head = read_head(raw_headers or [], HEADER_BYTES_MAX)
     fields: dict[str, object] = {
         "receipt": RECEIPT,
         "received_at": RECEIVED_AT,

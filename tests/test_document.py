@@ -149,7 +149,7 @@ def test_of_a_large_document_what_stands_near_the_root_is_kept() -> None:
     "inside",
     [
         b"<a>" + b"x" * 900_000 + b"</a>",
-        b"<%s>1</%s>" % (b"n" * 40_000, b"n" * 40_000),
+        b"<%s>1</%s>" % (b"n" * 4000, b"n" * 4000) + b" " * LARGE_BYTES,
         b"<a>x</a>" * 100_000,
         b"".join(b"<a%d>1</a%d>" % (number, number) for number in range(40_000)),
         b"<a>" * 60 + b"x" * 100_000 + b"</a>" * 60,
