@@ -17,7 +17,28 @@ from receiver.partitions import Partitions
 from receiver.settings import Settings
 from receiver.store import SESSION, Connection, prepare
 
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+RACES = (
+    asyncpg.UniqueViolationError,
+    asyncpg.ExclusionViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+"""Another receiver was quicker: judged again, the batch sees what that one wrote."""
+BROKEN = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
+"""The connection broke; what was under way may have been committed."""
+AWAY = (
+    *BROKEN,
+    TimeoutError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedTableError,
+)
+"""PostgreSQL cannot keep anything now; no letter is at fault."""
+UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
 
 log = structlog.get_logger()
@@ -62,7 +83,7 @@ class Database:
         try:
             async with self.acquire() as connection:
                 await connection.fetchval("SELECT 1")
-        except AWAY as error:
+        except UNUSABLE as error:
             self._metrics.postgres_up.set(0)
             raise SetupError(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
         self._metrics.postgres_up.set(1)
@@ -78,7 +99,7 @@ class Database:
                 await self._prepare(partitions)
             except (SchemaTooNewError, SchemaDriftError, SetupError):
                 raise
-            except AWAY as error:
+            except UNUSABLE as error:
                 if not told:
                     log.warning(
                         "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)",
@@ -109,3 +130,8 @@ class Database:
         """Drop all connections; whoever still used one had his time to stop."""
         if self._pool is not None:
             self._pool.terminate()
+
+
+def is_partition_missing(error: Exception) -> bool:
+    """Somebody dropped a partition that was thought to be there (a row fits none: the error names no constraint)."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None

@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-import asyncpg
 import structlog
 
-from receiver.database import Database
+from receiver.database import AWAY, BROKEN, RACES, Database, is_partition_missing
 from receiver.entities import Decision
 from receiver.errors import CannotKeepError
 from receiver.letter import Letter
@@ -23,20 +22,6 @@ from receiver.settings import Settings
 from receiver.store import Store
 
 Kept = Decision | CannotKeepError
-
-RACES = (
-    asyncpg.UniqueViolationError,
-    asyncpg.ExclusionViolationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-)
-"""Another receiver was quicker: judged again, the batch sees what that one wrote."""
-AWAY = (
-    OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError,
-)  # fmt: skip
-"""PostgreSQL cannot keep anything now; no letter is at fault."""
 
 log = structlog.get_logger()
 
@@ -59,7 +44,7 @@ class Keeper:
             async with asyncio.timeout(self._settings.commit_timeout_s):
                 return await self._patiently(letters)
         except AWAY as error:
-            log.error("callbacks could not be kept", callbacks=len(letters), why=str(error) or type(error).__name__)
+            log.warning("callbacks could not be kept", callbacks=len(letters), why=str(error) or type(error).__name__)
             return [CannotKeepError("PostgreSQL cannot keep it now") for _ in letters]
 
     async def _patiently(self, letters: Sequence[Letter]) -> list[Kept]:
@@ -75,21 +60,14 @@ class Keeper:
                 if races > self._settings.commit_races_max:
                     return await self._split(letters, kept, error)
                 log.info("a batch is judged again", callbacks=len(rest), why=type(error).__name__)
-            except asyncpg.CheckViolationError as error:
-                if error.constraint_name is not None:
-                    return await self._split(letters, kept, error)
-                self._partitions.forget()
-            except (
-                asyncpg.PostgresConnectionError,
-                asyncpg.ConnectionDoesNotExistError,
-                asyncpg.InterfaceError,
-                OSError,
-            ):
+            except BROKEN:
                 await asyncio.sleep(self._settings.commit_retry_s)
             except AWAY:
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever is wrong with one letter must not sink its neighbours
-                return await self._split(letters, kept, error)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter must not sink its neighbours
+                if not is_partition_missing(error):
+                    return await self._split(letters, kept, error)
+                self._partitions.forget()
             else:
                 kept |= {letter.envelope.receipt: decision for letter, decision in zip(rest, decisions, strict=True)}
                 return [kept[letter.envelope.receipt] for letter in letters]
@@ -105,7 +83,7 @@ class Keeper:
         try:
             async with self._database.acquire() as connection:
                 return await self._store.kept_before(connection, letters)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+        except BROKEN:
             return {}
 
     async def _split(self, letters: Sequence[Letter], kept: dict[object, Decision], error: Exception) -> list[Kept]:
