@@ -36,7 +36,7 @@ def _credentials(text: str) -> str:
 
 def _name(name: str) -> str:
     if not fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ValueError("a source's name is 1 to 64 letters, digits, '.', '_', '-', and begins with a letter or digit")
+        raise ValueError("a source's name is 1 to 64 letters, digits or any of '._-', not first")
     return name
 
 
