@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from receiver.entities import Decision
 from receiver.envelope import Envelope
 from receiver.notification import Channel, Family, Notification, Outcome
+from receiver.parse import channel_of
 
 
 @dataclass(slots=True)
@@ -37,6 +38,4 @@ class Letter:
     @property
     def channel(self) -> Channel:
         """The URL it came to; posted to `/`, its root element decides (design section 5)."""
-        if self.envelope.channel is not None:
-            return self.envelope.channel
-        return Channel.EVENTS if self.family is Family.VM_EVENT else Channel.CALLBACK
+        return self.envelope.channel or channel_of(self.notification.root if self.notification else None)
