@@ -1,15 +1,17 @@
 """The two streams as the relay needs them: made and kept as set, read at the tail, published to in a chain.
 
-A chain is a batch in which every message names the sequence it must follow (`Nats-Expected-Last-Sequence`).
-So the broker refuses all of it from the first message on that does not fit: nothing goes in out of order, and
-of two publishers only one gets through. It also means that the acknowledgement of the last message vouches
-for all before it, so only that one is asked for: half the CPU of nats-py's `publish_async`, and no futures
-that a refusal would leave unresolved. This file must not know of PostgreSQL or the outbox.
+A chain is a batch in which every message names what it must follow: the sequence and, but for the first, the
+id of the message there. So the broker refuses all of it from the first message on that does not fit: nothing
+goes in out of order, and of two publishers only one gets through. The sequence alone would not do: where a
+stranger's message has taken the place of the first, the second would find its sequence and go in.
+It also means that the acknowledgement of the last message vouches for all before it, so only that one is asked
+for: half the CPU of nats-py's `publish_async`, and no futures that a refusal would leave unresolved.
+This file must not know of PostgreSQL or the outbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -33,21 +35,22 @@ SERVER_VERSION_MIN = (2, 11)
 """The first nats-server that lets a single message expire, as the keys of ended things must."""
 MESSAGE_BYTES_MIN = 65_536
 """What the broker must take; `event.shortened` can get every message below it."""
-CONTROL_BYTES = 128
-"""Room for the sequence header and the expiry, which are added to a message's own headers."""
+CONTROL_BYTES = 256
+"""Room for what is added to a message's own headers."""
 
-EXPECTED = "Nats-Expected-Last-Sequence"
+EXPECTED_SEQUENCE = "Nats-Expected-Last-Sequence"
+EXPECTED_ID = "Nats-Expected-Last-Msg-Id"
 MESSAGE_ID = "Nats-Msg-Id"
 
 _NOT_FOUND = 10059
-_WRONG_LAST_SEQUENCE = 10071
-_DUPLICATE_IN_FLIGHT = 10158
+_NOT_THE_LAST = frozenset({10070, 10071, 10158})
+"""Another message or another sequence is the last, or the message is on its way in already."""
 _NANOSECONDS = 1_000_000_000
 _TAIL_MESSAGES_MAX = 256
 
 
 class Message(NamedTuple):
-    """What is published: `headers` in plain ASCII."""
+    """What is published: `headers` in plain ASCII, among them `Nats-Msg-Id`."""
 
     subject: str
     headers: Mapping[str, str]
@@ -113,6 +116,7 @@ class JetStream:
             "retention": "limits",
             "discard": "new",
             "storage": "file",
+            "duplicate_window": _NANOSECONDS,  # ids are never used again here; a long window costs memory
             "max_msgs_per_subject": 1,
             "allow_direct": True,
             "allow_rollup_hdrs": True,
@@ -129,19 +133,18 @@ class JetStream:
         """
         client = await self._broker.client()
         *head, final = chain
-        last_of_head = last_sequence + len(head)
+        headers = {**final.headers, EXPECTED_SEQUENCE: str(last_sequence + len(head))}
         if head:
-            commands = b"".join([_command(message, last_sequence + n) for n, message in enumerate(head)])
+            headers[EXPECTED_ID] = head[-1].headers[MESSAGE_ID]
             # The public `publish` checks and encodes header by header: 15 µs more for each message.
-            await client._send_command(commands)  # noqa: SLF001
-        headers = {**final.headers, EXPECTED: str(last_of_head)}
+            await client._send_command(_commands(head, last_sequence))  # noqa: SLF001
         answer = await self._asked(client, final.subject, final.payload, headers)
         sequence, duplicate = int(answer.get("seq", 0)), bool(answer.get("duplicate"))
-        if sequence == last_of_head + 1:
+        if sequence == last_sequence + len(chain):
             return Acknowledged(sequence, duplicate=False)
         if duplicate and not head:
             return Acknowledged(last_sequence, duplicate=True)
-        raise DeposedError(f"the last of {len(chain)} messages became {sequence}, not {last_of_head + 1}")
+        raise DeposedError(f"the last of {len(chain)} messages is {sequence}, not {last_sequence + len(chain)}")
 
     async def ids_after(self, stream: StreamState, sequence: int) -> AsyncIterator[list[tuple[int, str]]]:
         """Sequence and `Nats-Msg-Id` of the messages behind `sequence`, up to where `stream` stood, in portions."""
@@ -218,7 +221,7 @@ class JetStream:
             raise _ours(error, subject) from error
         answer: dict[str, Any] = orjson.loads(reply.data)
         if fault := answer.get("error"):
-            if fault.get("err_code") in {_WRONG_LAST_SEQUENCE, _DUPLICATE_IN_FLIGHT}:
+            if fault.get("err_code") in _NOT_THE_LAST:
                 raise DeposedError(f"{fault['description']} ({subject})")
             raise _ApiError(fault, subject)
         return answer
@@ -234,17 +237,22 @@ class _ApiError(StreamRefusedError):
         self.err_code = fault.get("err_code")
 
 
-def _command(message: Message, expected: int) -> bytes:
-    """`HPUB` as on the wire, without a reply subject: no acknowledgement is asked for."""
-    lines = [f"{name}: {value}\r\n" for name, value in message.headers.items()]
-    block = f"NATS/1.0\r\n{''.join(lines)}{EXPECTED}: {expected}\r\n\r\n".encode()
-    sizes = f"{len(block)} {len(block) + len(message.payload)}"
-    return b"HPUB %b %b\r\n%b%b\r\n" % (message.subject.encode(), sizes.encode(), block, message.payload)
+def _commands(chain: Iterable[Message], last_sequence: int) -> bytes:
+    """`HPUB` for each, as on the wire, without a reply subject: no acknowledgement is asked for."""
+    commands: list[bytes] = []
+    link = ""
+    for sequence, (subject, headers, payload) in enumerate(chain, last_sequence):
+        lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
+        block = f"NATS/1.0\r\n{EXPECTED_SEQUENCE}: {sequence}\r\n{link}{lines}\r\n\r\n"
+        command = f"HPUB {subject} {len(block)} {len(block) + len(payload)}\r\n{block}"
+        commands += (command.encode("ascii"), payload, b"\r\n")
+        link = f"{EXPECTED_ID}: {headers[MESSAGE_ID]}\r\n"
+    return b"".join(commands)
 
 
 def _message_bytes_max(client: Client, name: str, config: Mapping[str, Any]) -> int:
     limits = [client.max_payload, config.get("max_msg_size", -1)]
-    least = min(limit for limit in limits if limit > 0)
+    least: int = min(limit for limit in limits if limit > 0)
     if least < MESSAGE_BYTES_MIN:
         raise StreamRefusedError(
             f"stream {name} takes messages of at most {least} bytes; {MESSAGE_BYTES_MIN} are needed"

@@ -1,7 +1,7 @@
 """Outbox → JetStream: in order, each message once, marked after the acknowledgement.
 
 One relay works at a time, by a lock (`outbox`); a standby takes over within seconds. The lock is no fence: a
-paused relay does not know that it lost it. So every message names the sequence it must follow in the stream
+paused relay does not know that it lost it. So every message names what it must follow in the stream
 (`jetstream`), and the broker lets only one relay through. What was published but not marked lies behind
 `relay.stream_sequence`: after a start and after any trouble it is read from the stream's tail and marked, not
 published again. That needs no duplicate window, so no outage is too long for it.
@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from itertools import count
+from secrets import token_hex
 from uuid import UUID
 
 import asyncpg
@@ -30,7 +32,7 @@ from receiver.errors import (
     StreamRefusedError,
 )
 from receiver.event import item_json, shortened
-from receiver.jetstream import CONTROL_BYTES, JetStream, Message, StreamState
+from receiver.jetstream import CONTROL_BYTES, MESSAGE_ID, JetStream, Message, StreamState
 from receiver.metrics import Metrics, Published, PublishFailure
 from receiver.outbox import Connect, Outbox, Rows
 from receiver.settings import Settings
@@ -171,13 +173,18 @@ class Relay:
         latest = {row["kv_key"]: row for row in rows if row["kv_key"] is not None}
         if not latest:
             return 0
-        chain = [self._kv_message(row, tail.feed.message_bytes_max) for row in latest.values()]
+        nonce = token_hex(8)  # what is put again must be taken again, so these ids are made anew each time
+        ids = (f"{nonce}.{number}" for number in count())
+        bytes_max = tail.feed.message_bytes_max
+        chain = [self._kv_message(row, bytes_max, next(ids)) for row in latest.values()]
         tail.kv_sequence = (await self._jetstream.publish(chain, tail.kv_sequence)).last_sequence
         self._metrics.published.labels(Published.KV).inc(len(chain))
         return len(chain)
 
-    def _kv_message(self, row: asyncpg.Record, bytes_max: int) -> Message:
-        headers = {"Nats-TTL": f"{self._settings.kv_ended_ttl_s}s"} if row["kv_ended"] else {}
+    def _kv_message(self, row: asyncpg.Record, bytes_max: int, message_id: str) -> Message:
+        headers = {MESSAGE_ID: message_id}
+        if row["kv_ended"]:
+            headers["Nats-TTL"] = f"{self._settings.kv_ended_ttl_s}s"
         value = item_json(_fitting(row, bytes_max))
         return Message(f"$KV.{self._settings.kv_bucket}.{row['kv_key']}", headers, value)
 
