@@ -24,12 +24,18 @@ RACES = (
     asyncpg.SerializationError,
 )
 """Another receiver was quicker: judged again, the batch sees what that one wrote."""
-BROKEN = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
-"""The connection broke; what was under way may have been committed."""
+BROKEN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+"""The connection broke, or there is none just now (a restart takes a second); what was under way may have been
+committed."""
 AWAY = (
     *BROKEN,
     TimeoutError,
-    asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from uuid import UUID
 
 import structlog
 
@@ -22,6 +22,8 @@ from receiver.settings import Settings
 from receiver.store import Store
 
 Kept = Decision | CannotKeepError
+Fates = dict[UUID, Kept]
+"""What became of letters, by receipt."""
 
 log = structlog.get_logger()
 
@@ -40,67 +42,64 @@ class Keeper:
 
     async def keep(self, letters: Sequence[Letter]) -> list[Kept]:
         """What became of each letter, in order: its decision, or why it could not be kept in time."""
+        kept: Fates = {}
         try:
             async with asyncio.timeout(self._settings.commit_timeout_s):
-                return await self._patiently(letters)
+                await self._patiently(letters, kept)
         except AWAY as error:
-            log.warning("callbacks could not be kept", callbacks=len(letters), why=str(error) or type(error).__name__)
-            return [CannotKeepError("PostgreSQL cannot keep it now") for _ in letters]
+            missing = len(letters) - len(kept)
+            log.warning("callbacks could not be kept", callbacks=missing, why=str(error) or type(error).__name__)
+        away = CannotKeepError("PostgreSQL cannot keep it now")
+        return [kept.get(letter.envelope.receipt, away) for letter in letters]
 
-    async def _patiently(self, letters: Sequence[Letter]) -> list[Kept]:
+    async def _patiently(self, letters: Sequence[Letter], kept: Fates) -> None:
         """Try until it is known what became of all of them. A connection that broke may have committed."""
-        kept: dict[object, Decision] = {}
         races = 0
-        while True:
-            rest = [letter for letter in letters if letter.envelope.receipt not in kept]
+        while rest := [letter for letter in letters if letter.envelope.receipt not in kept]:
             try:
-                decisions = await self._once(rest)
+                kept |= await self._once(rest)
             except RACES as error:
                 races += 1
                 if races > self._settings.commit_races_max:
-                    return await self._split(letters, kept, error)
+                    await self._split(rest, kept, error)
                 log.info("a batch is judged again", callbacks=len(rest), why=type(error).__name__)
+                kept |= await self._before(rest)
+            except ValueError as error:  # asyncpg's too: its DataError would else pass for a broken connection
+                await self._split(rest, kept, error)
             except BROKEN:
                 await asyncio.sleep(self._settings.commit_retry_s)
+                kept |= await self._before(rest)
             except AWAY:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter must not sink its neighbours
                 if not is_partition_missing(error):
-                    return await self._split(letters, kept, error)
+                    await self._split(rest, kept, error)
                 self._partitions.forget()
-            else:
-                kept |= {letter.envelope.receipt: decision for letter, decision in zip(rest, decisions, strict=True)}
-                return [kept[letter.envelope.receipt] for letter in letters]
-            kept |= await self._before(rest)
 
-    async def _once(self, letters: Sequence[Letter]) -> list[Decision]:
+    async def _once(self, letters: Sequence[Letter]) -> Fates:
         async with self._database.acquire() as connection:
             await self._partitions.ensure(connection, (letter.envelope.received_at for letter in letters))
-            return await self._store.keep(connection, letters) if letters else []
+            decisions = await self._store.keep(connection, letters)
+        return {letter.envelope.receipt: decision for letter, decision in zip(letters, decisions, strict=True)}
 
-    async def _before(self, letters: Sequence[Letter]) -> dict[object, Decision]:
+    async def _before(self, letters: Sequence[Letter]) -> Fates:
         """What a broken connection had committed after all."""
         try:
             async with self._database.acquire() as connection:
-                return await self._store.kept_before(connection, letters)
+                return {**await self._store.kept_before(connection, letters)}
         except BROKEN:
             return {}
 
-    async def _split(self, letters: Sequence[Letter], kept: dict[object, Decision], error: Exception) -> list[Kept]:
+    async def _split(self, letters: Sequence[Letter], kept: Fates, error: Exception) -> None:
         """Halve the batch until the letter at fault is alone; keep that one as it came."""
-        rest = [letter for letter in letters if letter.envelope.receipt not in kept]
-        if len(rest) > 1:
-            half = len(rest) // 2
-            results = await self._patiently(rest[:half]) + await self._patiently(rest[half:])
-        elif rest[0].without_judgement() is None:
-            log.error(
-                "a callback could not be judged; it is kept as it came",
-                receipt=str(rest[0].envelope.receipt),
-                exc_info=error,
-            )
-            results = await self._patiently([replace(rest[0], not_understood=True)])
+        first, receipt = letters[0], str(letters[0].envelope.receipt)
+        if len(letters) > 1:
+            half = len(letters) // 2
+            await self._patiently(letters[:half], kept)
+            await self._patiently(letters[half:], kept)
+        elif first.without_judgement() is None:
+            log.error("a callback could not be judged; it is kept as it came", receipt=receipt, exc_info=error)
+            await self._patiently([first.as_it_came()], kept)
         else:
-            log.error("a callback could not be kept", receipt=str(rest[0].envelope.receipt), exc_info=error)
-            results = [CannotKeepError("PostgreSQL refuses it")]
-        found: dict[object, Kept] = {**kept, **{x.envelope.receipt: r for x, r in zip(rest, results, strict=True)}}
-        return [found[letter.envelope.receipt] for letter in letters]
+            log.error("a callback could not be kept", receipt=receipt, exc_info=error)
+            kept[first.envelope.receipt] = CannotKeepError("PostgreSQL refuses it")

@@ -30,6 +30,15 @@ class Letter:
             )
         return None
 
+    def as_it_came(self) -> Letter:
+        """The same without anything that its body says, which is at fault: it is kept and told of, not applied."""
+        e = self.envelope
+        nothing = Notification(
+            e.receipt, e.source, e.received_at, Family.UNKNOWN, "", None, None, e.status, e.status_code,
+            e.status_message, e.transaction_id, e.ref, notes=e.notes,
+        )  # fmt: skip
+        return Letter(e, nothing, not_understood=True)
+
     @property
     def family(self) -> Family:
         """What it is about, as far as it could be read."""

@@ -72,7 +72,7 @@ class Store:
         async with connection.transaction():
             known = await self._known(connection, [x.notification for x in letters if x.notification])
             decisions = [self._judge(known, letter) for letter in letters]
-            await self._write(connection, known, letters, decisions)
+            await self._write(connection, known, letters, decisions, events_of(letters, decisions))
         return decisions
 
     async def kept_before(self, connection: Connection, letters: Sequence[Letter]) -> dict[Any, Decision]:
@@ -125,7 +125,12 @@ class Store:
             known.add(Vm(*row) for row in rows)
 
     async def _write(
-        self, connection: Connection, known: Known, letters: Sequence[Letter], decisions: Sequence[Decision]
+        self,
+        connection: Connection,
+        known: Known,
+        letters: Sequence[Letter],
+        decisions: Sequence[Decision],
+        events: Sequence[OutboxRow],
     ) -> None:
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
         await connection.fetch(
@@ -134,7 +139,7 @@ class Store:
             *(rows for kind in (Operation, Deployment, Vm, Resource) for rows in self._rows(known, kind)),
             [self._row[Alias](alias) for alias in known.aliases.values()],
             [self._row[Transition](transition) for transition in ledger],
-            *_by_column(_events(letters, decisions)),
+            *_by_column(events),
         )
 
     def _rows(self, known: Known, kind: type[Entity]) -> Iterable[list[tuple[Any, ...]]]:
@@ -147,7 +152,8 @@ def _deployment_named(known: Known, n: Notification) -> str | None:
     return n.deployment.internal_id if n.deployment else known.operation_deployment(n)
 
 
-def _events(letters: Sequence[Letter], decisions: Sequence[Decision]) -> list[OutboxRow]:
+def events_of(letters: Sequence[Letter], decisions: Sequence[Decision]) -> list[OutboxRow]:
+    """What is published of them, in order."""
     events: list[OutboxRow] = []
     for letter, decision in zip(letters, decisions, strict=True):
         events += [transition_event(transition, entity) for transition, entity in decision.transitions]
@@ -169,5 +175,5 @@ def _callback(letter: Letter, decision: Decision) -> tuple[Any, ...]:
         e.transaction_id, e.status_code, e.status_message,
         letter.family, n.raw_trigger if n else None,
         n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
-        decision.outcome, decision.rule, decision.reason, [*e.notes, *(n.notes if n else ())],
+        decision.outcome, decision.rule, decision.reason, list(n.notes if n else e.notes),
     )  # fmt: skip
