@@ -26,8 +26,10 @@ SUBJECTS = "esc.v1"
 """What every subject begins with. The version is that of the payload's schema."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_NOT_SHOWN = frozenset({"memory", "vms"})
+"""Not in an item: a deployment's VMs are told by their own items."""
 _ITEM_FIELDS = {
-    kind: tuple(field.name for field in fields(kind) if field.name != "memory")
+    kind: tuple(field.name for field in fields(kind) if field.name not in _NOT_SHOWN)
     for kind in (Operation, Deployment, Vm, Resource)
 }
 _ITEM_VALUES = {kind: attrgetter(*names) for kind, names in _ITEM_FIELDS.items()}
@@ -157,7 +159,7 @@ def unclassified_event(notification: Notification, reason: str, rule: str) -> Ou
 
 
 def item(entity: Entity) -> dict[str, Any]:
-    """The entity as API lists, feed and KV bucket show it: all its columns but `memory`."""
+    """The entity as API lists, feed and KV bucket show it: all its columns but `memory` and `vms`."""
     kind = type(entity)
     return dict(zip(_ITEM_FIELDS[kind], _ITEM_VALUES[kind](entity), strict=True))
 

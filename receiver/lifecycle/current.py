@@ -6,8 +6,9 @@ numbered within their entity. Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from receiver.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm, transition_id
@@ -54,6 +55,22 @@ class Verdict:
     reason: str
     changed: bool = False
     late: bool = False
+
+
+LEARNED = Verdict("facts-learned", "it told what was not known before, or knew better", changed=True)
+"""Nothing that people see of a VM, deployment or resource changes without a ledger entry; this is the least of them."""
+
+_NOT_SHOWN = frozenset({"memory", "sequence", "vms", "current"})
+_SHOWN: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
+    kind: attrgetter(*(field.name for field in fields(kind) if field.name not in _NOT_SHOWN))
+    for kind in (Deployment, Vm, Resource)
+}
+
+
+def differs(before: Entity, after: Entity) -> bool:
+    """Whether anything that people see has changed."""
+    shown = _SHOWN[type(after)]
+    return before is not after and shown(before) != shown(after)
 
 
 def _named(entity: Entity) -> tuple[EntityKind, str | None, int | None, str]:

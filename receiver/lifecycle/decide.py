@@ -24,7 +24,7 @@ from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
 from receiver.lifecycle import tables
 from receiver.lifecycle import vm as vms
-from receiver.lifecycle.current import Current, Moment, Verdict, Writer
+from receiver.lifecycle.current import LEARNED, Current, Moment, Verdict, Writer, differs
 from receiver.lifecycle.memory import Windows
 from receiver.notification import DeploymentReport, Family, Notification, Outcome, VmReport
 
@@ -32,6 +32,8 @@ NOT_A_VM = VmReport()
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
 """A service's stage may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
 NAMELESS = Verdict("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
+DEGRADED = Verdict("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
+RESTORED = Verdict("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
 TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
 
@@ -73,6 +75,8 @@ def _resource(moment: Moment, current: Current, operation: Operation | None) -> 
     writer.keep(after)
     if after.state != before.state or (verdict.changed and after.state == ResourceState.UPDATED):
         writer.record(after, before.state, after.state.lower(), verdict)
+    elif differs(before, after):
+        writer.record(after, before.state, "updated", LEARNED)
     _operation(moment, writer, operation, was_up=False, counted="")
     return _decision(writer, verdict, ())
 
@@ -176,6 +180,8 @@ def _record_vm(writer: Writer, before: Vm, after: Vm, row: tables.VmRow, verdict
         writer.record(after, before.state, after.state.lower(), verdict)
     elif verdict.changed and row.note and _is_news(before, after, row.note):
         writer.record(after, before.state, row.note, verdict)
+    elif differs(before, after):
+        writer.record(after, before.state, "updated", LEARNED)
 
 
 def _is_news(before: Vm, after: Vm, note: str) -> bool:
@@ -234,13 +240,11 @@ def _record_deployment(
         note = "vim_leak_suspected"
     if note:
         after = writer.record(after, before.state, note, verdict)
+    elif after.degraded == before.degraded and differs(before, after):
+        writer.record(after, before.state, "updated", LEARNED)
     if after.degraded != before.degraded:
-        change, why = (
-            ("degraded", "one of its VMs is recovering or in error")
-            if after.degraded
-            else ("restored", "none of its VMs is recovering or in error any more")
-        )
-        writer.record(after, before.state, change, Verdict(f"deployment-{change}", why))
+        change, verdict = ("degraded", DEGRADED) if after.degraded else ("restored", RESTORED)
+        writer.record(after, before.state, change, verdict)
 
 
 def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_up: bool, counted: str) -> Verdict:
@@ -258,12 +262,11 @@ def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_
 
 
 def _decision(writer: Writer, verdict: Verdict, aliases: tuple[Alias, ...]) -> Decision:
+    """The outcome of the whole: what it did to the entity it is about, unless it did more to another."""
     outcome, rule, reason = Outcome.APPLIED, verdict.rule, verdict.reason
-    if writer.transitions and (verdict.late or verdict.rule == vms.DUPLICATE.rule):
-        first = writer.transitions[0][0]
-        rule, reason = first.rule, first.reason
-    elif verdict.rule == vms.DUPLICATE.rule:
-        outcome = Outcome.DUPLICATE
-    elif verdict.late:
-        outcome = Outcome.LATE
+    if verdict.late or verdict.rule == vms.DUPLICATE.rule:
+        outcome = Outcome.LATE if verdict.late else Outcome.DUPLICATE
+        moved = next((t for t, _ in writer.transitions if t.rule != LEARNED.rule), None)
+        if moved:
+            outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
     return Decision(outcome, rule, reason, tuple(writer.rows.values()), tuple(writer.transitions), aliases)

@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.entities import Deployment, DeploymentState, entity_id
 from receiver.lifecycle import memory, tables
-from receiver.lifecycle.current import Moment, Verdict
+from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.lifecycle.tables import DeploymentRow
 from receiver.notification import DeploymentReport, Family
@@ -69,7 +69,7 @@ def apply(moment: Moment, before: Deployment, report: DeploymentReport) -> tuple
     repeated = track.heard(n.fingerprint, moment.now, moment.windows)
     after, verdict = _judge(moment, row, chain, before, report, track)
     after = _timed(moment, before, after)
-    if repeated and replace(after, memory={}) == replace(before, memory={}):
+    if repeated and not differs(before, after):
         verdict = Verdict("duplicate", "the same message was received before, and nothing new came of it")
     kept = memory.remember(after.memory, key, track, moment.windows, after.memory.get("chain"))
     return replace(after, memory=kept), verdict, track

@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.entities import Resource, ResourceState, entity_id
 from receiver.lifecycle import memory
-from receiver.lifecycle.current import Moment, Verdict
+from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.notification import ResourceReport
 
@@ -37,7 +37,7 @@ def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Res
     key, track = _track(moment, before)
     repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
     after, verdict = _judge(moment, before, report, track)
-    if repeated and replace(before, memory={}) == replace(after, memory={}):
+    if repeated and not differs(before, after):
         verdict = Verdict("duplicate", "the same message was received before, and nothing new came of it")
     kept = memory.remember(after.memory, key, track, moment.windows, after.memory.get("chain"))
     return replace(after, memory=kept), verdict

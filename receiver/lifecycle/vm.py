@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.entities import Alias, Deployment, Vm, VmState, entity_id
 from receiver.lifecycle import instances, memory, tables
-from receiver.lifecycle.current import Moment, Verdict
+from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.lifecycle.tables import VmRow
 from receiver.notification import VmReport
@@ -42,7 +42,7 @@ def apply(
     if deployment_gone and after.state != VmState.UNDEPLOYED:
         after, verdict = _removed(moment, after), GONE
     after = _timed(moment, before, after)
-    if repeated and not _differs(before, after):
+    if repeated and not differs(before, after):
         verdict = DUPLICATE
     counted = _progress(moment, track)
     kept = memory.remember(after.memory, key, track, moment.windows, _moved_by(after))
@@ -183,10 +183,6 @@ def _fill(vm: Vm, report: VmReport) -> Vm:
         n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)
     }
     return replace(vm, **missing) if missing else vm
-
-
-def _differs(before: Vm, after: Vm) -> bool:
-    return replace(before, memory={}) != replace(after, memory={})
 
 
 def _timed(moment: Moment, before: Vm, after: Vm) -> Vm:
