@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
 
@@ -40,13 +40,14 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"""(?<=[\s"'/])([^\s=<>"'/]++)\s*+=\s*+(?:"([^"<]*+)|'([^'<]*+)|([^\s"'<>]++))""")
-_LOOSE_FIELD = re.compile(
-    r"""(?<![\w.:/-])([A-Za-z_][\w.:-]{0,127}+)["']?(?:\s*+[:=>]\s*+|\s++(?=["']))
+_LOOSE_NAME = re.compile(r"(?<![\w.-])(?<!</)[A-Za-z_][\w.-]{0,127}+")
+_LOOSE_VALUE = re.compile(
+    r"""["']?(?:\s*+[:=>]\s*+|\s++(?=["']))
     (?:"((?:[^"\\]|\\.)*+) | '((?:[^'\\]|\\.)*+) | ([\[{]) | ([^"'<>&;,{}\[\]\r\n]++))""",
     re.VERBOSE | re.DOTALL,
 )
 _LOOSE_OBJECT = re.compile(r"\{[^{}]++")
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,64}+PRIVATE KEY-----(.*?)(?:-----END|\Z)", re.DOTALL)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,64}?PRIVATE KEY-----(.*?)(?:-----END|\Z)", re.DOTALL)
 
 
 def redact(body: bytes) -> tuple[bytes, bool]:
@@ -240,22 +241,26 @@ class _Reader:
 
 def _loose_spans(text: str) -> Iterator[Span]:
     """What looks like a secret field in JSON, a form, a log or a torn tag."""
-    for field in _LOOSE_FIELD.finditer(text):
-        if is_secret(field[1]):
-            yield _loose_value(text, field)
+    yield from _loose_fields(text, 0, len(text), is_secret)
     for thing in _LOOSE_OBJECT.finditer(text):
-        fields = list(_LOOSE_FIELD.finditer(text, *thing.span()))
-        if any(fold(f[1]) in LABELS and is_secret((f[2] or f[3] or f[5] or "").strip()) for f in fields):
-            yield from (_loose_value(text, f) for f in fields if fold(f[1]) in VALUES)
+        labels = _loose_fields(text, *thing.span(), lambda name: fold(name) in LABELS)
+        if any(is_secret(text[slice(*span)].strip()) for span in labels):
+            yield from _loose_fields(text, *thing.span(), lambda name: fold(name) in VALUES)
     yield from (key.span(1) for key in _PRIVATE_KEY.finditer(text))
 
 
-def _loose_value(text: str, field: re.Match[str]) -> Span:
-    start, end = field.span(field.lastindex or 0)
-    if field[4]:
-        closing = text.find("]" if field[4] == "[" else "}", end)
-        return end, closing if closing >= 0 else len(text)
-    return start, end
+def _loose_fields(text: str, start: int, end: int, is_wanted: Callable[[str], bool]) -> Iterator[Span]:
+    """Where the values of wanted names stand. In a value no name is looked for."""
+    covered = start
+    for name in _LOOSE_NAME.finditer(text, start, end):
+        if name.start() < covered or not is_wanted(name[0]):
+            continue
+        if value := _LOOSE_VALUE.match(text, name.end(), end):
+            first, covered = value.span(value.lastindex or 0)
+            if value[3]:
+                closing = text.find("]" if value[3] == "[" else "}", covered, end)
+                first, covered = covered, closing if closing >= 0 else end
+            yield first, covered
 
 
 def _stays(name: str, folded: str) -> bool:
