@@ -19,14 +19,22 @@ import nats.js.errors
 import pytest
 import pytest_asyncio
 
+from receiver import logs
 from receiver.embedded import Embedded
 from receiver.migrate import migrate
+from receiver.settings import Settings
 
 TEMPLATE = "template_of_tests"
 
 # Machines differ in speed; how long an example takes says nothing about whether it is right.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def log_lines() -> None:
+    """Those of a test that fails are shown with it, as they look on a terminal."""
+    logs.configure(Settings(log_format="text"))
 
 
 @pytest.fixture
