@@ -7,7 +7,7 @@ Knows the header spellings of ESC (reference section 1). It must not know HTTP s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
@@ -83,12 +83,13 @@ class Head(NamedTuple):
 class Clock:
     """The receiver's own time. It never runs backwards, whatever is done to the machine's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine_ns: Callable[[], int] = time_ns) -> None:
+        self._machine_ns = machine_ns
         self._last_ns = 0
 
     def stamp(self) -> tuple[datetime, UUID]:
         """The time now, and a receipt whose millisecond is the same."""
-        self._last_ns = now = max(time_ns(), self._last_ns)
+        self._last_ns = now = max(self._machine_ns(), self._last_ns)
         return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
 
 
