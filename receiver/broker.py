@@ -60,6 +60,7 @@ class Broker:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError, NatsError, OSError):
                 await self._connecting
+        self._told = ""  # what we end ourselves is no news
         if self._client and not self._client.is_closed:
             await self._client.close()
         self._client = None

@@ -11,6 +11,7 @@ import asyncpg
 import click
 
 from receiver import __version__, logs
+from receiver.demo import demo_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
@@ -83,6 +84,7 @@ def migrate(config: Path | None, dry_run: bool) -> None:
     asyncio.run(_migrate(settings, dry_run=dry_run))
 
 
+main.add_command(demo_command)
 main.add_command(simulate_command)
 main.add_command(tail_command)
 

@@ -145,6 +145,8 @@ class Embedded:
     def __init__(self, data_dir: Path | None = None) -> None:
         self._data_dir = data_dir
         self._undo = AsyncExitStack()
+        self.folder = data_dir
+        """Where both live; None before a throw-away folder is made."""
         self.postgres_dsn = ""
         self.nats_url = ""
         self._servers: tuple[Server, ...] = ()
@@ -157,7 +159,7 @@ class Embedded:
     async def start(self) -> None:
         """Start both and watch over them; raises SetupError, and then leaves nothing behind."""
         async with AsyncExitStack() as undo:
-            folder = self._data_dir or _throw_away(undo)
+            self.folder = folder = self._data_dir or _throw_away(undo)
             postgres = await undo.enter_async_context(EmbeddedPostgres(folder / "postgres"))
             nats = await undo.enter_async_context(EmbeddedNats(folder / "nats"))
             for server in (postgres, nats):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -50,20 +50,26 @@ def write_endpoints(folder: Path, app: App) -> None:
     draft.replace(path)
 
 
-async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` until it ends, or until SIGINT or SIGTERM cancel it; a second signal exits at once."""
+async def until_signalled(
+    work: Callable[[], Awaitable[None]],
+    signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    *,
+    at_once: Callable[[], None] = lambda: None,
+) -> None:
+    """Run `work` until it ends, or until one of `signals` cancels it; a second one does `at_once` and exits."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
     asked = False
 
     def asked_to_stop() -> None:
         nonlocal asked
         if asked:
+            at_once()
             os._exit(EXIT_AT_ONCE)
         asked = True
         log.info("stopping; a second signal exits at once")
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         loop.add_signal_handler(number, asked_to_stop)
     try:
         await task
