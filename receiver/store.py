@@ -32,6 +32,8 @@ SESSION = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_material": "off",
 }
 """A writing session's settings: durable commits, and plans that stay right while the tables grow under them."""
 
