@@ -29,6 +29,7 @@ BROKEN = (
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
 )
 """The connection broke, or there is none just now (a restart takes a second); what was under way may have been

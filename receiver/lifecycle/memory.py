@@ -134,5 +134,10 @@ def _oldest(tracks: dict[str, Any], keep: Iterable[str | None]) -> list[str]:
 
 
 def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
-    """Whether an operation was first seen before the one that last moved the entity. Both must have ids."""
-    return bool(mover) and bool(operation[1]) and bool(mover[1]) and operation < (mover[0], mover[1])  # type: ignore[index]  # mover is not None here
+    """Whether an operation was first seen before the one that last moved the entity. Both must have ids.
+
+    Never before itself: its first message may be kept after a later one, by another receiver.
+    """
+    if not (mover and mover[1] and operation[1]) or mover[1] == operation[1]:
+        return False
+    return operation < (mover[0], mover[1])
