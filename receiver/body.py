@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
 
 from receiver.errors import BodyCutOffError, BodyTooLargeError, BodyTooSlowError, UndecodableBodyError
 
@@ -31,6 +31,7 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) 
             body = content.read_nowait()
         else:
             async with asyncio.timeout(timeout_s):
+                await _ask_for_it(request)
                 body = await _read(content, bytes_max)
     except TimeoutError:
         raise BodyTooSlowError(f"the body was not complete within body_timeout_s ({timeout_s:g} s)") from None
@@ -41,6 +42,16 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) 
     if len(body) > bytes_max:
         raise _too_large(bytes_max)
     return body
+
+
+async def expect_later(_: web.Request) -> None:
+    """For routes whose body is read here: a sender that waits for `100 Continue` gets it when the body is wanted."""
+
+
+async def _ask_for_it(request: web.BaseRequest) -> None:
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await request.writer.drain()
 
 
 async def _read(content: StreamReader, bytes_max: int) -> bytes:

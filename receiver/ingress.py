@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import structlog
 from aiohttp import hdrs, web
 
 from receiver.access import Access, Sender
 from receiver.acknowledgement import RECEIPT, acknowledgement
-from receiver.body import decode_body, read_body
+from receiver.body import decode_body, expect_later, read_body
 from receiver.envelope import Clock, Envelope, read_head
 from receiver.errors import (
     AddressError,
@@ -24,6 +25,7 @@ from receiver.errors import (
     CannotKeepError,
     CredentialsError,
     HeaderTooLargeError,
+    ReceiverError,
     UndecodableBodyError,
     UnknownSourceError,
 )
@@ -33,6 +35,8 @@ from receiver.notification import Channel, Outcome
 from receiver.problem import problem
 from receiver.redact import redact
 from receiver.settings import Settings
+
+log = structlog.get_logger()
 
 _CHANNELS = {"callback": Channel.CALLBACK, "events": Channel.EVENTS, ROOT_CHANNEL: None}
 
@@ -86,26 +90,27 @@ class Ingress:
         """Where ESC posts to, and how a client may look whether a URL is right (as ETSI SOL003 asks)."""
         paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in Channel for token in ("", "/{token}")]
         return [
-            *(web.post(path, self.post) for path in paths),
+            *(web.post(path, self.post, expect_handler=expect_later) for path in paths),
             *(web.get(path, self.probe) for path in paths),
-            web.post("/", self.post),
+            web.post("/", self.post, expect_handler=expect_later),
         ]
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Keeps one callback and says so."""
         match = request.match_info
         source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
-        self._metrics.arrived(source if source in self._sources else UNKNOWN_SOURCE, channel)
+        known = source if source in self._sources else UNKNOWN_SOURCE
+        self._metrics.arrived(known, channel)
         try:
             envelope = await self._open(request, source, _CHANNELS[channel])
         except BaseException as error:
-            self._metrics.refuse(_reason(error))
+            self._refuse(error, request, known)
             raise
         try:
             kept = await self._keeper.accept(envelope)
         except Exception as error:
             # Not when cancelled: then it is still on its way, and its keeper will count it.
-            self._metrics.refuse(_reason(error))
+            self._refuse(error, request, known)
             raise
         return _answer(request, envelope, kept)
 
@@ -113,6 +118,11 @@ class Ingress:
         """The URL is right, and a POST would be let in."""
         self._access.check(request.match_info["source"], _sender(request))
         return web.Response(status=204)
+
+    def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
+        reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
+        self._metrics.refuse(reason)
+        log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_why(error))
 
     async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
         settings = self._settings
@@ -165,8 +175,8 @@ def _sender(request: web.Request) -> Sender:
     )
 
 
-def _reason(error: BaseException) -> Refused:
-    return next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
+def _why(error: BaseException) -> str:
+    return str(error) if isinstance(error, ReceiverError) else type(error).__name__
 
 
 def _answer(request: web.Request, envelope: Envelope, kept: Kept) -> web.StreamResponse:

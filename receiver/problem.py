@@ -10,6 +10,13 @@ from aiohttp import hdrs, web
 
 MEDIA_TYPE = "application/problem+json"
 
+_HEADERS: dict[str, str] = {
+    hdrs.CONTENT_TYPE: MEDIA_TYPE,
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.SERVER: "esc-receiver",
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 def problem(
     status: int,
@@ -34,7 +41,7 @@ def problem(
     return web.Response(
         status=status,
         body=content,
-        headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, hdrs.CACHE_CONTROL: "no-store"} | (headers or {}),
+        headers=_HEADERS | (headers or {}),
     )
 
 

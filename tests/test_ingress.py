@@ -412,6 +412,15 @@ async def test_a_sender_that_waits_for_a_word_gets_it() -> None:
         writer.close()
 
 
+async def test_a_sender_that_waits_in_vain_is_told_at_once() -> None:
+    """A body that would be refused is not asked for."""
+    head = b"POST /esc/%b/callback HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nExpect: %b\r\n\r\n"
+    async with serving(body_bytes_max=10) as server:
+        assert (await server.send(head % (b"default", 11, b"100-continue"))).status == 413
+        assert (await server.send(head % (b"nowhere", 4, b"100-continue"))).status == 404
+        assert (await server.send(head % (b"default", 4, b"nothing-special"), b"<a/>")).status == 200
+
+
 async def test_what_cannot_be_kept_is_not_acknowledged() -> None:
     """503, and when to come again."""
     async with serving(retry_after_s=7) as server:
