@@ -35,10 +35,18 @@ FROM callbacks
 WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
 
 -- name: write
--- All of one batch: callbacks, state, ledger, outbox, and one wake-up for the relay. New rows are inserted and never
--- merged, so that a row which another receiver made meanwhile fails the batch, which is then judged again.
+-- All of one batch: callbacks, state, ledger, outbox, and one wake-up for the relay and the windows. New rows are inserted
+-- and never merged, so that a row which another receiver made meanwhile fails the batch, which is then judged again.
+-- The wake-up tells which operations ended, by the first 8 digits of their row's id, for those who wait for one; '*'
+-- stands for more than a wake-up can hold.
 WITH kept AS (
-    INSERT INTO callbacks SELECT * FROM unnest($1::callbacks[])
+    INSERT INTO callbacks
+        (receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+         status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes)
+    SELECT
+         receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+         status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes
+    FROM unnest($1::callbacks[])
 ), new_operations AS (
     INSERT INTO operations SELECT * FROM unnest($2::operations[])
 ), old_operations AS (
@@ -77,10 +85,20 @@ WITH kept AS (
     INSERT INTO vm_aliases SELECT * FROM unnest($10::vm_aliases[])
     ON CONFLICT (source, vm_uuid, vm_id) DO UPDATE SET valid_to = excluded.valid_to
 ), ledger AS (
-    INSERT INTO transitions SELECT * FROM unnest($11::transitions[])
+    INSERT INTO transitions
+        (id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence,
+         from_state, to_state, change, trigger, rule, reason, receipt, operation, ref)
+    SELECT
+         id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence,
+         from_state, to_state, change, trigger, rule, reason, receipt, operation, ref
+    FROM unnest($11::transitions[])
+    RETURNING entity, entity_id, to_state
+), ended AS (
+    SELECT CASE WHEN count(*) > 500 THEN '*' ELSE coalesce(string_agg(DISTINCT left(entity_id::text, 8), ' '), '') END AS operations
+    FROM ledger WHERE entity = 'operation' AND to_state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')
 ), posted AS (
     INSERT INTO outbox (id, at, subject, headers, payload, kv_key, kv_ended)
     SELECT * FROM unnest($12::uuid[], $13::timestamptz[], $14::text[], $15::json[], $16::json[], $17::text[], $18::boolean[])
     RETURNING 1
 )
-SELECT pg_notify('esc_receiver_outbox', '') WHERE EXISTS (SELECT FROM posted);
+SELECT pg_notify('esc_receiver_outbox', operations) FROM ended WHERE EXISTS (SELECT FROM posted);

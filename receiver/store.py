@@ -54,6 +54,10 @@ def _decoder(skip: int) -> Callable[[bytes], Any]:
     return lambda value: orjson.loads(value[skip:])
 
 
+_GIVEN_BY_POSTGRESQL = (None, None)
+"""`xid` and `position`, the last columns of a callback and of a ledger entry (migration 0004)."""
+
+
 def _columns(kind: type) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*(field.name for field in fields(kind)))
 
@@ -140,7 +144,7 @@ class Store:
             [_callback(letter, decision) for letter, decision in zip(letters, decisions, strict=True)],
             *(rows for kind in (Operation, Deployment, Vm, Resource) for rows in self._rows(known, kind)),
             [self._row[Alias](alias) for alias in known.aliases.values()],
-            [self._row[Transition](transition) for transition in ledger],
+            [self._row[Transition](transition) + _GIVEN_BY_POSTGRESQL for transition in ledger],
             *_by_column(events),
         )
 
@@ -178,4 +182,5 @@ def _callback(letter: Letter, decision: Decision) -> tuple[Any, ...]:
         letter.family, n.raw_trigger if n else None,
         n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
         decision.outcome, decision.rule, decision.reason, list(n.notes if n else e.notes),
+        *_GIVEN_BY_POSTGRESQL,
     )  # fmt: skip
