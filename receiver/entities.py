@@ -98,6 +98,16 @@ def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
     return uuid5(NAMESPACE, f"{receipt}/{entity}/{ordinal}")
 
 
+def overdue_transition_id(operation: UUID, sequence: int) -> UUID:
+    """The id of a ledger entry that no callback brought: the sequence tells it apart."""
+    return uuid5(NAMESPACE, f"timer/{operation}/{sequence}")
+
+
+def replay_transition_id(receipt: UUID, entity: UUID, sequence: int) -> UUID:
+    """The id of a ledger entry that a callback brought when it was applied again."""
+    return uuid5(NAMESPACE, f"replay/{receipt}/{entity}/{sequence}")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A row of `operations`; `kind` tells what was asked (`lifecycle.tables.KINDS`)."""

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from receiver.errors import SettingsError
+from receiver.overdue_after import OVERDUE_AFTER_S, OverdueAfter
 from receiver.sources import AddressRange, Source, SourceName
 
 PREFIX = "ESC_RECEIVER_"
@@ -52,7 +53,7 @@ class Settings(BaseModel):
     nats_credentials: str = _secret("", "The text of a NATS credentials (`.creds`) file, if NATS asks for one.")
     host: str = Field(default="127.0.0.1", description="Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = Field(default=9010, ge=0, le=65535, description="Port to serve on; 0 takes a free one.")
-    data_dir: Path = Field(default=Path("data"), description="Folder of `serve --embedded`.")
+    data_dir: Path = Field(default=Path("data"), description="Folder of the spool and of `serve --embedded`.")
     migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least level logged."
@@ -90,10 +91,37 @@ class Settings(BaseModel):
     postgres_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to PostgreSQL.")
     postgres_pool_size: PositiveInt = Field(default=4, description="Most connections to PostgreSQL.")
 
+    spool_dir: Path | None = Field(
+        default=None, description="Folder of the spool, the receiver's alone; unset: `spool` in DATA_DIR."
+    )
+    spool_bytes_max: PositiveInt = Field(default=1_073_741_824, description="Largest spool on disk; beyond it: 503.")
+    spool_batch_max: int = Field(default=256, ge=1, le=8_000, description="Most callbacks spooled with one fsync.")
+    spool_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes spooled with one fsync.")
+    spool_age_warn_s: PositiveFloat = Field(
+        default=300, description="Age of the oldest spooled callback at which `/readyz` says `degraded`."
+    )
+    spool_retry_s: NonNegativeFloat = Field(default=1, description="Pause before a broken spool is opened again.")
+    spool_locked_timeout_s: NonNegativeFloat = Field(
+        default=1, description="Time to wait for a program (`sqlite3`) that has locked the spool's file."
+    )
+    drain_batch_max: PositiveInt = Field(default=512, description="Most callbacks taken from the spool at once.")
+    drain_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
+
     reorder_window_s: PositiveFloat = Field(
         default=300, description="Within it, messages of an operation may change order."
     )
     duplicate_window_s: PositiveFloat = Field(default=300, description="Within it, a repeated message is a duplicate.")
+
+    overdue_after_s: OverdueAfter = Field(
+        default=dict(OVERDUE_AFTER_S),
+        description="Silence after which an open operation is overdue, by kind: a TOML table, or a JSON object; "
+        "`default` is for every kind that is not given. Never less than `reorder_window_s`.",
+    )
+    overdue_check_s: PositiveFloat = Field(default=15, description="How often overdue operations are looked for.")
+    overdue_batch_max: PositiveInt = Field(default=256, description="Most operations that become overdue at once.")
+    overdue_vms_named_max: PositiveInt = Field(
+        default=10, description="Most VMs that are named as left between states by an overdue operation."
+    )
 
     nats_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to NATS.")
     publish_timeout_s: PositiveFloat = Field(default=5, description="Time for JetStream to acknowledge a message.")
@@ -129,6 +157,11 @@ class Settings(BaseModel):
         default=3_600, description="How often partitions are made and dropped."
     )
     stop_timeout_s: PositiveFloat = Field(default=30, description="Time to finish what was taken when told to stop.")
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where the spool lies."""
+        return self.data_dir / "spool" if self.spool_dir is None else self.spool_dir
 
     @property
     def all_sources(self) -> dict[str, Source]:
@@ -177,7 +210,9 @@ def settings_table() -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "`on`" if default else "`off`"
-    return "" if default in ("", (), {}) else f"`{default}`"
+    if isinstance(default, dict) and default:
+        return f"`{orjson.dumps(default).decode()}`"
+    return "" if default in ("", (), {}, None) else f"`{default}`"
 
 
 def _is_secret(name: str) -> bool:
@@ -240,7 +275,7 @@ def _content(path: Path) -> str:
 
 def _structured(setting: str, value: Any) -> Any:
     """Lists and tables that came as one text: an environment variable or a file."""
-    if isinstance(value, str) and setting == "sources":
+    if isinstance(value, str) and setting in ("sources", "overdue_after_s"):
         try:
             return orjson.loads(value)
         except orjson.JSONDecodeError as error:
@@ -282,6 +317,13 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
     """Settings that are right by themselves and wrong together."""
     if settings.header_field_bytes_max > settings.header_bytes_max:
         yield "header_field_bytes_max", f"exceeds header_bytes_max ({settings.header_bytes_max})"
+    for kind, limit_s in settings.overdue_after_s.items():
+        if limit_s < settings.reorder_window_s and limit_s != OVERDUE_AFTER_S[kind]:
+            yield (
+                "overdue_after_s",
+                f"{kind} ({limit_s:g}) is less than reorder_window_s ({settings.reorder_window_s:g})",
+            )
+            break  # they are often all the same
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
     if "default" in settings.sources and not settings.default_source:

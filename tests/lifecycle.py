@@ -79,6 +79,9 @@ class World:
     def all(self, kind: type) -> Iterable[Any]:
         return [row for row in self.rows.values() if isinstance(row, kind)]
 
+    def vms(self) -> list[Vm]:
+        return list(self.all(Vm))
+
     def vm(self, name: str = "a") -> Vm:
         return next(v for v in reversed(list(self.all(Vm))) if v.vm_name == name)
 

@@ -19,6 +19,7 @@ from receiver.notification import Family, Notification
 ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED, OperationState.CANCELLED})
 LEVELS: Mapping[Family, int] = {Family.RESOURCE: 0, Family.VM_EVENT: 1, Family.DEPLOYMENT: 2}
 NAMELESS_MAX = 64
+RESUMED = Verdict("operation-resumed", "it was overdue, and a message came after all", changed=True)
 REASONS = {
     OperationState.OPEN: "its first message was received",
     OperationState.SUCCEEDED: "its closing message reports success",
@@ -43,15 +44,14 @@ def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> t
     """
     n = moment.notification
     kept = _heard(moment, before, was_up)
-    state = _state(before, kept)
+    state = _state(before, n, kept)
     after = replace(
         before, state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
         first_seen_at=min(before.first_seen_at, n.received_at), last_seen_at=max(before.last_seen_at, n.received_at),
         **_told(before, n),
     )  # fmt: skip
     after = _ended(moment, before, _status(moment, _counted(after, counted)))
-    rule = "operation-opened" if state == OperationState.OPEN else f"operation-{state.lower()}"
-    return after, Verdict(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
+    return after, _verdict(before, state)
 
 
 def nameless_failure(moment: Moment, operation: Operation) -> tuple[Operation, bool]:
@@ -106,11 +106,20 @@ def _counting(kept: dict[str, Any]) -> list[tuple[int, str]]:
     ]  # fmt: skip
 
 
-def _state(before: Operation, kept: dict[str, Any]) -> str:
+def _state(before: Operation, n: Notification, kept: dict[str, Any]) -> str:
+    """An overdue operation is open again when it is heard of again (`overdue`); what arrived earlier is no sign."""
     counting = _counting(kept)
     if counting:
         return max(counting)[1]
-    return OperationState.OVERDUE if before.state == OperationState.OVERDUE else OperationState.OPEN
+    silent = before.state == OperationState.OVERDUE and n.received_at <= before.last_seen_at
+    return OperationState.OVERDUE if silent else OperationState.OPEN
+
+
+def _verdict(before: Operation, state: str) -> Verdict:
+    if state == OperationState.OPEN and before.state == OperationState.OVERDUE:
+        return RESUMED
+    rule = "operation-opened" if state == OperationState.OPEN else f"operation-{state.lower()}"
+    return Verdict(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
 
 
 def _revised(kept: dict[str, Any], state: str) -> bool:
