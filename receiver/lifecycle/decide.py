@@ -29,6 +29,7 @@ from receiver.lifecycle.memory import Windows
 from receiver.notification import DeploymentReport, Family, Notification, Outcome, VmReport
 
 NOT_A_VM = VmReport()
+OPENED = "operation-opened"
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
 """A service's stage may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
 NAMELESS = Verdict("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
@@ -253,7 +254,7 @@ def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_
     after, verdict = operations.apply(moment, before, was_up=was_up, counted=counted)
     writer.keep(after)
     if before.state == OperationState.UNSEEN and after.state != OperationState.OPEN:
-        opened = Verdict("operation-opened", operations.REASONS[OperationState.OPEN])
+        opened = Verdict(OPENED, operations.REASONS[OperationState.OPEN])
         first = writer.record(replace(after, state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
         writer.record(replace(after, sequence=first.sequence), OperationState.OPEN, after.state.lower(), verdict)
     elif after.state != before.state:
@@ -262,11 +263,14 @@ def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_
 
 
 def _decision(writer: Writer, verdict: Verdict, aliases: tuple[Alias, ...]) -> Decision:
-    """The outcome of the whole: what it did to the entity it is about, unless it did more to another."""
+    """The outcome of the whole: what it did to the entity it is about, unless it did more to another.
+
+    That it is the first to be heard of its operation is not more: what it tells may still be late.
+    """
     outcome, rule, reason = Outcome.APPLIED, verdict.rule, verdict.reason
     if verdict.late or verdict.rule == vms.DUPLICATE.rule:
         outcome = Outcome.LATE if verdict.late else Outcome.DUPLICATE
-        moved = next((t for t, _ in writer.transitions if t.rule != LEARNED.rule), None)
+        moved = next((t for t, _ in writer.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
         if moved:
             outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
     return Decision(outcome, rule, reason, tuple(writer.rows.values()), tuple(writer.transitions), aliases)

@@ -86,7 +86,7 @@ def _judge(
     if before.state == DeploymentState.UNDEPLOYED:
         return _of_the_gone(moment, row, before, report, track)
     after = _learn(moment, row, before, report, track)
-    rank, to = _leads_to(moment, row, report, track)
+    rank, to = _leads_to(moment, row, before, report, track)
     rule, reason = (row.rule, row.reason) if row else ("vm-stage-reports", "a VM's stage reported the service's state")
     if to is None:
         return after, Verdict(rule, reason, changed=row is not None and row.note is not None)
@@ -110,24 +110,25 @@ def _of_the_gone(
 
 
 def _leads_to(
-    moment: Moment, row: DeploymentRow | None, report: DeploymentReport, track: Track
+    moment: Moment, row: DeploymentRow | None, before: Deployment, report: DeploymentReport, track: Track
 ) -> tuple[int, str | None]:
     if row is None:
-        return _by_vm_stage(moment, report, track)
+        return _by_vm_stage(moment, before, report, track)
     reported = None if report.state in tables.NEVER_FROM_A_REPORT else report.state
     if row.to == tables.FAILS_FIRST_DEPLOY:
         return row.rank, DeploymentState.ERROR if track.fresh else reported
     return row.rank, reported if row.to == tables.AS_REPORTED else row.to
 
 
-def _by_vm_stage(moment: Moment, report: DeploymentReport, track: Track) -> tuple[int, str | None]:
+def _by_vm_stage(moment: Moment, before: Deployment, report: DeploymentReport, track: Track) -> tuple[int, str | None]:
     """A VM's stage moves the service only to where its own stages do not lead."""
     n = moment.notification
     if n.family is not Family.DEPLOYMENT:
         return 0, None
     if report.state and report.state in tables.REPORTED_BY_VM_STAGE:
         return tables.REPORTED_BY_VM_STAGE[report.state], report.state
-    if track.fresh and n.trigger in tables.DEPLOY_STAGES and report.state is None:
+    begins = track.fresh and before.state in tables.NOT_YET_CREATED and n.trigger in tables.DEPLOY_STAGES
+    if begins and report.state is None:
         return tables.DEPLOYING_UNREPORTED_RANK, DeploymentState.DEPLOYING
     return 0, None
 

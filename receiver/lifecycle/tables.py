@@ -254,6 +254,7 @@ DEPLOYING_UNREPORTED_RANK: Final = 10
 NEVER_FROM_A_REPORT: Final = frozenset({None, "UNSEEN", "UNDEPLOYED"})
 """Reported states that are never taken from a report: only ESC's own stage removes a thing."""
 
+NOT_YET_CREATED: Final = frozenset({D.UNSEEN, D.DEPLOYING})
 NEVER_ACTIVE: Final = frozenset({D.UNSEEN, D.DEPLOYING, D.INERT})
 
 
