@@ -78,7 +78,8 @@ class Store:
         async with connection.transaction():
             known = await self._known(connection, [x.notification for x in letters if x.notification])
             decisions = [self._judge(known, letter) for letter in letters]
-            await self._write(connection, known, letters, decisions, events_of(letters, decisions))
+            kept = list(zip(letters, decisions, strict=True))
+            await self.write(connection, known, kept, decisions, events_of(letters, decisions))
         return decisions
 
     async def kept_before(self, connection: Connection, letters: Sequence[Letter]) -> dict[Any, Decision]:
@@ -130,18 +131,22 @@ class Store:
             rows = await connection.fetch(self._sql["vms_by_instance"], *zip(*instances, strict=True))
             known.add(Vm(*row) for row in rows)
 
-    async def _write(
+    async def write(
         self,
         connection: Connection,
         known: Known,
-        letters: Sequence[Letter],
+        kept: Sequence[tuple[Letter, Decision]],
         decisions: Sequence[Decision],
         events: Sequence[OutboxRow],
     ) -> None:
+        """Write what `decisions` did to `known`, and the new callbacks among those they are about (`kept`).
+
+        The caller has locked the rows and holds the transaction.
+        """
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
         await connection.fetch(
             self._sql["write"],
-            [_callback(letter, decision) for letter, decision in zip(letters, decisions, strict=True)],
+            [callback_row(letter, decision) for letter, decision in kept],
             *(rows for kind in (Operation, Deployment, Vm, Resource) for rows in self._rows(known, kind)),
             [self._row[Alias](alias) for alias in known.aliases.values()],
             [self._row[Transition](transition) + _GIVEN_BY_POSTGRESQL for transition in ledger],
@@ -172,7 +177,7 @@ def _by_column(events: Sequence[OutboxRow]) -> list[list[Any]]:
     return [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in OutboxRow._fields]
 
 
-def _callback(letter: Letter, decision: Decision) -> tuple[Any, ...]:
+def callback_row(letter: Letter, decision: Decision) -> tuple[Any, ...]:
     """A row of `callbacks`, in the order of its columns."""
     e, n = letter.envelope, letter.notification
     vm = (n.vm or n.target) if n else None
