@@ -36,7 +36,7 @@ from receiver.embedded import Embedded
 from receiver.errors import SetupError
 from receiver.event import SUBJECTS
 from receiver.notification import Outcome
-from receiver.serve import running, until_signalled
+from receiver.serve import running, until_signalled, write_endpoints
 from receiver.settings import Settings, load
 from receiver.simulator import Faults, SimulateOptions, simulate
 
@@ -58,7 +58,7 @@ CURL = (
     "'<deployment><internal_deployment_id>mine</internal_deployment_id>"
     "<deployment_stage>SERVICE_ALIVE</deployment_stage></deployment>'"
 )
-TAIL = "ESC_RECEIVER_NATS_URL={nats} {program} tail"
+TAIL = "{program} tail --data-dir {folder}"
 
 
 @click.command("demo")
@@ -139,7 +139,9 @@ class Demo:
     async def _serve(self) -> None:
         where = {"postgres_dsn": self._servers.postgres_dsn, "nats_url": self._servers.nats_url}
         async with running(self._settings.model_copy(update=where)) as app, self._following(app):
-            self._tell_where(app)
+            assert self._servers.folder is not None  # started
+            write_endpoints(self._servers.folder, app)
+            self._tell_where(app, self._servers.folder)
             try:
                 await self._play(app)
             finally:
@@ -203,16 +205,16 @@ class Demo:
         """A line as it is: what is to be copied must not be broken."""
         self._console.print(text, soft_wrap=True, markup=False)
 
-    def _tell_where(self, app: App) -> None:
+    def _tell_where(self, app: App, folder: Path) -> None:
         """Everything to try beside it."""
-        folder, url = self._servers.folder, app.url
+        url = app.url
         lines = (
             f"esc-receiver {__version__} demo, seed {self._seed}; all it writes lies in {folder} and goes with it",
             "",
             f"callbacks  {url}/esc/{SOURCES[0]}/callback  ({', '.join(SOURCES[1:])}; …/events)",
             f"try one    {CURL.format(url=url, source=SOURCES[0])}",
             f"health     {url}/readyz  {url}/metrics",
-            f"the feed   {TAIL.format(program=_program(), nats=self._servers.nats_url)}",
+            f"the feed   {TAIL.format(program=_program(), folder=folder)}",
             f"the state  psql {self._servers.postgres_dsn}",
             "",
             "Ctrl-C ends it all and leaves nothing",

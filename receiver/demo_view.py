@@ -171,9 +171,11 @@ def _time(event: Event) -> str:
 
 
 def _name(event: Event) -> str:
+    """Who it is about. Names come from outside: nothing in them may steer the terminal."""
+    name = str(event.get("name") or event.get("trigger") or event.get("root"))
     if event["entity"] == "operation":
-        return f"{event['item']['kind']} {event['item']['deployment'] or ''}".strip()
-    return str(event.get("name") or event.get("trigger") or event.get("root"))
+        name = f"{event['item']['kind']} {event['item']['deployment'] or ''}".strip()
+    return name if name.isprintable() else ascii(name)
 
 
 def _change(event: Event) -> str:
