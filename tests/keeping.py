@@ -54,7 +54,7 @@ def letter(sample: Sample, **changed: Any) -> Letter:
 def of_deployment(sample: Sample, name: str) -> Sample:
     """The same message about another deployment, in a transaction of that deployment's own."""
     body = sample.body.replace(b"tttdepzz", name.encode()).replace(b"depzz_g1", name.encode())
-    told = {key: f"{name}-{value}" if key.lower().endswith("_id") else value for key, value in sample.headers.items()}
+    told = {key: f"{name}-{value}" if key.lower().endswith("id") else value for key, value in sample.headers.items()}
     return replace(sample, body=body, headers=told)
 
 
