@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").
 _NOT_SHOWN = frozenset({"memory", "vms"})
 """Not in an item: a deployment's VMs are told by their own items."""
 _ITEM_FIELDS = {
-    kind: tuple(field.name for field in fields(kind) if field.name not in _NOT_SHOWN)
+    kind: tuple(name for name in kind._fields if name not in _NOT_SHOWN)
     for kind in (Operation, Deployment, Vm, Resource)
 }
 _ITEM_VALUES = {kind: attrgetter(*names) for kind, names in _ITEM_FIELDS.items()}

@@ -7,14 +7,13 @@ locked in key order, so that many receivers share one database. Must not know HT
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
 
-from receiver.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Transition, Vm, entity_id
+from receiver.entities import Decision, Deployment, Entity, Operation, Resource, Vm, entity_id
 from receiver.event import OutboxRow, transition_event, unclassified_event
 from receiver.known import Known, operation_id, resource_id
 from receiver.letter import Letter
@@ -58,17 +57,12 @@ _GIVEN_BY_POSTGRESQL = (None, None)
 """`xid` and `position`, the last columns of a callback and of a ledger entry (migration 0004)."""
 
 
-def _columns(kind: type) -> Callable[[Any], tuple[Any, ...]]:
-    return attrgetter(*(field.name for field in fields(kind)))
-
-
 class Store:
     """Keeps batches. Holds no connection: each call is given one."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
         self._sql = statements("queries.sql")
-        self._row = {kind: _columns(kind) for kind in (Operation, Deployment, Vm, Resource, Alias, Transition)}
 
     async def keep(self, connection: Connection, letters: Sequence[Letter]) -> list[Decision]:
         """Judge and write `letters` in their order, in one transaction; what became of each.
@@ -148,15 +142,15 @@ class Store:
             self._sql["write"],
             [callback_row(letter, decision) for letter, decision in kept],
             *(rows for kind in (Operation, Deployment, Vm, Resource) for rows in self._rows(known, kind)),
-            [self._row[Alias](alias) for alias in known.aliases.values()],
-            [self._row[Transition](transition) + _GIVEN_BY_POSTGRESQL for transition in ledger],
+            list(known.aliases.values()),
+            [transition + _GIVEN_BY_POSTGRESQL for transition in ledger],
             *_by_column(events),
         )
 
-    def _rows(self, known: Known, kind: type[Entity]) -> Iterable[list[tuple[Any, ...]]]:
+    def _rows(self, known: Known, kind: type[Entity]) -> Iterable[list[Entity]]:
         """New rows and old rows of one table, in key order."""
         for entities in (known.new(kind), known.old(kind)):
-            yield [self._row[kind](entity) for entity in sorted(entities, key=attrgetter("id"))]
+            yield sorted(entities, key=attrgetter("id"))
 
 
 def _deployment_named(known: Known, n: Notification) -> str | None:

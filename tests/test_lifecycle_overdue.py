@@ -12,7 +12,7 @@ from receiver.lifecycle import tables
 from receiver.lifecycle.overdue import KINDS, OTHERWISE, RESOURCE, Limits, judge
 from receiver.notification import Outcome, ResourceReport
 from receiver.overdue_after import OVERDUE_AFTER_S
-from tests.lifecycle import EPOCH, World, notification, replace
+from tests.lifecycle import EPOCH, World, notification
 
 LIMITS = Limits(OVERDUE_AFTER_S)
 
@@ -107,7 +107,7 @@ def test_the_reason_names_the_vms_left_between_states() -> None:
     heard = world("VM_DEPLOYED")
     heard.hear(notification("VM_DEPLOYED", vm="b"), notification("VM_ALIVE", vm="b"))
     heard.hear(notification("VM_DEPLOYED", vm="c"))
-    heard.rows[heard.vm("c").id] = replace(heard.vm("c"), monitored=False)
+    heard.rows[heard.vm("c").id] = heard.vm("c")._replace(monitored=False)
     heard.hear(notification("VM_RECOVERY_INIT", vm="d", txn="t2"), notification("VM_DEPLOYED", vm="e"))
     entry = silent(heard, 3901)
     assert entry

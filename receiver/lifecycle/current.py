@@ -7,7 +7,7 @@ numbered within their entity. Pure: no clock, no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -62,8 +62,7 @@ LEARNED = Verdict("facts-learned", "it told what was not known before, or knew b
 
 _NOT_SHOWN = frozenset({"memory", "sequence", "vms", "current"})
 _SHOWN: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*(field.name for field in fields(kind) if field.name not in _NOT_SHOWN))
-    for kind in (Deployment, Vm, Resource)
+    kind: attrgetter(*(name for name in kind._fields if name not in _NOT_SHOWN)) for kind in (Deployment, Vm, Resource)
 }
 
 
@@ -106,7 +105,7 @@ class Writer:
     def record(self, entity: E, from_state: str, change: str, verdict: Verdict) -> E:
         """Write a ledger entry for `entity` as it stands now; returns it with its sequence advanced."""
         n = self.notification
-        entity = replace(entity, sequence=entity.sequence + 1)
+        entity = entity._replace(sequence=entity.sequence + 1)
         kind, deployment, incarnation, name = _named(entity)
         ordinal = sum(1 for _, other in self.transitions if other.id == entity.id)
         transition = Transition(

@@ -115,7 +115,7 @@ def _deployment(moment: Moment, current: Current, operation: Operation | None, r
         _operation(moment, writer, operation, was_up=True, counted=counted)
         return _decision(writer, deployments.FORMER, ())
     if current.deployment and before.id != current.deployment.id:
-        writer.keep(replace(current.deployment, current=False))
+        writer.keep(current.deployment._replace(current=False))
     after, verdict, track = deployments.apply(moment, before, report)
     verdict = nameless if nameless and verdict.rule != vms.DUPLICATE.rule else verdict
     fleet = _Fleet(dict(after.vms))
@@ -229,7 +229,7 @@ def _record_deployment(
     verdict: Verdict,
 ) -> None:
     troubled = after.state == DeploymentState.ACTIVE and any(fleet.counts.get(state) for state in TROUBLED)
-    after = replace(after, vms=fleet.counts, degraded=troubled)
+    after = after._replace(vms=fleet.counts, degraded=troubled)
     if after != stored:
         writer.keep(after)
     row = tables.DEPLOYMENT.get((moment.notification.trigger or "", moment.failed))
@@ -255,8 +255,8 @@ def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_
     writer.keep(after)
     if before.state == OperationState.UNSEEN and after.state != OperationState.OPEN:
         opened = Verdict(OPENED, operations.REASONS[OperationState.OPEN])
-        first = writer.record(replace(after, state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
-        writer.record(replace(after, sequence=first.sequence), OperationState.OPEN, after.state.lower(), verdict)
+        first = writer.record(after._replace(state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
+        writer.record(after._replace(sequence=first.sequence), OperationState.OPEN, after.state.lower(), verdict)
     elif after.state != before.state:
         writer.record(after, before.state, after.state.lower(), verdict)
     return verdict

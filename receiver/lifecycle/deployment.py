@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from receiver.entities import Deployment, DeploymentState, entity_id
@@ -43,8 +42,7 @@ def _conflicting(moment: Moment, current: Deployment, external: str) -> Deployme
     known = current.external_deployment_id or external
     if same_operation(moment, current, "named_by") and external < known:
         known, external = external, known
-    return replace(
-        current,
+    return current._replace(
         external_deployment_id=known,
         conflicting_external_id=max(external, current.conflicting_external_id or ""),
     )
@@ -72,7 +70,7 @@ def apply(moment: Moment, before: Deployment, report: DeploymentReport) -> tuple
     if repeated and not differs(before, after):
         verdict = Verdict("duplicate", "the same message was received before, and nothing new came of it")
     kept = memory.remember(after.memory, key, track, moment.windows, after.memory.get("chain"))
-    return replace(after, memory=kept), verdict, track
+    return after._replace(memory=kept), verdict, track
 
 
 def _judge(
@@ -153,7 +151,7 @@ def _moved(moment: Moment, chain: str, deployment: Deployment, to: str) -> Deplo
     kept = {**deployment.memory, "mover": list(moment.operation), "chain": moment.operation[1] or f"~{chain}"}
     if to in (DeploymentState.ACTIVE, DeploymentState.STOPPED):
         kept["was_up"] = True
-    return replace(deployment, state=to, memory=kept)
+    return deployment._replace(state=to, memory=kept)
 
 
 def _facts(report: DeploymentReport) -> dict[str, Any]:
@@ -176,7 +174,7 @@ def _learn(
         new["memory"] = {**deployment.memory, "named_by": moment.operation[1]}
     if row:
         new |= _last_operation(moment, row, deployment, track)
-    return replace(deployment, **new) if new else deployment
+    return deployment._replace(**new) if new else deployment
 
 
 def _last_operation(moment: Moment, row: DeploymentRow, deployment: Deployment, track: Track) -> dict[str, Any]:
@@ -193,15 +191,15 @@ def _last_operation(moment: Moment, row: DeploymentRow, deployment: Deployment, 
 
 def _fill(deployment: Deployment, report: DeploymentReport) -> Deployment:
     missing = {n: v for n, v in _facts(report).items() if v is not None and not getattr(deployment, n)}
-    return replace(deployment, **missing) if missing else deployment
+    return deployment._replace(**missing) if missing else deployment
 
 
 def _leak(deployment: Deployment, row: DeploymentRow | None) -> Deployment:
-    return replace(deployment, vim_leak_suspected=True) if row and row.leak else deployment
+    return deployment._replace(vim_leak_suspected=True) if row and row.leak else deployment
 
 
 def _timed(moment: Moment, before: Deployment, after: Deployment) -> Deployment:
     if after.state == before.state:
         return after
     at = moment.notification.received_at
-    return replace(after, changed_at=at, ended_at=at if after.state == DeploymentState.UNDEPLOYED else None)
+    return after._replace(changed_at=at, ended_at=at if after.state == DeploymentState.UNDEPLOYED else None)

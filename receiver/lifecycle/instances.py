@@ -6,7 +6,6 @@ A VM remembers every instance id it had, and which operation replaced it:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from receiver.entities import Vm
@@ -83,14 +82,14 @@ def known_as(vm: Vm, before: str | None, operation: str) -> Vm:
         uuids[before] = operation
     while len(uuids) > memory.TRACKS_MAX:
         del uuids[next(iter(uuids))]
-    return replace(vm, memory={**vm.memory, "uuids": uuids})
+    return vm._replace(memory={**vm.memory, "uuids": uuids})
 
 
 def ended(vm: Vm, operation: str) -> Vm:
     """The VM with its last instance marked as gone by this operation."""
     if vm.vm_uuid is None:
         return vm
-    return replace(vm, memory={**vm.memory, "uuids": {**vm.memory.get("uuids", {}), vm.vm_uuid: operation}})
+    return vm._replace(memory={**vm.memory, "uuids": {**vm.memory.get("uuids", {}), vm.vm_uuid: operation}})
 
 
 def is_former(vm: Vm, uuid: str | None, operation: str) -> bool:

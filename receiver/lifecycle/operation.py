@@ -8,7 +8,6 @@ follows from that set, whatever the order. Must not know the tables of VMs or de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from receiver.entities import Operation, OperationState, entity_id
@@ -45,8 +44,8 @@ def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> t
     n = moment.notification
     kept = _heard(moment, before, was_up)
     state = _state(before, n, kept)
-    after = replace(
-        before, state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
+    after = before._replace(
+        state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
         first_seen_at=min(before.first_seen_at, n.received_at), last_seen_at=max(before.last_seen_at, n.received_at),
         **_told(before, n),
     )  # fmt: skip
@@ -60,7 +59,7 @@ def nameless_failure(moment: Moment, operation: Operation) -> tuple[Operation, b
     if moment.notification.fingerprint in heard:
         return operation, False
     kept = {**operation.memory, "nameless": [*heard, moment.notification.fingerprint][-NAMELESS_MAX:]}
-    return replace(operation, memory=kept), True
+    return operation._replace(memory=kept), True
 
 
 def _heard(moment: Moment, operation: Operation, was_up: bool) -> dict[str, Any]:
@@ -140,7 +139,7 @@ _COUNTS: Mapping[str, str] = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_al
 
 def _counted(operation: Operation, counted: str) -> Operation:
     more: dict[str, Any] = {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
-    return replace(operation, **more) if more else operation
+    return operation._replace(**more) if more else operation
 
 
 def _status(moment: Moment, operation: Operation) -> Operation:
@@ -151,12 +150,12 @@ def _status(moment: Moment, operation: Operation) -> Operation:
     if weight < operation.memory.get("status", [0, "", 0]):
         return operation
     kept = {**operation.memory, "status": weight}
-    return replace(operation, memory=kept, status_code=n.status_code, status_message=n.status_message)
+    return operation._replace(memory=kept, status_code=n.status_code, status_message=n.status_message)
 
 
 def _ended(moment: Moment, before: Operation, after: Operation) -> Operation:
     """An ending that was not the operation's own (a recovery under a deploy's id) is taken back when a
     service's stage shows whose the id is; an ending that counts stays."""
     if after.state not in ENDED:
-        return replace(after, ended_at=None) if before.ended_at else after
-    return after if before.ended_at else replace(after, ended_at=moment.notification.received_at)
+        return after._replace(ended_at=None) if before.ended_at else after
+    return after if before.ended_at else after._replace(ended_at=moment.notification.received_at)

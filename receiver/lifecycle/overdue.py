@@ -10,7 +10,7 @@ arrival that decide, and not the order in which messages are applied. Pure: time
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -75,7 +75,7 @@ def judge(operation: Operation, vms: Iterable[Vm], now: datetime, limits: Limits
         return None
     left = [vm for vm in vms if left_between(operation, vm)]
     reason = _reason(operation, silent, limit_s, sorted(left, key=lambda vm: vm.vm_name), limits.vms_named_max)
-    after = replace(operation, state=OperationState.OVERDUE, sequence=operation.sequence + 1)
+    after = operation._replace(state=OperationState.OVERDUE, sequence=operation.sequence + 1)
     transition = Transition(
         id=overdue_transition_id(after.id, after.sequence), at=now, entity=EntityKind.OPERATION, entity_id=after.id,
         source=after.source, tenant=after.tenant, deployment=after.deployment, incarnation=None,

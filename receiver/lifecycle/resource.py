@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from receiver.entities import Resource, ResourceState, entity_id
@@ -40,7 +39,7 @@ def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Res
     if repeated and not differs(before, after):
         verdict = Verdict("duplicate", "the same message was received before, and nothing new came of it")
     kept = memory.remember(after.memory, key, track, moment.windows, after.memory.get("chain"))
-    return replace(after, memory=kept), verdict
+    return after._replace(memory=kept), verdict
 
 
 def _judge(moment: Moment, before: Resource, report: ResourceReport, track: Track) -> tuple[Resource, Verdict]:
@@ -72,7 +71,7 @@ def _learn(resource: Resource, report: ResourceReport, track: Track, rank: int) 
         "deployment": report.internal_deployment_id, "attributes": dict(report.attributes) or None,
     }  # fmt: skip
     new = {name: value for name, value in told.items() if track.tells(name, rank, value, getattr(resource, name))}
-    return replace(resource, **new) if new else resource
+    return resource._replace(**new) if new else resource
 
 
 def _moved(moment: Moment, resource: Resource, to: str) -> Resource:
@@ -80,4 +79,4 @@ def _moved(moment: Moment, resource: Resource, to: str) -> Resource:
     chain = moment.operation[1] or f"~{moment.notification.trigger}"
     kept = {**resource.memory, "mover": list(moment.operation), "chain": chain}
     ended = at if to == ResourceState.DELETED else None
-    return replace(resource, state=to, memory=kept, changed_at=at, ended_at=ended)
+    return resource._replace(state=to, memory=kept, changed_at=at, ended_at=ended)

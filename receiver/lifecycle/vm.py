@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from receiver.entities import Alias, Deployment, Vm, VmState, entity_id
@@ -46,7 +45,7 @@ def apply(
         verdict = DUPLICATE
     counted = _progress(moment, track)
     kept = memory.remember(after.memory, key, track, moment.windows, _moved_by(after))
-    return replace(after, memory=kept), verdict, counted
+    return after._replace(memory=kept), verdict, counted
 
 
 def remove(moment: Moment, before: Vm) -> Vm:
@@ -56,7 +55,7 @@ def remove(moment: Moment, before: Vm) -> Vm:
 
 def _removed(moment: Moment, vm: Vm) -> Vm:
     kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or "~remove"}
-    gone = replace(vm, state=VmState.UNDEPLOYED, recovery_open=False, needs_manual_recovery=False, memory=kept)
+    gone = vm._replace(state=VmState.UNDEPLOYED, recovery_open=False, needs_manual_recovery=False, memory=kept)
     return instances.ended(gone, moment.operation[1])
 
 
@@ -147,12 +146,12 @@ def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
     kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or f"~{row.chain}"}
     if row.recovery is None:
         keeps_open = vm.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
-        moved = replace(vm, state=to, memory=kept, recovery_open=keeps_open, needs_manual_recovery=False)
+        moved = vm._replace(state=to, memory=kept, recovery_open=keeps_open, needs_manual_recovery=False)
         return instances.ended(moved, moment.operation[1]) if to == VmState.UNDEPLOYED else moved
     if row.recovery == "closes":
         track.closed = moment.now
     is_open = row.recovery in ("opens", "step")
-    return replace(vm, state=to, memory=kept, recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
+    return vm._replace(state=to, memory=kept, recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
 
 
 def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
@@ -166,7 +165,7 @@ def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -
         new |= instances.living(moment, row.rank, track)
     else:
         new |= _last_operation(moment, row, track, vm)
-    return instances.known_as(replace(vm, **new), vm.vm_uuid, moment.operation[1]) if new else vm
+    return instances.known_as(vm._replace(**new), vm.vm_uuid, moment.operation[1]) if new else vm
 
 
 def _last_operation(moment: Moment, row: VmRow, track: Track, vm: Vm) -> dict[str, Any]:
@@ -182,11 +181,11 @@ def _fill(vm: Vm, report: VmReport) -> Vm:
     missing = {
         n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)
     }
-    return replace(vm, **missing) if missing else vm
+    return vm._replace(**missing) if missing else vm
 
 
 def _timed(moment: Moment, before: Vm, after: Vm) -> Vm:
     if after.state == before.state:
         return after
     at = moment.notification.received_at
-    return replace(after, changed_at=at, ended_at=at if after.state == VmState.UNDEPLOYED else None)
+    return after._replace(changed_at=at, ended_at=at if after.state == VmState.UNDEPLOYED else None)
