@@ -37,11 +37,8 @@ CREATE INDEX deployments_by_tenant ON deployments (tenant, source, internal_depl
 CREATE INDEX deployments_by_id ON deployments (internal_deployment_id, source, incarnation);
 CREATE INDEX deployments_by_change ON deployments (changed_at);
 
-DROP INDEX vms_by_name;
-CREATE INDEX vms_by_name ON vms (source, vm_name, id);
-CREATE INDEX vms_by_state ON vms (state, source, vm_name, id);
-CREATE INDEX vms_by_tenant ON vms (tenant, source, vm_name, id);
-CREATE INDEX vms_of_a_deployment ON vms (deployment, source, vm_name, id);
+-- No more than these: VMs of a tenant or of a deployment are found by their deployments, and each index costs every callback.
+CREATE INDEX vms_by_state ON vms (state, source, vm_name);
 CREATE INDEX vms_by_change ON vms (changed_at);
 
 CREATE INDEX resources_of_a_deployment ON resources (deployment, source, kind, resource_id);
