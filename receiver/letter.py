@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from receiver.entities import Decision
 from receiver.envelope import Envelope
+from receiver.lifecycle import Held
 from receiver.notification import Channel, Family, Notification, Outcome
 from receiver.parse import channel_of
 
@@ -19,6 +20,8 @@ class Letter:
     malformed: str | None = None
     not_understood: bool = False
     """Judging it failed for a fault of ours; it is kept without being applied."""
+    held: Held | None = None
+    """It waited since it arrived (spool, replay)."""
 
     def without_judgement(self) -> Decision | None:
         """The decision on a callback that the lifecycle is not asked about."""

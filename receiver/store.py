@@ -86,7 +86,7 @@ class Store:
     def _judge(self, known: Known, letter: Letter) -> Decision:
         decision = letter.without_judgement()
         if decision is None and letter.notification:
-            decision = decide(known.current(letter.notification), letter.notification, self._windows)
+            decision = decide(known.current(letter.notification), letter.notification, self._windows, letter.held)
             known.apply(decision)
         assert decision is not None  # a letter was either read or is malformed
         return decision

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.entities import Decision, Deployment, Operation, Resource, Vm
-from receiver.lifecycle import Current, Windows, decide
+from receiver.lifecycle import Current, Held, Windows, decide
 from receiver.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status, VmReport
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,9 +49,9 @@ class World:
         self.aliases: list[Any] = []
         self.outcomes: list[Outcome] = []
 
-    def hear(self, *notifications: Notification) -> Decision:
+    def hear(self, *notifications: Notification, held: Held | None = None) -> Decision:
         for n in notifications:
-            decision = decide(self.current(n), n, self.windows)
+            decision = decide(self.current(n), n, self.windows, held)
             for entity in decision.entities:
                 self.rows[entity.id] = entity
             self.ledger += [t for t, _ in decision.transitions]
@@ -80,6 +80,7 @@ class World:
         return [row for row in self.rows.values() if isinstance(row, kind)]
 
     def vms(self) -> list[Vm]:
+        """All, of every deployment."""
         return list(self.all(Vm))
 
     def vm(self, name: str = "a") -> Vm:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
+from uuid import UUID
 
 from receiver.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm, transition_id
 from receiver.lifecycle.memory import Windows
@@ -31,6 +32,16 @@ class Current:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How a message is judged that waited between its arrival and now: in the spool, or kept and applied again."""
+
+    again: bool = False
+    """It was judged before, and reads as it did then: an entity that no longer remembers that cannot judge it."""
+    settled: frozenset[UUID] = frozenset()
+    """Entities to which it has done before what it would do now: it leaves them alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """One notification on its way through the lifecycle."""
 
@@ -40,6 +51,16 @@ class Moment:
     windows: Windows
     operation: tuple[float, str]
     """When its operation was first seen, and the transaction id ("" without one)."""
+    held: Held | None = None
+
+    def key(self, chain: str) -> str:
+        """The transaction id, or without one the chain of messages: what an entity's marks are kept under."""
+        return self.operation[1] or f"~{chain}"
+
+    def moved(self, memory: dict[str, Any], chain: str) -> dict[str, Any]:
+        """The memory of an entity that this message moves: by what, and when that arrived."""
+        last = max(self.now, memory.get("moved", self.now))
+        return {**memory, "mover": list(self.operation), "chain": self.key(chain), "moved": last}
 
     @property
     def failed(self) -> bool:

@@ -24,7 +24,7 @@ from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
 from receiver.lifecycle import tables
 from receiver.lifecycle import vm as vms
-from receiver.lifecycle.current import LEARNED, Current, Moment, Verdict, Writer, differs
+from receiver.lifecycle.current import LEARNED, Current, Held, Moment, Verdict, Writer, differs
 from receiver.lifecycle.memory import Windows
 from receiver.notification import DeploymentReport, Family, Notification, Outcome, VmReport
 
@@ -38,13 +38,16 @@ RESTORED = Verdict("deployment-restored", "none of its VMs is recovering or in e
 TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
 
-def decide(current: Current, notification: Notification, windows: Windows) -> Decision:
-    """What this callback does to what is known. Never raises for its meaning (design promise 2)."""
+def decide(current: Current, notification: Notification, windows: Windows, held: Held | None = None) -> Decision:
+    """What this callback does to what is known. Never raises for its meaning (design promise 2).
+
+    `held`: it waited since it arrived, so others may have been judged before it that came later.
+    """
     n = notification
     if n.trigger is None or n.family is Family.UNKNOWN:
         return _unclassified(n.unclassified_because or "nothing in it is known")
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
-    moment = _moment(n, operation, windows)
+    moment = _moment(n, operation, windows, held)
     if n.resource is not None:
         return _resource(moment, current, operation)
     report = n.deployment or _deployment_of_operation(current)
@@ -53,9 +56,9 @@ def decide(current: Current, notification: Notification, windows: Windows) -> De
     return _deployment(moment, current, operation, report)
 
 
-def _moment(n: Notification, operation: Operation | None, windows: Windows) -> Moment:
+def _moment(n: Notification, operation: Operation | None, windows: Windows, held: Held | None) -> Moment:
     first = operation.first_seen_at if operation else n.received_at
-    return Moment(n, n.received_at.timestamp(), windows, (first.timestamp(), n.transaction_id or ""))
+    return Moment(n, n.received_at.timestamp(), windows, (first.timestamp(), n.transaction_id or ""), held)
 
 
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.entities import Deployment, DeploymentState, entity_id
-from receiver.lifecycle import memory, tables
+from receiver.lifecycle import held, memory, tables
 from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.lifecycle.tables import DeploymentRow
@@ -21,6 +21,8 @@ def identify(moment: Moment, current: Deployment | None, report: DeploymentRepor
     external = report.external_id
     if current is None:
         return _unseen(moment, report, 1, []), False
+    if held.before_its_time(moment, current, external):
+        return current, True
     if external is None or current.external_deployment_id in (None, external):
         return current, False
     if external in current.memory.get("former", []):
@@ -64,6 +66,8 @@ def apply(moment: Moment, before: Deployment, report: DeploymentReport) -> tuple
     row = tables.DEPLOYMENT.get((n.trigger or "", moment.failed))
     chain = row.chain if row else "up"
     key, track = _track(moment, chain, before)
+    if passed := held.passed_over(moment, before, chain):
+        return before, passed, track
     repeated = track.heard(n.fingerprint, moment.now, moment.windows)
     after, verdict = _judge(moment, row, chain, before, report, track)
     after = _timed(moment, before, after)
@@ -81,9 +85,11 @@ def _judge(
         return _fill(before, report), Verdict(
             "newer-operation", "an operation that began later has moved the deployment since", late=True
         )
+    if held.moved_since(moment, before.memory, chain):
+        return _fill(before, report), held.MOVED_SINCE
     if before.state == DeploymentState.UNDEPLOYED:
-        return _of_the_gone(moment, row, before, report, track)
-    after = _learn(moment, row, before, report, track)
+        return _of_the_gone(moment, row, chain, before, report, track)
+    after = _learn(moment, row, before, report, track, chain)
     rank, to = _leads_to(moment, row, before, report, track)
     rule, reason = (row.rule, row.reason) if row else ("vm-stage-reports", "a VM's stage reported the service's state")
     if to is None:
@@ -95,12 +101,12 @@ def _judge(
 
 
 def _of_the_gone(
-    moment: Moment, row: DeploymentRow | None, before: Deployment, report: DeploymentReport, track: Track
+    moment: Moment, row: DeploymentRow | None, chain: str, before: Deployment, report: DeploymentReport, track: Track
 ) -> tuple[Deployment, Verdict]:
     """Only the operation that removed it may still add to what is known, such as a leak in the VIM."""
-    after = (
-        _leak(_learn(moment, row, before, report, track), row) if same_operation(moment, before, "chain") else before
-    )
+    after = before
+    if same_operation(moment, before, "chain"):
+        after = _leak(_learn(moment, row, before, report, track, chain), row)
     news = after.vim_leak_suspected != before.vim_leak_suspected
     return after, Verdict(
         "deployment-gone", "the deployment is gone; this tells of an earlier time", changed=news, late=not news
@@ -132,8 +138,7 @@ def _by_vm_stage(moment: Moment, before: Deployment, report: DeploymentReport, t
 
 
 def _track(moment: Moment, chain: str, deployment: Deployment) -> tuple[str, Track]:
-    transaction = moment.operation[1]
-    key = transaction or f"~{chain}"
+    transaction, key = moment.operation[1], moment.key(chain)
     written = deployment.memory.get("tracks", {}).get(key)
     track = memory.load(written) if written else None
     if track and not transaction:
@@ -148,7 +153,7 @@ def _track(moment: Moment, chain: str, deployment: Deployment) -> tuple[str, Tra
 
 
 def _moved(moment: Moment, chain: str, deployment: Deployment, to: str) -> Deployment:
-    kept = {**deployment.memory, "mover": list(moment.operation), "chain": moment.operation[1] or f"~{chain}"}
+    kept = moment.moved(deployment.memory, chain)
     if to in (DeploymentState.ACTIVE, DeploymentState.STOPPED):
         kept["was_up"] = True
     return deployment._replace(state=to, memory=kept)
@@ -163,8 +168,15 @@ def _facts(report: DeploymentReport) -> dict[str, Any]:
 
 
 def _learn(
-    moment: Moment, row: DeploymentRow | None, deployment: Deployment, report: DeploymentReport, track: Track
+    moment: Moment,
+    row: DeploymentRow | None,
+    deployment: Deployment,
+    report: DeploymentReport,
+    track: Track,
+    chain: str,
 ) -> Deployment:
+    if held.told_since(moment, deployment.memory, chain):
+        return _fill(deployment, report)
     told = _facts(report)
     if deployment.external_deployment_id is not None:
         del told["external_deployment_id"]

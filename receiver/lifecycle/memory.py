@@ -74,7 +74,7 @@ class Track:
     def heard(self, fingerprint: str, now: float, windows: Windows) -> bool:
         """Whether the same message was heard within the duplicate window; remembers this one."""
         before = self.seen.pop(fingerprint, None)
-        self.seen[fingerprint] = now
+        self.seen[fingerprint] = now if before is None else max(now, before)
         while len(self.seen) > SEEN_MAX:
             del self.seen[next(iter(self.seen))]
         return before is not None and now - before <= windows.duplicate_window_s

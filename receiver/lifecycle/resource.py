@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.entities import Resource, ResourceState, entity_id
-from receiver.lifecycle import memory
+from receiver.lifecycle import held, memory
 from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.notification import ResourceReport
@@ -34,6 +34,8 @@ def unseen(moment: Moment, report: ResourceReport) -> Resource:
 def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Resource, Verdict]:
     """The resource after the message, and why."""
     key, track = _track(moment, before)
+    if passed := held.passed_over(moment, before, moment.notification.trigger or ""):
+        return before, passed
     repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
     after, verdict = _judge(moment, before, report, track)
     if repeated and not differs(before, after):
@@ -45,9 +47,12 @@ def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Res
 def _judge(moment: Moment, before: Resource, report: ResourceReport, track: Track) -> tuple[Resource, Verdict]:
     if memory.is_older(moment.operation, before.memory.get("mover")):
         return before, Verdict("newer-operation", "an operation that began later has moved it since", late=True)
-    verb = (moment.notification.trigger or "").partition("_")[0]
+    trigger = moment.notification.trigger or ""
+    if held.moved_since(moment, before.memory, trigger):
+        return before, held.MOVED_SINCE
+    verb = trigger.partition("_")[0]
     rank, to, done, failed = VERBS[verb]
-    after = _learn(before, report, track, rank)
+    after = before if held.told_since(moment, before.memory, trigger) else _learn(before, report, track, rank)
     if not track.raises(rank + moment.failed, ResourceState.ERROR if moment.failed else to):
         return after, Verdict("already-passed", "the same operation has already passed this", late=rank < track.rank)
     rule = f"resource-{verb.lower()}-failed" if moment.failed else f"resource-{to.lower()}"
@@ -56,7 +61,7 @@ def _judge(moment: Moment, before: Resource, report: ResourceReport, track: Trac
 
 def _track(moment: Moment, resource: Resource) -> tuple[str, Track]:
     """Without a transaction id each new event is a chain of its own: arrival decides."""
-    key = moment.operation[1] or f"~{moment.notification.trigger}"
+    key = moment.key(moment.notification.trigger or "")
     written = resource.memory.get("tracks", {}).get(key)
     track = memory.load(written) if written else None
     if track is None or (not moment.operation[1] and resource.memory.get("chain") != key):
@@ -76,7 +81,6 @@ def _learn(resource: Resource, report: ResourceReport, track: Track, rank: int) 
 
 def _moved(moment: Moment, resource: Resource, to: str) -> Resource:
     at = moment.notification.received_at
-    chain = moment.operation[1] or f"~{moment.notification.trigger}"
-    kept = {**resource.memory, "mover": list(moment.operation), "chain": chain}
+    kept = moment.moved(resource.memory, moment.notification.trigger or "")
     ended = at if to == ResourceState.DELETED else None
     return resource._replace(state=to, memory=kept, changed_at=at, ended_at=ended)

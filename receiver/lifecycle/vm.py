@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.entities import Alias, Deployment, Vm, VmState, entity_id
-from receiver.lifecycle import instances, memory, tables
+from receiver.lifecycle import held, instances, memory, tables
 from receiver.lifecycle.current import Moment, Verdict, differs
 from receiver.lifecycle.memory import Track
 from receiver.lifecycle.tables import VmRow
@@ -30,6 +30,8 @@ def apply(
 ) -> tuple[Vm, Verdict, str]:
     """The VM after the message, why, and what its operation now knows of one more VM (letters of `operation`)."""
     key, track = _track(moment, row, before)
+    if passed := held.passed_over(moment, before, row.chain):
+        return before, passed, ""
     repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
     verdict = _late(moment, row, before, track, report)
     if verdict is None:
@@ -54,7 +56,7 @@ def remove(moment: Moment, before: Vm) -> Vm:
 
 
 def _removed(moment: Moment, vm: Vm) -> Vm:
-    kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or "~remove"}
+    kept = moment.moved(vm.memory, "remove")
     gone = vm._replace(state=VmState.UNDEPLOYED, recovery_open=False, needs_manual_recovery=False, memory=kept)
     return instances.ended(gone, moment.operation[1])
 
@@ -73,8 +75,7 @@ def aliases(moment: Moment, before: Vm, after: Vm) -> tuple[Alias, ...]:
 
 
 def _track(moment: Moment, row: VmRow, vm: Vm) -> tuple[str, Track]:
-    transaction = moment.operation[1]
-    key = transaction or f"~{row.chain}"
+    transaction, key = moment.operation[1], moment.key(row.chain)
     written = vm.memory.get("tracks", {}).get(key)
     track = memory.load(written) if written else None
     if track and not transaction and _chain_is_over(moment, key, track, vm):
@@ -119,7 +120,7 @@ def _late(moment: Moment, row: VmRow, vm: Vm, track: Track, report: VmReport) ->
         return Verdict("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
     if older and not row.exempt:
         return Verdict("newer-operation", "an operation that began later has moved the VM since", late=True)
-    return None
+    return held.MOVED_SINCE if held.moved_since(moment, vm.memory, row.chain) else None
 
 
 def _advance(moment: Moment, row: VmRow, before: Vm, report: VmReport, track: Track) -> tuple[Vm, Verdict]:
@@ -143,7 +144,7 @@ def _leads_to(row: VmRow, report: VmReport, track: Track) -> tuple[int, str | No
 
 
 def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
-    kept = {**vm.memory, "mover": list(moment.operation), "chain": moment.operation[1] or f"~{row.chain}"}
+    kept = moment.moved(vm.memory, row.chain)
     if row.recovery is None:
         keeps_open = vm.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
         moved = vm._replace(state=to, memory=kept, recovery_open=keeps_open, needs_manual_recovery=False)
@@ -156,6 +157,8 @@ def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
 
 def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
     """Take over what this message tells better than those before it in its operation."""
+    if held.told_since(moment, vm.memory, row.chain):
+        return _fill(vm, report)._replace(monitored=row.monitored if vm.monitored is None else vm.monitored)
     rank = 0 if row.recovery and report is moment.notification.vm else row.rank
     told = {} if instances.is_former(vm, report.uuid, moment.operation[1]) else instances.facts(report)
     if row.monitored is not None:

@@ -1,0 +1,56 @@
+"""A message that is judged long after it arrived: it must not undo what came after it (design section 6).
+
+It waited in the spool, or it was kept and is applied again. What another operation moved since it arrived counts as
+later, by `received_at`; what another operation told since is not overwritten. Among the messages of its own operation
+ranks decide, as ever. Messages that are judged as they arrive are never judged by the clock: for them all of this is off.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from receiver.entities import Deployment, Resource, Vm
+from receiver.lifecycle.current import Moment, Verdict
+
+MOVED_SINCE: Final = Verdict("moved-since", "another operation has moved it since this arrived", late=True)
+SETTLED: Final = Verdict("done-before", "it has done before what it would do now", late=True)
+FORGOTTEN: Final = Verdict("forgotten", "what its operation did to it is too long ago to be judged again", late=True)
+
+
+def passed_over(moment: Moment, entity: Vm | Deployment | Resource, chain: str) -> Verdict | None:
+    """Why it is not judged at all for this entity, which must be known already."""
+    if moment.held is None or entity.state == "UNSEEN":
+        return None
+    if entity.id in moment.held.settled:
+        return SETTLED
+    if moment.held.again and moment.key(chain) not in entity.memory.get("tracks", {}):
+        return FORGOTTEN
+    return None
+
+
+def moved_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
+    """Whether another operation has moved the entity since this arrived; without ids, also the same long after."""
+    moved = memory.get("moved")
+    if moment.held is None or moved is None or moved <= moment.now:
+        return False
+    same = memory.get("chain") == moment.key(chain)
+    return not same or (not moment.operation[1] and moved - moment.now > moment.windows.reorder_window_s)
+
+
+def told_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
+    """Whether it has nothing new to tell but what nobody told yet: it told all before, or another came after it."""
+    if moment.held is None:
+        return False
+    others = (track for key, track in memory.get("tracks", {}).items() if key != moment.key(chain))
+    return moment.held.again or any(track["touched"] > moment.now for track in others)
+
+
+def before_its_time(moment: Moment, current: Deployment, external: str | None) -> bool:
+    """Whether it tells of an earlier incarnation than the current one, though it cannot be told by its id."""
+    if moment.held is None or (external is not None and external == current.external_deployment_id):
+        return False
+    if moment.operation[1] in current.memory.get("tracks", {}):
+        return False
+    began_later = current.incarnation > 1 and moment.notification.received_at < current.first_seen_at
+    gone_since = current.state == "UNDEPLOYED" and moved_since(moment, current.memory, "")
+    return began_later or gone_since
