@@ -66,6 +66,7 @@ class Rejected(StrEnum):
     REQUEST_LINE_TOO_LONG = "request-line-too-long"
     HEADER_FIELD_TOO_LARGE = "header-field-too-large"
     TOO_MANY_HEADERS = "too-many-headers"
+    HEADER_TOO_LARGE = "header-too-large"
     TOO_MANY_CONNECTIONS = "too-many-connections"
 
 
@@ -186,6 +187,11 @@ class Metrics:
         )
         self.transitions = Tally(
             "esc_receiver_transitions", "Ledger entries written.", ["entity", "to_state"], registry=registry
+        )
+        self.operations_overdue = Gauge(
+            "esc_receiver_operations_overdue",
+            "Open operations that have been silent for too long; all receivers of a database tell the same number.",
+            registry=registry,
         )
 
     def _relay(self) -> None:

@@ -103,7 +103,8 @@ class _Site(web.BaseSite):
         super().__init__(runner)
         self._settings = settings
         self._metrics = metrics
-        self._connections = Connections(settings.connections_max)
+        head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
+        self._connections = Connections(settings.connections_max, head_bytes_max)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import zlib
 from base64 import b64encode
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -276,6 +277,33 @@ async def test_too_large_a_header_in_all_is_refused() -> None:
         assert server.count("refused_total", reason="header-too-large") == 1
     assert answer.status == 431
     assert answer.json["setting"] == "header_bytes_max"
+
+
+async def test_a_head_is_weighed_before_it_is_complete() -> None:
+    """Many fields at their limit would take megabytes of every connection."""
+    async with serving(header_bytes_max=70_000) as server:
+        reader, writer = await server.open()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\n" + b"X: %b\r\n" % (b"x" * 60_000) * 3)
+        assert (await answer_from(reader)).status == 431
+        writer.close()
+        assert server.count("rejected_before_routing_total", reason="header-too-large") == 1
+
+
+async def test_a_head_behind_a_request_is_weighed_too() -> None:
+    """The request before it is kept, and then the connection ends, perhaps abruptly: it is not read any more."""
+    async with serving(header_bytes_max=70_000) as server:
+        reader, writer = await server.open()
+        server.shelf.gate.clear()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n<a/>")
+        await server.shelf.reached.wait()
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\n" + b"X: %b\r\n" % (b"x" * 60_000) * 3)
+        await writer.drain()
+        server.shelf.gate.set()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        assert server.count("rejected_before_routing_total", reason="header-too-large") == 1
+        assert server.counts() == {"received": 1, "stored": 1, "refused": 0, "in_flight": 0}
 
 
 async def test_a_body_up_to_the_limit_is_kept() -> None:
