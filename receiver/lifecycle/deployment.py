@@ -95,9 +95,15 @@ def _judge(
     if to is None:
         return after, Verdict(rule, reason, changed=row is not None and row.note is not None)
     if not track.raises(rank, to):
-        late = rank < track.rank
-        return after, Verdict("already-passed", "the same operation has already passed this stage", late=late)
+        return after, _said_again(row, rank, track)
     return _leak(_moved(moment, chain, after, to), row), Verdict(rule, reason, changed=True)
+
+
+def _said_again(row: DeploymentRow | None, rank: int, track: Track) -> Verdict:
+    """Below what the operation has brought: late. As high, and no mere repeat: noted once more."""
+    if row and row.note and rank == track.rank:
+        return Verdict(row.rule, row.reason, changed=True)
+    return Verdict("already-passed", "the same operation has already passed this stage", late=rank < track.rank)
 
 
 def _of_the_gone(
