@@ -24,6 +24,7 @@ from receiver.jetstream import JetStream
 from receiver.keep import Keeper
 from receiver.lifecycle import Windows
 from receiver.metrics import Metrics
+from receiver.overdue import Overdue
 from receiver.partitions import Partitions
 from receiver.relay import Relay
 from receiver.settings import Settings
@@ -46,6 +47,7 @@ class App:
         self.acceptor = Acceptor(
             Keeper(self.database, store, self.partitions, settings, self.metrics), settings, self.metrics
         )
+        self.overdue = Overdue(self.database, store, self.partitions, settings, self.metrics)
         self.relay = Relay(self.database.connect, JetStream(self.broker, settings), settings, self.metrics)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -81,6 +83,7 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.partitions.run(self.database.pool))
             group.create_task(self.relay.run())
+            group.create_task(self.overdue.run())
 
     def _health(self) -> Health:
         dependencies = (

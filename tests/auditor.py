@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from receiver.entities import transition_id
+from receiver.entities import overdue_transition_id, replay_transition_id, transition_id
 from receiver.simulator.book import Receipt
 from tests import feed
 from tests.feed import Stored
@@ -107,12 +107,17 @@ async def assert_ledger_is_whole(connection: Connection) -> None:
 
 
 def assert_ids_are_derived(entries: Sequence[asyncpg.Record]) -> None:
-    """Each id follows from receipt, entity and ordinal, so that applying again gives the same."""
+    """Each id follows from receipt, entity and ordinal, so that applying again gives the same; or from the sequence."""
     ordinals: Counter[tuple[UUID, UUID]] = Counter()
     for entry in entries:
-        pair = entry["receipt"], entry["entity_id"]
-        assert entry["id"] == transition_id(*pair, ordinals[pair])
-        ordinals[pair] += 1
+        pair, place = (entry["receipt"], entry["entity_id"]), (entry["entity_id"], entry["sequence"])
+        if entry["trigger"] == "timer":
+            assert entry["id"] == overdue_transition_id(*place)
+        elif entry["trigger"] == "replay":
+            assert entry["id"] == replay_transition_id(entry["receipt"], *place)
+        else:
+            assert entry["id"] == transition_id(*pair, ordinals[pair])
+            ordinals[pair] += 1
 
 
 async def published(connection: Connection, nats_url: str) -> list[Stored]:
