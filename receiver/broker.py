@@ -61,6 +61,7 @@ class Broker:
             with suppress(asyncio.CancelledError, NatsError, OSError):
                 await self._connecting
         self._told = ""  # what we end ourselves is no news
+        self._told = ""  # nobody need be warned of the end
         if self._client and not self._client.is_closed:
             await self._client.close()
         self._client = None

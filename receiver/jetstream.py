@@ -42,7 +42,8 @@ EXPECTED_SEQUENCE = "Nats-Expected-Last-Sequence"
 EXPECTED_ID = "Nats-Expected-Last-Msg-Id"
 MESSAGE_ID = "Nats-Msg-Id"
 
-_NOT_FOUND = 10059
+_NO_STREAM = 10059
+_NO_MESSAGE = 10037
 _NOT_THE_LAST = frozenset({10070, 10071, 10158})
 """Another message or another sequence is the last, or the message is on its way in already."""
 _NANOSECONDS = 1_000_000_000
@@ -165,16 +166,30 @@ class JetStream:
             subscription = await client.jetstream(timeout=timeout_s).pull_subscribe(
                 ">", stream=stream.name, config=config
             )
-            pending = (await subscription.consumer_info()).num_pending or 0
+            pending, reached = (await subscription.consumer_info()).num_pending or 0, sequence
             while pending > 0:
                 messages = await subscription.fetch(min(pending, _TAIL_MESSAGES_MAX), timeout=timeout_s)
                 pending -= len(messages)
+                reached = messages[-1].metadata.sequence.stream
                 ids = [(m.metadata.sequence.stream, (m.headers or {}).get(MESSAGE_ID, "")) for m in messages]
                 if portion := [(number, text) for number, text in ids if number <= stream.last_sequence]:
                     yield portion
             await subscription.unsubscribe()
         except (NatsError, OSError, TimeoutError) as error:
             raise _ours(error, f"reading the tail of {stream.name}") from error
+        # The consumer may sit at a replica that is behind; and what was not read there would be published again.
+        if reached < stream.last_sequence and await self._has(client, stream):
+            raise NotAcknowledgedError(f"the tail of {stream.name} cannot be read to its end just now")
+
+    async def _has(self, client: Client, stream: StreamState) -> bool:
+        """Whether the leader still has the last message, or it was deleted or has expired."""
+        try:
+            await self._api(client, f"STREAM.MSG.GET.{stream.name}", {"seq": stream.last_sequence})
+        except _ApiError as error:
+            if error.err_code == _NO_MESSAGE:
+                return False
+            raise
+        return True
 
     async def _kept(self, name: str, subject: str, limits: dict[str, Any], made_as: dict[str, Any]) -> StreamState:
         """The stream as wanted. What is not ours to set stays as the operator has it."""
@@ -183,11 +198,15 @@ class JetStream:
         try:
             info = await self._api(client, f"STREAM.INFO.{name}", {})
         except _ApiError as error:
-            if error.err_code != _NOT_FOUND:
+            if error.err_code != _NO_STREAM:
                 raise
             info = await self._api(
                 client, f"STREAM.CREATE.{name}", {"name": name, "subjects": [subject]} | made_as | limits
             )
+        if "leader" not in info.get("cluster", {"leader": ""}):
+            raise NotAcknowledgedError(
+                f"stream {name} has no leader just now"
+            )  # and what is told of its end may be old
         config = info["config"]
         if config.get("subjects") != [subject]:
             has = ", ".join(config.get("subjects") or ["none"])

@@ -5,6 +5,7 @@ All on one connection, so that whoever has lost the lock cannot mark either. Thi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,6 +26,8 @@ Rows: TypeAlias = Sequence[asyncpg.Record]
 CHANNEL = "esc_receiver_outbox"
 LOCK_KEY = 0x0E5C_0002
 """Any fixed number that nothing else in the database locks."""
+PING_AFTER_S = 1.0
+"""A relay that waits for NATS still shows PostgreSQL that it is not frozen."""
 BACKLOG_COUNTED_MAX = 10_000
 """A longer outbox is estimated."""
 
@@ -65,6 +68,7 @@ class Outbox:
         self._on_wake = on_wake
         self._sql = statements("relay.sql")
         self._open: Connection | None = None
+        self._used_s = 0.0
 
     async def elect(self) -> bool:
         """Whether this is the relay; becomes it when nobody is.
@@ -72,14 +76,14 @@ class Outbox:
         A connection that was lost is never replaced in silence: with it went the lock and, when PostgreSQL
         crashed, maybe the last marks.
         """
-        with _ours():
-            if self._open is None:
+        if self._open is None:
+            with _ours():
                 self._open = await self._connect()
                 await self._open.execute(self._session())
-            if not self.leading and await self._value("elect", LOCK_KEY):
-                self._open.add_termination_listener(self._heard)
-                await self._open.add_listener(CHANNEL, self._heard)
-                self.leading = True
+        if not self.leading:
+            self.leading = await self._took_lock(self._open)
+        elif time.monotonic() - self._used_s > PING_AFTER_S:
+            await self._rows("ping")
         return self.leading
 
     async def next_rows(self, rows_max: int) -> Rows:
@@ -94,9 +98,10 @@ class Outbox:
         """What was marked last."""
         return Progress(*(await self._rows("progress"))[0])
 
-    async def adopt(self, stream: str, sequence: int) -> None:
-        """Remember the stream to publish to, if none is remembered."""
+    async def adopted(self, stream: str, sequence: int) -> Progress:
+        """Remember the stream to publish to, if none is remembered; what is remembered now."""
         await self._rows("adopt", stream, sequence)
+        return await self.progress()
 
     async def mark(self, rows: Rows, stream: str, sequence: int) -> None:
         """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`.
@@ -136,13 +141,18 @@ class Outbox:
             takeover_s=takeover_s, gone_ms=1_000 * (takeover_s + 3), frozen_ms=round(1_000 * frozen_s)
         )
 
-    async def _value(self, name: str, *arguments: object) -> object:
-        rows = await self._rows(name, *arguments)
-        return rows[0][0]
+    async def _took_lock(self, connection: Connection) -> bool:
+        if not (await self._rows("elect", LOCK_KEY))[0][0]:
+            return False
+        with _ours():
+            connection.add_termination_listener(self._heard)
+            await connection.add_listener(CHANNEL, self._heard)
+        return True
 
     async def _rows(self, name: str, *arguments: object) -> Rows:
         if self._open is None:
             raise OutboxError("the relay has no connection to PostgreSQL")
+        self._used_s = time.monotonic()
         with _ours():
             return await self._open.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
 
@@ -156,5 +166,5 @@ def _ours() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise OutboxError("PostgreSQL did not answer in time") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error

@@ -165,7 +165,7 @@ class Relay:
         self._metrics.published.labels(Published.FEED).inc(len(rows))
         now_s = time.time()
         for row in rows:
-            self._metrics.publish_lag_seconds.observe(now_s - row["at"].timestamp())
+            self._metrics.publish_lag_seconds.observe(max(0.0, now_s - row["at"].timestamp()))
         return len(rows)
 
     async def _put(self, rows: Rows, tail: Tail) -> int:
@@ -195,11 +195,12 @@ class Relay:
 
         Raises StreamLostError when the stream lacks what it had acknowledged: then going on would leave a gap.
         """
+        stream, sequence = await self._outbox.progress()  # before the look at the stream, which only grows
         feed = await self._jetstream.feed()
         bucket = await self._jetstream.bucket()
         tail = Tail(feed, feed.last_sequence, bucket.last_sequence)
-        await self._outbox.adopt(feed.identity, feed.last_sequence)
-        stream, sequence = await self._outbox.progress()
+        if not stream:
+            stream, sequence = await self._outbox.adopted(feed.identity, feed.last_sequence)
         if stream != feed.identity:
             raise StreamLostError(
                 f"stream {feed.identity} is not the one published to so far ({stream}): was it made anew?"

@@ -3,6 +3,10 @@
 -- snapshot, and with it keeps vacuum from clearing up after the outbox.
 SELECT pg_try_advisory_lock($1);
 
+-- name: ping
+-- Show that the session is in use.
+SELECT;
+
 -- name: progress
 -- How far the stream is known to be acknowledged and marked, and which stream that is.
 SELECT stream, stream_sequence FROM relay;

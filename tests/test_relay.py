@@ -621,6 +621,20 @@ async def test_stream_that_lost_its_end_stops_publishing(place: Place) -> None:
         await place.relay().run_once()
 
 
+async def test_tail_that_has_expired_is_no_obstacle(place: Place) -> None:
+    """What was published and marked, and has left the stream since, is not waited for."""
+    relay = place.relay()
+    await place.insert(feed.vm_events(5))
+    await drain(relay)
+    await relay.close()
+    await place.connection.execute("UPDATE relay SET stream_sequence = 3")
+    async with feed.jetstream(place.nats_url) as js:
+        await js.delete_msg("ESC", 5)
+    await place.insert(feed.vm_events(2))
+    await drain(place.relay())
+    assert [message.sequence for message in await place.stored()] == [1, 2, 3, 4, 6, 7]
+
+
 async def test_stream_that_was_there_before_the_database_is_adopted_at_its_end(place: Place) -> None:
     """A new database begins behind what an older one has published."""
     async with feed.jetstream(place.nats_url) as js:

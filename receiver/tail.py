@@ -1,0 +1,266 @@
+"""`esc-receiver tail`: follows the feed in the terminal, straight from JetStream.
+
+It reads with a consumer of its own that leaves nothing behind, needs no receiver to be up, and goes on behind
+the last message it showed when NATS was away. This file must not know how the feed comes about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from receiver.entities import EntityKind
+from receiver.errors import SetupError
+from receiver.event import SUBJECTS
+from receiver.subjects import token
+
+FETCH_MESSAGES_MAX = 256
+FETCH_S = 2.0
+CONNECT_S = 3.0
+AGAIN_S = 0.5
+FORGET_AFTER_S = 60.0
+"""JetStream forgets the consumer when nobody has asked it for so long."""
+
+COLOURS = {
+    "red": {"error", "failed", "overdue"},
+    "green": {"alive", "active", "succeeded", "created", "updated"},
+    "yellow": {
+        "recovering",
+        "stopping",
+        "starting",
+        "rebooting",
+        "undeploying",
+        "deploying",
+        "unclassified",
+        "cancelled",
+    },
+    "bright_black": {"undeployed", "deleted", "stopped", "inert", "open"},
+}
+
+EPILOG = """\b
+Examples:
+  esc-receiver tail                                  what happens from now on
+  esc-receiver tail --from-start --entity vm         all that happened to VMs
+  esc-receiver tail --change error --change failed   failures only
+  esc-receiver tail --data-dir data --source lab1    of an embedded receiver
+  esc-receiver tail --json | jq .data.item           CloudEvents, one a line
+"""
+
+
+@click.command("tail", epilog=EPILOG)
+@click.option(
+    "--nats-url",
+    envvar="ESC_RECEIVER_NATS_URL",
+    help="NATS servers, comma between. [env: ESC_RECEIVER_NATS_URL; default: nats://127.0.0.1:4222]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of an embedded receiver; its endpoints.json tells where NATS is.",
+)
+@click.option(
+    "--stream",
+    envvar="ESC_RECEIVER_STREAM_NAME",
+    default="ESC",
+    show_default=True,
+    help="JetStream stream of the feed.",
+)
+@click.option(
+    "--entity",
+    "entities",
+    multiple=True,
+    type=click.Choice([*(kind.value for kind in EntityKind), "callback"]),
+    help="Only these; may be given several times, like the next two.",
+)
+@click.option("--change", "changes", multiple=True, help="Only this new state or note: alive, error, succeeded …")
+@click.option("--source", "sources", multiple=True, help="Only this ESC instance.")
+@click.option("--from-start", is_flag=True, help="First all that the stream still has, then what comes.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many messages.")
+@click.option("--json", "as_json", is_flag=True, help="Each message as a CloudEvent in JSON, one a line.")
+def tail_command(
+    nats_url: str | None,
+    data_dir: Path | None,
+    stream: str,
+    entities: tuple[str, ...],
+    changes: tuple[str, ...],
+    sources: tuple[str, ...],
+    from_start: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Follow the feed in the terminal, until Ctrl-C."""
+    url = _where(nats_url, data_dir)
+    show = _as_cloud_event if as_json else _as_line
+    follow = _follow(url, stream, _filters(entities, changes, sources), from_start=from_start)
+    try:
+        asyncio.run(_print(follow, show, limit))
+    except KeyboardInterrupt:
+        return
+
+
+async def _print(follow: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: int | None) -> None:
+    shown = 0
+    async with aclosing(follow) as messages:
+        async for message in messages:
+            click.echo(show(message))
+            shown += 1
+            if shown == limit:
+                return
+
+
+def _where(nats_url: str | None, data_dir: Path | None) -> str:
+    """Where NATS is. Raises SetupError."""
+    if data_dir is None:
+        return nats_url or "nats://127.0.0.1:4222"
+    path = data_dir / "endpoints.json"
+    try:
+        return str(orjson.loads(path.read_bytes())["nats_url"])
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise SetupError(f"{path} does not say where NATS is") from error
+
+
+def _filters(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """The subjects that fit, none of which overlap. What follows the source has at least one token, or none at all."""
+    starts = [".".join((SUBJECTS, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
+    return [f"{start}{end}" for start in starts for end in ("", ".>")]
+
+
+def _tokens(texts: Sequence[str]) -> list[str]:
+    return sorted({token(text) for text in texts}) or ["*"]
+
+
+async def _follow(url: str, stream: str, filters: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
+    """The messages, for ever. Raises SetupError when there is no NATS or no stream at the start."""
+    client = await _connected(url)
+    try:
+        last = await _last_sequence(client, stream)
+        behind = 0 if from_start else last
+        while True:
+            try:
+                async for message in _read(client, stream, filters, behind):
+                    behind = message.metadata.sequence.stream
+                    yield message
+            except (NatsError, OSError):
+                await asyncio.sleep(AGAIN_S)  # NATS is away or has forgotten the consumer: read on with a new one
+    finally:
+        await client.close()
+
+
+async def _read(client: Client, stream: str, filters: list[str], behind: int) -> AsyncGenerator[Msg]:
+    """The messages behind a sequence. Raises NatsError when the consumer is no more."""
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=behind + 1,
+        ack_policy=AckPolicy.NONE,
+        filter_subjects=filters,
+        mem_storage=True,
+        num_replicas=1,
+        inactive_threshold=FORGET_AFTER_S,
+    )
+    subscription = await client.jetstream().pull_subscribe("", stream=stream, config=config)
+    pending = (await subscription.consumer_info()).num_pending or 0
+    while True:
+        # No more than there are: nats-py would wait for the rest of them before it showed the first.
+        wanted = max(1, min(pending, FETCH_MESSAGES_MAX))
+        try:
+            messages = await subscription.fetch(wanted, timeout=FETCH_S)
+        except (NatsTimeoutError, TimeoutError):
+            pending = (await subscription.consumer_info()).num_pending or 0
+            continue
+        for message in messages:
+            pending = message.metadata.num_pending
+            yield message
+
+
+async def _connected(url: str) -> Client:
+    """Raises SetupError, which does not show the password that the URL may hold."""
+    client, faults = Client(), [""]
+
+    async def note(error: Exception) -> None:
+        faults[0] = f": {error}"
+
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await client.connect(
+                url.split(","),
+                name="esc-receiver tail",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=AGAIN_S,  # type: ignore[arg-type]  # seconds, whole or not
+                error_cb=note,
+            )
+    except (NatsError, OSError, ValueError, TimeoutError) as error:
+        servers = ", ".join(server.rpartition("@")[2] for server in url.split(","))
+        raise SetupError(f"NATS cannot be reached at {servers}{faults[0]}") from error
+    return client
+
+
+async def _last_sequence(client: Client, stream: str) -> int:
+    try:
+        return int((await client.jetstream().stream_info(stream)).state.last_seq)
+    except NotFoundError as error:
+        raise SetupError(f"this NATS has no stream {stream}: has a receiver been connected to it?") from error
+    except NatsError as error:
+        raise SetupError(f"JetStream does not answer: {error}") from error
+
+
+def _as_cloud_event(message: Msg) -> str:
+    """The JSON format of CloudEvents 1.0."""
+    headers = message.headers or {}
+    attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
+    attributes["datacontenttype"] = headers.get("content-type", "application/json")
+    try:
+        data = {"data": orjson.loads(message.data)}
+    except orjson.JSONDecodeError:
+        data = {"data_base64": b64encode(message.data).decode()}
+    return orjson.dumps(attributes | data).decode()
+
+
+def _as_line(message: Msg) -> str:
+    """One line for a person: when, what, who, from where to where, why."""
+    try:
+        return _line(orjson.loads(message.data))
+    except (ValueError, KeyError, TypeError):
+        return _plain(f"{message.subject}  {len(message.data)} bytes that are none of ours")
+
+
+def _line(event: dict[str, Any]) -> str:
+    at = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    who = "/".join(filter(None, (event["source"], event.get("tenant"), *_names(event))))
+    colour = next((name for name, changes in COLOURS.items() if event["change"] in changes), None)
+    change = click.style(f"{_plain(event['change']):<12}", fg=colour, bold=colour == "red")
+    moved = f"{event['from_state']} → {event['to_state']}  " if "to_state" in event else ""
+    why = click.style(_plain(f"{event['trigger'] or ''}: {event['reason']}"), dim=True)
+    return f"{at}  {event['entity']:<10}  {change}  {_plain(who)}  {_plain(moved)}{why}"
+
+
+def _names(event: dict[str, Any]) -> tuple[str | None, ...]:
+    match event["entity"]:
+        case "vm":
+            return (event["deployment"], event["name"])
+        case "callback":
+            return (event["root"], event["receipt"])
+        case _:
+            return (event["name"],)
+
+
+def _plain(text: str) -> str:
+    """Names come from outside: nothing in them may steer the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
