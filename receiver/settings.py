@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from receiver.errors import SettingsError
 from receiver.overdue_after import OVERDUE_AFTER_S, OverdueAfter
+from receiver.read_tokens import ReadTokens
 from receiver.sources import AddressRange, Source, SourceName
 
 PREFIX = "ESC_RECEIVER_"
@@ -74,7 +75,7 @@ class Settings(BaseModel):
     request_line_bytes_max: PositiveInt = Field(default=8_190, description="Longest request target.")
     ref_characters_max: PositiveInt = Field(default=256, description="Longest `?ref=`; the rest is cut off.")
     xml_depth_max: PositiveInt = Field(default=64, description="Deepest nesting of elements.")
-    connections_max: PositiveInt = Field(default=1_000, description="Most connections at once.")
+    connections_max: PositiveInt = Field(default=4_000, description="Most connections at once.")
     keepalive_timeout_s: PositiveFloat = Field(
         default=75, description="Time to wait for a (next) request on a connection."
     )
@@ -121,6 +122,40 @@ class Settings(BaseModel):
     overdue_batch_max: PositiveInt = Field(default=256, description="Most operations that become overdue at once.")
     overdue_vms_named_max: PositiveInt = Field(
         default=10, description="Most VMs that are named as left between states by an overdue operation."
+    )
+
+    read_tokens: ReadTokens = _secret(
+        (), "Bearer tokens of the query API, separated by commas; `TOKEN:raw` opens raw bodies too. None: open to all."
+    )
+    session_s: PositiveInt = Field(default=43_200, description="Time for which the board stays logged in.")
+    query_pool_size: PositiveInt = Field(default=4, description="Most connections to PostgreSQL for reading.")
+    query_timeout_s: PositiveFloat = Field(default=5, description="Time for one question to PostgreSQL.")
+    query_concurrency_max: PositiveInt = Field(default=64, description="Most questions answered at once.")
+    query_rate_per_s: PositiveFloat = Field(
+        default=200, description="Most questions a second from one address or token; twice as many in a burst."
+    )
+    query_items_max: PositiveInt = Field(default=1_000, description="Most items on one page of a list.")
+    query_scan_rows_max: PositiveInt = Field(
+        default=5_000, description="Most callbacks or ledger entries looked through for one page."
+    )
+    query_clock_skew_s: NonNegativeFloat = Field(
+        default=60, description="Most by which the clocks of receivers and PostgreSQL differ."
+    )
+    wait_s_max: PositiveInt = Field(default=300, description="Longest `?wait=` for an operation.")
+    waits_max: PositiveInt = Field(
+        default=2_000, description="Most that wait for an operation at once; at most half of `connections_max`."
+    )
+    feed_readers_max: PositiveInt = Field(
+        default=500, description="Most readers of `/api/v1/feed` at once; at most a quarter of `connections_max`."
+    )
+    feed_queue_bytes_max: PositiveInt = Field(
+        default=1_048_576, description="Most bytes that wait for one reader; a slower one is dropped, and may resume."
+    )
+    feed_batch_max: PositiveInt = Field(default=1_000, description="Most ledger entries read at once for the feed.")
+    feed_gather_s: NonNegativeFloat = Field(default=0.05, description="Least time from one such read to the next.")
+    feed_heartbeat_s: PositiveFloat = Field(default=15, description="How often an idle feed says that it is there.")
+    wake_sweep_s: PositiveFloat = Field(
+        default=5, description="How often waiting requests and the feed look for a lost wake-up."
     )
 
     nats_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to NATS.")
@@ -281,7 +316,7 @@ def _structured(setting: str, value: Any) -> Any:
         except orjson.JSONDecodeError as error:
             # `from None`: the decoder's error carries the whole document, which holds secrets.
             raise ValueError(f"not valid JSON: {error.msg} at character {error.pos}") from None
-    if isinstance(value, str) and setting == "trusted_proxies":
+    if isinstance(value, str) and setting in ("trusted_proxies", "read_tokens"):
         return value.replace(",", " ").split()
     return value
 
