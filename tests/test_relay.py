@@ -272,6 +272,30 @@ async def test_row_that_becomes_visible_late_is_not_lost(place: Place, postgres_
     assert await place.waiting() == 0
 
 
+async def test_row_that_becomes_visible_during_a_publish_is_not_taken_for_published(
+    place: Place, nats_server: EmbeddedNats
+) -> None:
+    """The mark takes what was published, not what lies before it."""
+    place.nats_url = nats_server.url
+    relay = place.relay(publish_timeout_s=feed.PATIENCE_S)
+    await drain(relay)
+    slow = await asyncpg.connect(place.postgres_dsn)
+    transaction = slow.transaction()
+    await transaction.start()
+    early, late = feed.event(feed.vm("early")), feed.event(feed.vm("late"))
+    await feed.insert(slow, [early])
+    await place.insert([late])
+    os.kill(nats_server.pid, signal.SIGSTOP)
+    batch = asyncio.create_task(relay.run_once())
+    await feed.until(lambda: _truth(relay._in_hand))
+    await transaction.commit()
+    await slow.close()
+    os.kill(nats_server.pid, signal.SIGCONT)
+    await batch
+    await drain(relay)
+    assert [message.id for message in await place.stored()] == [late.id, early.id]
+
+
 async def test_batch_is_limited_in_bytes(place: Place) -> None:
     """So that few large messages do not fill the memory."""
     await place.insert([feed.event(feed.vm(f"vm-{n}", extra={"x": "y" * 10_000})) for n in range(5)])
