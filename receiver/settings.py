@@ -164,7 +164,7 @@ class Settings(BaseModel):
     publish_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
     publish_pending_max: PositiveInt = Field(default=1_024, description="Most messages not yet acknowledged.")
     relay_gather_s: NonNegativeFloat = Field(
-        default=0.02, description="Least time from one batch that is not full to the next."
+        default=0.01, description="Least time from one batch that is not full to the next."
     )
     relay_sweep_s: PositiveFloat = Field(default=5, description="How often the relay looks for a lost wake-up.")
     relay_takeover_s: PositiveFloat = Field(default=2, description="How often a standby tries to become the relay.")
