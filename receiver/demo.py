@@ -14,18 +14,14 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import randbelow
 from typing import Any
 
 import click
-import nats
 import orjson
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.js.errors import NotFoundError
 from rich.console import Console, RenderableType
 from rich.live import Live
 
@@ -39,6 +35,7 @@ from receiver.notification import Outcome
 from receiver.serve import running, until_signalled, write_endpoints
 from receiver.settings import Settings, load
 from receiver.simulator import Faults, SimulateOptions, simulate
+from receiver.tail import follow
 
 SOURCES = ("lab1", "lab2", "lab3")
 DEPLOYMENTS = 24
@@ -51,6 +48,7 @@ TOLD_EVERY_S = 2.0
 CATCH_UP_S = 2.0
 """How long the end waits for the feed to show what the last callbacks did."""
 START_TIMEOUT_S = 60.0
+POLL_S = 0.05
 VIEW_LINES_MIN = 14
 
 CURL = (
@@ -140,6 +138,7 @@ class Demo:
         where = {"postgres_dsn": self._servers.postgres_dsn, "nats_url": self._servers.nats_url}
         async with running(self._settings.model_copy(update=where)) as app, self._following(app):
             assert self._servers.folder is not None  # started
+            await _until_ready(app)
             write_endpoints(self._servers.folder, app)
             self._tell_where(app, self._servers.folder)
             try:
@@ -234,29 +233,25 @@ class Demo:
 
     @asynccontextmanager
     async def _following(self, app: App) -> AsyncIterator[None]:
-        """Read the feed as any consumer does, in order, from its beginning. Once it is there, all is up."""
-        client = await nats.connect(self._servers.nats_url, max_reconnect_attempts=-1, error_cb=_passing)
+        """Read the feed as any consumer does, in order, from its beginning."""
+        following = asyncio.create_task(self._follow(app.settings))
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._follow(client, app.settings)
             yield
-        except TimeoutError as error:
-            raise SetupError(f"the receiver was not ready in {START_TIMEOUT_S:g} s; its log says why") from error
         finally:
-            await client.close()
+            following.cancel()
+            await asyncio.wait([following])
 
-    async def _follow(self, client: Client, settings: Settings) -> None:
-        subject, stream = f"{SUBJECTS}.>", settings.stream_name
+    async def _follow(self, settings: Settings) -> None:
         while True:
+            feed = follow(settings.nats_url, settings.stream_name, [f"{SUBJECTS}.>"], from_start=True)
             try:
-                await client.jetstream().subscribe(subject, stream=stream, ordered_consumer=True, cb=self._heard)
-            except NotFoundError:  # the relay makes it as soon as it begins
-                await asyncio.sleep(0.05)
-            else:
-                return
+                async with aclosing(feed) as messages:
+                    async for message in messages:
+                        self._heard(orjson.loads(message.data))
+            except SetupError:  # the stream is about to be made
+                await asyncio.sleep(POLL_S)
 
-    async def _heard(self, message: Msg) -> None:
-        event = orjson.loads(message.data)
+    def _heard(self, event: dict[str, Any]) -> None:
         self._facts.hear(event, datetime.now(UTC))
         self._news.set()
         if not self._on_terminal and event["entity"] == "deployment":
@@ -276,8 +271,15 @@ async def _any_done(tasks: Sequence[asyncio.Task[Any]], timeout_s: float) -> boo
     return bool(done)
 
 
-async def _passing(_: Exception) -> None:
-    """NATS dying and coming back is told by those who look after it."""
+async def _until_ready(app: App) -> None:
+    """Until callbacks can be kept: the relay waits for the schema too. Raises SetupError."""
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            # A gauge tells nobody that it changed.
+            while not app.metrics.registry.get_sample_value("esc_receiver_relay_leader"):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise SetupError(f"the receiver was not ready in {START_TIMEOUT_S:g} s; its log says why") from error
 
 
 def _program() -> str:

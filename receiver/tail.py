@@ -107,16 +107,16 @@ def tail_command(
     """Follow the feed in the terminal, until Ctrl-C."""
     url = _where(nats_url, data_dir)
     show = _as_cloud_event if as_json else _as_line
-    follow = _follow(url, stream, _filters(entities, changes, sources), from_start=from_start)
+    feed = follow(url, stream, _filters(entities, changes, sources), from_start=from_start)
     try:
-        asyncio.run(_print(follow, show, limit))
+        asyncio.run(_print(feed, show, limit))
     except KeyboardInterrupt:
         return
 
 
-async def _print(follow: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: int | None) -> None:
+async def _print(feed: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: int | None) -> None:
     shown = 0
-    async with aclosing(follow) as messages:
+    async with aclosing(feed) as messages:
         async for message in messages:
             click.echo(show(message))
             shown += 1
@@ -147,8 +147,9 @@ def _tokens(texts: Sequence[str]) -> list[str]:
     return sorted({token(text) for text in texts}) or ["*"]
 
 
-async def _follow(url: str, stream: str, filters: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
-    """The messages, for ever. Raises SetupError when there is no NATS or no stream at the start."""
+async def follow(url: str, stream: str, filters: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
+    """The messages whose subjects fit `filters`, for ever. Raises SetupError when there is no NATS or no stream at
+    the start; whoever leaves must close it (`aclosing`)."""
     client = await _connected(url)
     try:
         last = await _last_sequence(client, stream)
