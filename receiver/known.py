@@ -35,10 +35,19 @@ class Known:
         self._vms: dict[UUID, dict[str, Vm]] = {}
 
     def add(self, entities: Iterable[Entity]) -> None:
-        """Rows as they are stored."""
+        """Rows as they are stored; those that were changed since stay as they are."""
         for entity in entities:
             self.stored.add(entity.id)
-            self._index(entity)
+            if entity.id not in self.changed:
+                self._index(entity)
+
+    def carried(self) -> Known:
+        """What was changed, for the next batch of a run that writes nothing."""
+        known = Known()
+        for entity in self.changed.values():
+            known.changed[entity.id] = entity
+            known._index(entity)
+        return known
 
     def current(self, n: Notification) -> Current:
         """What the lifecycle is given beside this notification."""

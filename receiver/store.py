@@ -61,7 +61,7 @@ class Store:
     """Keeps batches. Holds no connection: each call is given one."""
 
     def __init__(self, windows: Windows) -> None:
-        self._windows = windows
+        self.windows = windows
         self._sql = statements("queries.sql")
 
     async def keep(self, connection: Connection, letters: Sequence[Letter]) -> list[Decision]:
@@ -70,7 +70,7 @@ class Store:
         Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
         """
         async with connection.transaction():
-            known = await self._known(connection, [x.notification for x in letters if x.notification])
+            known = await self.lock(connection, [x.notification for x in letters if x.notification])
             decisions = [self._judge(known, letter) for letter in letters]
             kept = list(zip(letters, decisions, strict=True))
             await self.write(connection, known, kept, decisions, events_of(letters, decisions))
@@ -86,13 +86,19 @@ class Store:
     def _judge(self, known: Known, letter: Letter) -> Decision:
         decision = letter.without_judgement()
         if decision is None and letter.notification:
-            decision = decide(known.current(letter.notification), letter.notification, self._windows, letter.held)
+            decision = decide(known.current(letter.notification), letter.notification, self.windows, letter.held)
             known.apply(decision)
         assert decision is not None  # a letter was either read or is malformed
         return decision
 
-    async def _known(self, connection: Connection, notifications: Sequence[Notification]) -> Known:
-        known, sql = Known(), self._sql
+    async def lock(
+        self, connection: Connection, notifications: Sequence[Notification], known: Known | None = None
+    ) -> Known:
+        """The rows that these notifications are judged against, locked until the transaction ends.
+
+        `known`: what an earlier batch changed without writing it.
+        """
+        known, sql = known or Known(), self._sql
         if operations := {i for n in notifications if (i := operation_id(n))}:
             rows = await connection.fetch(sql["lock_operations"], list(operations))
             known.add(Operation(*row) for row in rows)
@@ -171,15 +177,26 @@ def _by_column(events: Sequence[OutboxRow]) -> list[list[Any]]:
     return [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in OutboxRow._fields]
 
 
-def callback_row(letter: Letter, decision: Decision) -> tuple[Any, ...]:
-    """A row of `callbacks`, in the order of its columns."""
+READING = ("transaction_id", "status_code", "status_message", "family", "trigger", "deployment", "vm_name")
+"""Columns of `callbacks` that tell how it was read."""
+
+
+def reading(letter: Letter) -> tuple[Any, ...]:
+    """The values of these columns."""
     e, n = letter.envelope, letter.notification
     vm = (n.vm or n.target) if n else None
     return (
-        e.receipt, e.received_at, e.source, letter.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
-        e.transaction_id, e.status_code, e.status_message,
-        letter.family, n.raw_trigger if n else None,
+        e.transaction_id, e.status_code, e.status_message, letter.family, n.raw_trigger if n else None,
         n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
+    )  # fmt: skip
+
+
+def callback_row(letter: Letter, decision: Decision) -> tuple[Any, ...]:
+    """A row of `callbacks`, in the order of its columns."""
+    e, n = letter.envelope, letter.notification
+    return (
+        e.receipt, e.received_at, e.source, letter.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
+        *reading(letter),
         decision.outcome, decision.rule, decision.reason, list(n.notes if n else e.notes),
         *_GIVEN_BY_POSTGRESQL,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 It waited in the spool, or it was kept and is applied again. What another operation moved since it arrived counts as
 later, by `received_at`; what another operation told since is not overwritten. Among the messages of its own operation
-ranks decide, as ever. Messages that are judged as they arrive are never judged by the clock: for them all of this is off.
+ranks decide, as ever. For messages that are judged as they arrive all of this is off: the clock never judges those.
 """
 
 from __future__ import annotations

@@ -1,0 +1,54 @@
+-- name: make_selection
+-- Which callbacks a run is about, in order; gone with the connection.
+CREATE TEMPORARY TABLE selection (number bigint PRIMARY KEY, receipt uuid NOT NULL, received_at timestamptz NOT NULL);
+
+-- name: select_all
+-- Those received from $1 until before $2, of source $3; null: no such limit.
+INSERT INTO selection
+SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
+FROM callbacks
+WHERE received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
+    AND source = coalesce($3::text, source);
+
+-- name: select_quarantine
+-- The same, of those that were never applied.
+INSERT INTO selection
+SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
+FROM callbacks
+WHERE outcome IN ('malformed', 'unclassified')
+    AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
+    AND source = coalesce($3::text, source);
+
+-- name: portion
+-- The next $2 of the selection after number $1.
+SELECT receipt, received_at FROM selection WHERE number > $1 AND number <= $1 + $2 ORDER BY number;
+
+-- name: callbacks
+-- Kept callbacks by receipt.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+       family, trigger, deployment, vm_name, outcome, rule, reason, notes
+FROM callbacks
+WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
+
+-- name: lock_callbacks
+-- The same, locked: of two runs at a time, the second sees what the first made of them. Locked before any entity.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+       family, trigger, deployment, vm_name, outcome, rule, reason, notes
+FROM callbacks
+WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3
+ORDER BY receipt
+FOR UPDATE;
+
+-- name: done
+-- What these callbacks have written in the ledger of these entities.
+SELECT receipt, entity_id, change, rule
+FROM transitions
+WHERE entity_id = ANY($1::uuid[]) AND receipt = ANY($2::uuid[]);
+
+-- name: rejudge
+-- What is known of callbacks beside what arrived. This table is no ledger: it tells how each is read and judged today.
+UPDATE callbacks AS c
+SET (transaction_id, status_code, status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes)
+  = (n.transaction_id, n.status_code, n.status_message, n.family, n.trigger, n.deployment, n.vm_name, n.outcome, n.rule, n.reason, n.notes)
+FROM unnest($1::callbacks[]) AS n
+WHERE c.receipt = n.receipt AND c.received_at = n.received_at;
