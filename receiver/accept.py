@@ -1,7 +1,8 @@
 """The way of a callback, on one screen: read it, wait with others, keep it, answer.
 
-Those that wait together are committed together; one that comes alone is committed at once. Must not know
-HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or written (`store`).
+Those that wait together are committed together; one that comes alone is committed at once. What PostgreSQL does not
+take is held in the spool (`drain`). Must not know HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or
+written (`store`, `spool`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from uuid import UUID
 
 import structlog
 
+from receiver.drain import Drain
 from receiver.entities import Decision
 from receiver.envelope import Envelope
-from receiver.errors import CannotKeepError, NotXmlError
+from receiver.errors import CannotKeepError
 from receiver.keep import Keeper
-from receiver.letter import Letter
+from receiver.letter import Letter, read
 from receiver.metrics import Metrics
 from receiver.notification import Outcome
-from receiver.parse import parse
 from receiver.settings import Settings
 
 log = structlog.get_logger()
@@ -33,7 +34,8 @@ class Accepted:
     """What the sender is told. It is kept: a malformed one too."""
 
     receipt: UUID
-    outcome: Outcome
+    outcome: Outcome | None
+    """None: it is in the spool, and PostgreSQL has yet to judge it."""
     rule: str
     reason: str
 
@@ -44,8 +46,9 @@ Waiting = tuple[Letter, asyncio.Future[Accepted]]
 class Acceptor:
     """Takes envelopes from many requests at once, and commits them in groups."""
 
-    def __init__(self, keeper: Keeper, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, keeper: Keeper, drain: Drain, settings: Settings, metrics: Metrics) -> None:
         self._keeper = keeper
+        self._drain = drain
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[Waiting] = deque()
@@ -53,7 +56,10 @@ class Acceptor:
         self._stopping = False
 
     async def accept(self, envelope: Envelope) -> Accepted:
-        """Returns when the callback is committed. Raises CannotKeepError, and then it is not kept."""
+        """Returns when the callback is durable: committed in PostgreSQL, or on this machine's disk.
+
+        Raises CannotKeepError, and then it is not kept.
+        """
         if self._stopping:
             raise CannotKeepError("the receiver is stopping")
         if len(self._waiting) >= self._settings.queue_callbacks_max:
@@ -83,12 +89,9 @@ class Acceptor:
 
     def _read(self, envelope: Envelope) -> Letter:
         started_s = time.perf_counter()
-        try:
-            return Letter(envelope, parse(envelope, self._settings.xml_depth_max))
-        except NotXmlError as error:
-            return Letter(envelope, malformed=str(error))
-        finally:
-            self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
+        letter = read(envelope, self._settings.xml_depth_max)
+        self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
+        return letter
 
     def _take(self) -> list[Waiting]:
         count = min(len(self._waiting), self._settings.batch_callbacks_max)
@@ -98,15 +101,37 @@ class Acceptor:
         return batch
 
     async def _keep(self, batch: Sequence[Waiting]) -> None:
-        letters = [letter for letter, _ in batch]
+        if self._drain.direct:
+            batch = await self._commit(batch)
+        if batch:
+            await self._hold(batch)
+
+    async def _commit(self, batch: Sequence[Waiting]) -> list[Waiting]:
+        """The direct way; what PostgreSQL did not take."""
         started_s = time.perf_counter()
-        kept = await self._keeper.keep(letters)
+        kept = await self._keeper.keep([letter for letter, _ in batch])
         self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
-        for (letter, waiter), what in zip(batch, kept, strict=True):
+        rest = []
+        for waiting, what in zip(batch, kept, strict=True):
             if isinstance(what, Decision):
-                self._answer(letter, waiter, what)
-            elif not waiter.done():
-                waiter.set_exception(what)
+                self._answer(*waiting, what)
+            else:
+                rest.append(waiting)
+        return rest
+
+    async def _hold(self, batch: Sequence[Waiting]) -> None:
+        """The way of the spool, or nowhere."""
+        try:
+            await self._drain.hold([letter for letter, _ in batch])
+        except CannotKeepError as error:
+            for _, waiter in batch:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            return
+        for letter, waiter in batch:
+            outcome = Outcome.MALFORMED if letter.malformed else None
+            if not waiter.done():
+                waiter.set_result(Accepted(letter.envelope.receipt, outcome, "spooled", letter.malformed or ""))
 
     def _answer(self, letter: Letter, waiter: asyncio.Future[Accepted], decision: Decision) -> None:
         """Count and answer in one step; a sender that has gone is still counted."""

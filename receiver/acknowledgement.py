@@ -13,7 +13,7 @@ from aiohttp.helpers import rfc822_formatted_time
 RECEIPT = "ESC-Receipt-Id"
 
 _TEMPLATE = (
-    "HTTP/1.1 200 OK\r\n"
+    "HTTP/1.1 %s\r\n"
     "Content-Type: application/json\r\n"
     f"{RECEIPT}: %s\r\n"
     "Content-Length: %d\r\n"
@@ -25,19 +25,22 @@ _TEMPLATE = (
 )
 
 
-def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str) -> web.StreamResponse:
-    """200 with the receipt, in its header and its body. Both texts must be plain ASCII without quotes."""
+def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str, status: str = "200 OK") -> web.StreamResponse:
+    """2xx with the receipt, in its header and its body. Both texts must be plain ASCII without quotes."""
     body = f'{{"receipt": "{receipt}", "outcome": "{outcome}"}}'
     if request.version == (1, 1) and request.keep_alive:
-        return _Acknowledgement(receipt, body)
-    return web.Response(body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt})
+        return _Acknowledgement(status, receipt, body)
+    return web.Response(
+        status=int(status[:3]), body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt}
+    )
 
 
 class _Acknowledgement(web.StreamResponse):
     """For HTTP/1.1 on a connection that stays: nothing about the answer is left to be decided."""
 
-    def __init__(self, receipt: str, body: str) -> None:
-        super().__init__()
+    def __init__(self, status: str, receipt: str, body: str) -> None:
+        super().__init__(status=int(status[:3]))
+        self._line = status
         self._receipt = receipt
         self._text = body
         self._keep_alive = True
@@ -46,7 +49,7 @@ class _Acknowledgement(web.StreamResponse):
         """Sends all of it."""
         if request.transport is None:
             raise ConnectionResetError("the sender has gone")
-        text = _TEMPLATE % (self._receipt, len(self._text), rfc822_formatted_time(), self._text)
+        text = _TEMPLATE % (self._line, self._receipt, len(self._text), rfc822_formatted_time(), self._text)
         request.transport.write(text.encode("ascii"))
         self._eof_sent = True
         return None

@@ -17,7 +17,8 @@ from aiohttp import web
 from receiver.accept import Acceptor
 from receiver.broker import Broker
 from receiver.database import Database
-from receiver.errors import ReceiverError
+from receiver.drain import Drain
+from receiver.errors import ReceiverError, SetupError
 from receiver.health import Dependency, Health
 from receiver.ingress import Ingress
 from receiver.jetstream import JetStream
@@ -28,6 +29,7 @@ from receiver.overdue import Overdue
 from receiver.partitions import Partitions
 from receiver.relay import Relay
 from receiver.settings import Settings
+from receiver.spool import Spool
 from receiver.store import Store
 from receiver.web import make_app, start_site
 
@@ -44,9 +46,10 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        self.acceptor = Acceptor(
-            Keeper(self.database, store, self.partitions, settings, self.metrics), settings, self.metrics
-        )
+        keeper = Keeper(self.database, store, self.partitions, settings, self.metrics)
+        self.spool = Spool(settings)
+        self.drain = Drain(self.spool, keeper, settings, self.metrics)
+        self.acceptor = Acceptor(keeper, self.drain, settings, self.metrics)
         self.overdue = Overdue(self.database, store, self.partitions, settings, self.metrics)
         self.relay = Relay(self.database.connect, JetStream(self.broker, settings), settings, self.metrics)
         self._runner: web.AppRunner | None = None
@@ -56,7 +59,7 @@ class App:
     async def start(self) -> None:
         """Serve, whether PostgreSQL and NATS are there already or not (`/readyz` tells).
 
-        Raises SetupError when the address cannot be served on.
+        Raises SetupError when the address cannot be served on, or another receiver uses the spool.
         """
         try:
             await self._start()
@@ -68,6 +71,8 @@ class App:
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
+        await self.drain.open()
+        self._undo.push_async_callback(self.spool.close)
         rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health())
         self._runner = await start_site(make_app(rooms, self.settings), self.settings, self.metrics)
         self._undo.push_async_callback(self._end_tasks)
@@ -83,12 +88,15 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.partitions.run(self.database.pool))
             group.create_task(self.relay.run())
+            group.create_task(self.drain.run())
             group.create_task(self.overdue.run())
 
     def _health(self) -> Health:
         dependencies = (
-            Dependency("postgres", self.database.ping, needed=True),
-            Dependency("queue", self._queue, needed=True),
+            Dependency("keeping", self._keeping, needed=True),
+            Dependency("postgres", self.database.ping, needed=False),
+            Dependency("spool", self.spool.ping, needed=False),
+            Dependency("mode", self._mode, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._relaying, needed=False),
         )
@@ -97,9 +105,19 @@ class App:
             log.warning(warning)
         return Health(dependencies, self.metrics, self.settings.ping_timeout_s, warnings)
 
-    async def _queue(self) -> None:
+    async def _keeping(self) -> None:
+        """Whether the next callback would be kept, by PostgreSQL or by the spool."""
         if self.acceptor.full:
             raise ReceiverError("as many callbacks wait as queue_callbacks_max allows")
+        if self.drain.direct:
+            with suppress(SetupError):
+                await self.database.ping()
+                return
+        await self.spool.ping()
+
+    async def _mode(self) -> None:
+        if not self.drain.direct:
+            raise ReceiverError(f"{self.drain.mode}: {self.spool.depth} callbacks wait in the spool")
 
     async def _relaying(self) -> None:
         if self.relay.trouble:

@@ -67,6 +67,14 @@ class CannotKeepError(ReceiverError):
     sending_again_helps = True
 
 
+class SpoolFullError(CannotKeepError):
+    """The spool holds as many bytes as `spool_bytes_max` allows."""
+
+
+class SpoolBrokenError(CannotKeepError):
+    """The spool's disk or file does not do what is asked of it now; what was kept stays kept."""
+
+
 class SettingsError(ReceiverError):
     """One or more settings are missing or wrong; the message names them all."""
 

@@ -60,8 +60,8 @@ class Kept(Protocol):
     """What became of a callback."""
 
     @property
-    def outcome(self) -> Outcome:
-        """Malformed is kept, too."""
+    def outcome(self) -> Outcome | None:
+        """Malformed is kept, too; None: kept in the spool, not judged yet."""
 
     @property
     def reason(self) -> str:
@@ -181,6 +181,8 @@ def _why(error: BaseException) -> str:
 
 def _answer(request: web.Request, envelope: Envelope, kept: Kept) -> web.StreamResponse:
     receipt = str(envelope.receipt)
+    if kept.outcome is None:
+        return acknowledgement(request, receipt, "pending", status="202 Accepted")
     if kept.outcome is not Outcome.MALFORMED:
         return acknowledgement(request, receipt, kept.outcome)
     return problem(

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 
 from receiver.entities import Decision
 from receiver.envelope import Envelope
+from receiver.errors import NotXmlError
 from receiver.lifecycle import Held
 from receiver.notification import Channel, Family, Notification, Outcome
-from receiver.parse import channel_of
+from receiver.parse import channel_of, parse
+
+
+def read(envelope: Envelope, depth_max: int, held: Held | None = None) -> Letter:
+    """What an envelope says, or why it cannot be read."""
+    try:
+        return Letter(envelope, parse(envelope, depth_max), held=held)
+    except NotXmlError as error:
+        return Letter(envelope, malformed=str(error), held=held)
 
 
 @dataclass(slots=True)

@@ -45,6 +45,9 @@ _STATES: dict[EntityKind, type[StrEnum]] = {
 }
 
 
+MODES = ("direct", "spooling", "draining")
+
+
 class Refused(StrEnum):
     """Why a callback that reached a callback path was not kept."""
 
@@ -95,6 +98,7 @@ class Metrics:
         self._process()
         self._ingress()
         self._callbacks()
+        self._spool()
         self._relay()
         self._dependencies()
         self._zero((*sources, UNKNOWN_SOURCE))
@@ -116,6 +120,26 @@ class Metrics:
         self.stored.cells[source, family, outcome].value += 1
         self.in_flight.value -= 1
 
+    def spooled(self, callbacks: int) -> None:
+        """They are on this machine's disk."""
+        self.spool_callbacks.value += callbacks
+        self.in_flight.value -= callbacks
+
+    def recover(self, callbacks: int) -> None:
+        """They were found in the spool, put there by an earlier run."""
+        self.recovered.cells[()].value += callbacks
+        self.spool_callbacks.value += callbacks
+
+    def drained(self, source: str, family: str, outcome: str) -> None:
+        """One from the spool is committed in PostgreSQL."""
+        self.stored.cells[source, family, outcome].value += 1
+        self.spool_callbacks.value -= 1
+
+    def enter(self, mode: str) -> None:
+        """Callbacks take another way from now on."""
+        for name in MODES:
+            self.mode.labels(name).set(name == mode)
+
     def moved(self, entity: str, to_state: str) -> None:
         """A ledger entry was written."""
         self.transitions.cells[entity, to_state].value += 1
@@ -124,7 +148,9 @@ class Metrics:
         """What adds up (design promise 8), over all labels."""
         return {
             "received": self.received.total,
+            "recovered": self.recovered.total,
             "stored": self.stored.total,
+            "spooled": self.spool_callbacks.value,
             "refused": self.refused.total,
             "in_flight": self.in_flight.value,
         }
@@ -193,6 +219,25 @@ class Metrics:
             "Open operations that have been silent for too long; all receivers of a database tell the same number.",
             registry=registry,
         )
+
+    def _spool(self) -> None:
+        registry = self.registry
+        self.recovered = Tally(
+            "esc_receiver_recovered", "Callbacks found in the spool at start.", [], registry=registry
+        )
+        self.spool_callbacks = Level("esc_receiver_spool_callbacks", "Callbacks in the spool.", registry=registry)
+        self.spool_bytes = Gauge("esc_receiver_spool_bytes", "What the spool takes on the disk.", registry=registry)
+        self.spool_oldest_timestamp_seconds = Gauge(
+            "esc_receiver_spool_oldest_timestamp_seconds",
+            "When the oldest callback in the spool was received; 0 when there is none.",
+            registry=registry,
+        )
+        self.drain_seconds = Spread(
+            "esc_receiver_drain_seconds", "One batch, from the spool to PostgreSQL.", bounds=SECONDS, registry=registry
+        )
+        self.mode = Gauge("esc_receiver_mode", "1 for the way that callbacks take now.", ["mode"], registry=registry)
+        for name in MODES:
+            self.mode.labels(name).set(0)
 
     def _relay(self) -> None:
         registry = self.registry

@@ -36,7 +36,8 @@ async def running(settings: Settings) -> AsyncIterator[App]:
 async def embedded(settings: Settings, data_dir: Path | None) -> AsyncIterator[Settings]:
     """PostgreSQL and NATS of our own in `data_dir` (None: a throw-away folder), and the settings that point at them."""
     async with Embedded(data_dir) as servers:
-        yield settings.model_copy(update={"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url})
+        found = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url, "data_dir": servers.folder}
+        yield settings.model_copy(update=found)
 
 
 def write_endpoints(folder: Path, app: App) -> None:

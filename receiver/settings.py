@@ -105,6 +105,8 @@ class Settings(BaseModel):
     spool_locked_timeout_s: NonNegativeFloat = Field(
         default=1, description="Time to wait for a program (`sqlite3`) that has locked the spool's file."
     )
+    drain_retry_s: PositiveFloat = Field(default=0.5, description="First pause before the spool is drained again.")
+    drain_retry_max_s: PositiveFloat = Field(default=5, description="Longest pause before it is tried again.")
     drain_batch_max: PositiveInt = Field(default=512, description="Most callbacks taken from the spool at once.")
     drain_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
 

@@ -81,6 +81,8 @@ class Store:
         times = [letter.envelope.received_at for letter in letters]
         receipts = [letter.envelope.receipt for letter in letters]
         rows = await connection.fetch(self._sql["kept"], receipts, min(times), max(times))
+        if rows:  # their own commit may not have waited for a standby: this one does, so they are there too
+            await connection.fetchval(self._sql["barrier"])
         return {row["receipt"]: Decision(Outcome(row["outcome"]), row["rule"], row["reason"]) for row in rows}
 
     def _judge(self, known: Known, letter: Letter) -> Decision:

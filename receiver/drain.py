@@ -1,0 +1,129 @@
+"""Where callbacks wait while PostgreSQL does not take them, and how they get there in the end: in order of arrival.
+
+While anything waits, new callbacks queue behind it, so that order is kept; when nothing waits any more, they go
+the direct way again. An entry leaves the spool only when PostgreSQL has committed it. Must not know HTTP or SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+
+import structlog
+
+from receiver.entities import Decision
+from receiver.errors import CannotKeepError, SpoolBrokenError
+from receiver.keep import Keeper
+from receiver.letter import Letter, read
+from receiver.lifecycle import Held
+from receiver.metrics import Metrics
+from receiver.settings import Settings
+from receiver.spool import Spool
+
+log = structlog.get_logger()
+
+
+class Mode(StrEnum):
+    """The way that a callback takes now."""
+
+    DIRECT = "direct"
+    """To PostgreSQL, before the answer."""
+    SPOOLING = "spooling"
+    """To the spool; PostgreSQL takes nothing."""
+    DRAINING = "draining"
+    """To the spool, behind those that PostgreSQL is taking from it."""
+
+
+class Drain:
+    """The spool, and the way out of it."""
+
+    def __init__(self, spool: Spool, keeper: Keeper, settings: Settings, metrics: Metrics) -> None:
+        self.mode = Mode.SPOOLING
+        """Until PostgreSQL is known to be ready."""
+        self._spool = spool
+        self._keeper = keeper
+        self._settings = settings
+        self._metrics = metrics
+        self._filled = asyncio.Event()
+
+    @property
+    def direct(self) -> bool:
+        """Whether callbacks go to PostgreSQL at once."""
+        return self.mode is Mode.DIRECT
+
+    async def open(self) -> None:
+        """Take over what an earlier run left. Raises SetupError; a broken spool is told and tried again later."""
+        try:
+            found = await self._spool.open()
+        except SpoolBrokenError as error:
+            log.error("the spool cannot be used; trying on", why=str(error))  # noqa: TRY400 - one line says it
+            found = self._spool.recovered
+        if found:
+            log.info("callbacks were found in the spool", callbacks=found)
+        self._metrics.recover(found)
+        self._measure()
+
+    async def hold(self, letters: Sequence[Letter]) -> None:
+        """Keep letters on this machine until PostgreSQL takes them. Raises CannotKeepError."""
+        await self._spool.put(letter.envelope for letter in letters)
+        self._enter(Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode)
+        self._metrics.spooled(len(letters))
+        self._measure()
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Drain whenever something waits, until cancelled. To be started when PostgreSQL is ready."""
+        pause_s = self._settings.drain_retry_s
+        while True:
+            if self._spool.depth == 0:
+                self._enter(Mode.DIRECT)
+                self._filled.clear()
+                await self._filled.wait()
+            if await self._run_once_guarded():
+                pause_s = self._settings.drain_retry_s
+            else:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._settings.drain_retry_max_s)
+
+    async def run_once(self) -> int:
+        """Take the first of the spool to PostgreSQL; how many it took. Raises SpoolBrokenError."""
+        rows = await self._spool.first(self._settings.drain_batch_max)
+        letters = [read(envelope, self._settings.xml_depth_max, Held()) for _, envelope in rows]
+        started_s = time.perf_counter()
+        kept = await self._keeper.keep(letters) if letters else []
+        done = [position for (position, _), what in zip(rows, kept, strict=True) if isinstance(what, Decision)]
+        await self._spool.forget(done)
+        self._count(letters, kept, time.perf_counter() - started_s)
+        return len(done)
+
+    async def _run_once_guarded(self) -> int:
+        try:
+            taken = await self.run_once()
+        except SpoolBrokenError as error:
+            log.error("the spool cannot be read; trying on", why=str(error))  # noqa: TRY400 - one line says it
+            return 0
+        self._enter(Mode.DRAINING if taken else Mode.SPOOLING)
+        return taken
+
+    def _count(self, letters: Sequence[Letter], kept: Sequence[Decision | CannotKeepError], took_s: float) -> None:
+        self._metrics.drain_seconds.observe(took_s)
+        for letter, what in zip(letters, kept, strict=True):
+            if isinstance(what, Decision):
+                self._metrics.drained(letter.envelope.source, letter.family, what.outcome)
+                for transition, _ in what.transitions:
+                    self._metrics.moved(transition.entity, transition.to_state)
+        self._measure()
+
+    def _measure(self) -> None:
+        self._metrics.spool_bytes.set(self._spool.bytes)
+        oldest = self._spool.oldest
+        self._metrics.spool_oldest_timestamp_seconds.set(oldest.timestamp() if oldest else 0)
+
+    def _enter(self, mode: Mode) -> None:
+        """One line at each change."""
+        if mode is not self.mode:
+            log.info("callbacks take another way", mode=mode, before=self.mode, waiting=self._spool.depth)
+            self.mode = mode
+            self._metrics.enter(mode)

@@ -1,0 +1,173 @@
+"""The spool's folder: ours alone, private, and with files that are whole at every moment.
+
+Must not know what is in the files (`table`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from receiver.errors import SetupError
+from receiver.spool.rows import UnreadableError
+
+NAME = "spool.db"
+_LOCK = "spool.lock"
+_OURS = "spool."
+_NOT_OURS_AND_HARMLESS = {"lost+found"}
+_CHUNK_BYTES = 1_048_576
+
+
+class SpoolFolder:
+    """Folder 0700, files 0600, one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / NAME
+        self.log = path / f"{NAME}-wal"
+        self.draft = path / f"{NAME}.draft"
+        """Takes what is read of a damaged file; worth nothing until it is complete."""
+        self._complete = path / f"{NAME}.complete"
+        self._reserve = path / "spool.reserve"
+        self._lock: int | None = None
+
+    def take(self) -> None:
+        """Make it, and hold it until `release` or our death. Raises SetupError when somebody else holds it."""
+        if self._lock is not None:
+            return
+        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in new:
+            sync(path.parent)
+        self._close_to_others()
+        self._lock = self._locked()
+
+    @property
+    def log_bytes(self) -> int:
+        """Of the write-ahead log; 0 when there is none."""
+        try:
+            return self.log.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def release(self) -> None:
+        """Let others have it; harmless when it is not held."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def make_private(self, path: Path) -> None:
+        """See that it exists and that nobody else may read it. Not while SQLite has it open: its locks would go."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.fchmod(file, 0o600)
+        os.close(file)
+        sync(self.path)
+
+    @property
+    def holds_reserve(self) -> bool:
+        """Whether there is room that was set apart."""
+        return self._reserve.exists()
+
+    def hold_reserve(self, length: int) -> None:
+        """Set so much room apart, for what must go on when the disk is full. Raises OSError when there is none left."""
+        if self.holds_reserve:
+            return
+        draft = self._reserve.with_suffix(".draft")
+        try:
+            with draft.open("wb", buffering=0) as file:
+                while (missing := length - file.tell()) > 0:
+                    file.write(bytes(min(missing, _CHUNK_BYTES)))
+                os.fsync(file.fileno())
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        draft.rename(self._reserve)
+
+    def use_reserve(self) -> None:
+        """Give that room to whoever needs it now."""
+        self._reserve.unlink(missing_ok=True)
+
+    def begin_draft(self) -> None:
+        """An empty draft."""
+        for leftover in self.path.glob(f"{self.draft.name}*"):
+            leftover.unlink()
+        self.make_private(self.draft)
+
+    def end_draft(self) -> Path:
+        """The draft is complete: it becomes the database, and what was there is set aside under the name returned."""
+        sync(self.draft)
+        self.draft.rename(self._complete)
+        sync(self.path)
+        return self.settle()
+
+    def settle(self) -> Path:
+        """Finish what `end_draft` began, perhaps in another life; where nothing was begun, nothing is done.
+
+        The log is set aside after its database: a database without its log would look whole, and lack rows.
+        """
+        aside = self.path / f"{NAME}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        if self._complete.exists():
+            for end in ("", "-wal", "-journal", "-shm"):
+                with suppress(FileNotFoundError):
+                    (self.path / f"{NAME}{end}").rename(f"{aside}{end}")
+            self._complete.rename(self.database)
+            sync(self.path)
+        return aside
+
+    def _close_to_others(self) -> None:
+        if not self.path.stat().st_mode & 0o077:
+            return
+        for path in self.path.iterdir():
+            if not path.name.startswith(_OURS) and path.name not in _NOT_OURS_AND_HARMLESS:
+                raise SetupError(
+                    f"spool_dir: {self.path} is open to other users and holds other files ({path.name}); "
+                    "give the spool a folder of its own"
+                )
+        self.path.chmod(0o700)
+
+    def _locked(self) -> int:
+        """The kernel lets go of it when we die, however we die; children do not inherit it."""
+        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise SetupError(
+                f"spool_dir: {self.path} is in use by another esc-receiver (process {holder}); each needs its own"
+            ) from None
+        with suppress(OSError):  # a courtesy, and the disk may be full
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return lock
+
+
+def write_again(path: Path) -> None:
+    """Write a file over with its own bytes and fsync it: what can be read of it is on the disk then."""
+    if not path.exists():
+        return
+    with path.open("r+b", buffering=0) as file:
+        offset = 0
+        while chunk := read_at(file.fileno(), _CHUNK_BYTES, offset):
+            offset += os.pwrite(file.fileno(), chunk, offset)
+        os.fsync(file.fileno())
+
+
+def read_at(file: int, length: int, offset: int) -> bytes:
+    """Part of a file. Raises UnreadableError where the disk does not give it back."""
+    try:
+        return os.pread(file, length, offset)
+    except OSError as error:
+        raise UnreadableError(f"the disk does not give it back: {error.strerror}") from error
+
+
+def sync(path: Path) -> None:
+    """Fsync a file, or the names in a folder."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,76 @@
+"""Takes over what a damaged spool still gives: into a draft, which takes its place when it is complete.
+
+The damaged file is read and then renamed, nothing else. Must not know when that is done (`file`).
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from receiver.spool import table
+from receiver.spool.folder import SpoolFolder
+from receiver.spool.pages import Pages
+from receiver.spool.rows import Row, UnreadableError, from_head, to_envelope, to_row
+
+REFUSED_SHARE_MAX = 0.5
+"""A disk with a few bad sectors is read around; of one that is gone for a moment nothing is concluded."""
+BECAUSE = "it was damaged on the disk of the spool"
+
+
+class Salvaged(NamedTuple):
+    """What came of it."""
+
+    callbacks: int
+    """Exactly as they were written."""
+    malformed: int
+    """Damaged, but it can be told whose they are: kept as malformed, so that nothing is made of them."""
+    gaps: int
+    """Positions missing between others: so many could not be read, if no put has failed there."""
+    aside: Path
+    """The damaged file's new name."""
+
+
+def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
+    """Replace the database of `folder`, which nobody has open, by what of it can be read from `least` to `most`.
+
+    Raises OSError when the disk gives back too little of it to say that it is the file which is damaged.
+    """
+    pages = Pages(folder.database, folder.log)
+    folder.begin_draft()
+    with closing(table.connect(folder.draft, 0)) as draft:
+        table.set_up_draft(draft)
+        with table.transaction(draft):
+            callbacks = _copy(pages, draft, least, most, mend=False)
+            malformed = _copy(pages, draft, least, most, mend=True)
+        gaps = table.gaps(draft)
+    if pages.refused > pages.read * REFUSED_SHARE_MAX:
+        raise OSError(errno.EIO, "the disk gives too little of the spool back to read it anew")
+    return Salvaged(callbacks, malformed, gaps, folder.end_draft())
+
+
+def _copy(pages: Pages, draft: sqlite3.Connection, least: int, most: int, *, mend: bool) -> int:
+    """The same row may be found often, whole and broken; so the whole ones come first, and the first one stays."""
+    before = draft.total_changes
+    for position, row in pages.rows():
+        if least <= position <= most and (kept := _mended(row) if mend else _unharmed(row)):
+            table.insert(draft, [position], [kept], "INSERT OR IGNORE")
+    return draft.total_changes - before
+
+
+def _unharmed(row: Row) -> Row | None:
+    with suppress(UnreadableError):
+        to_envelope(row)
+        return row
+    return None
+
+
+def _mended(row: Row) -> Row | None:
+    if _unharmed(row):
+        return None
+    with suppress(UnreadableError):
+        return to_row(from_head(row.head, row.body)._replace(undecodable_because=BECAUSE))
+    return None

@@ -1,0 +1,230 @@
+"""The room that others use: callbacks on disk, in order of arrival.
+
+SQLite works in a thread of its own, so that the event loop never waits for the disk. Those that come together are
+written and fsynced together; one that comes alone is written at once. Must not know who fills it, who empties it, or
+why, nor what is done when the disk fails (`file`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from receiver.envelope import Envelope
+from receiver.errors import CannotKeepError, SpoolBrokenError, SpoolFullError
+from receiver.settings import Settings
+from receiver.spool.file import SpoolFile
+from receiver.spool.rows import Row, to_row
+
+T = TypeVar("T")
+
+
+class Waiting(NamedTuple):
+    """What one `put` brought; `kept` tells its positions."""
+
+    rows: list[Row]
+    bytes: int
+    kept: asyncio.Future[list[int]]
+
+
+class Spool:
+    """Open it, put callbacks in, take the first, forget them when they are kept elsewhere, close it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._file = SpoolFile(
+            settings.spool_folder,
+            bytes_max=settings.spool_bytes_max,
+            retry_s=settings.spool_retry_s,
+            locked_timeout_s=settings.spool_locked_timeout_s,
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._waiting: deque[Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: asyncio.Task[None] | None = None
+        self._withdrawn: set[int] = set()
+        self._closed = False
+
+    async def open(self) -> int:
+        """Take the folder; how many callbacks were found in it.
+
+        Raises SetupError (in use by another process, written by a newer program, not ours to write to), or
+        SpoolBrokenError when disk or file fail: then `put` and the others try again by themselves, and
+        `recovered` tells what they found.
+        """
+        await self._run(self._file.open)
+        return self.recovered
+
+    async def put(self, envelopes: Iterable[Envelope]) -> None:
+        """Return when all of them are on the disk. Raises SpoolFullError or SpoolBrokenError: then none is kept.
+
+        Cancelled, it keeps none of them either: what was written by then is taken out again.
+        """
+        rows = [to_row(envelope) for envelope in envelopes]
+        if not rows:
+            return
+        if self._closed:
+            raise SpoolBrokenError("the spool is closed")
+        kept: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(rows, sum(len(row.head) + len(row.body) for row in rows), kept))
+        self._write_on()
+        try:
+            await kept
+        except asyncio.CancelledError:
+            if not kept.cancelled() and not kept.exception():
+                self._withdraw(kept.result())  # the answer was on its way
+            raise
+
+    async def first(self, count: int) -> list[tuple[int, Envelope]]:
+        """The oldest, each with its position, in order of arrival; at most `count`, and `drain_batch_bytes_max` or so.
+
+        They stay. Raises SpoolBrokenError.
+        """
+        found = await self._run(lambda: self._file.first(count, self._settings.drain_batch_bytes_max))
+        return [(position, envelope) for position, envelope in found if position not in self._withdrawn]
+
+    async def forget(self, positions: Iterable[int]) -> None:
+        """Give up these; when it returns they are gone for good. Positions it does not hold are passed over.
+
+        Raises SpoolBrokenError: then some may be gone already; ask again with the same positions.
+        """
+        gone = list(positions)
+        if gone:
+            await self._run(lambda: self._file.forget(gone))
+
+    async def ping(self) -> None:
+        """Raises SpoolFullError or SpoolBrokenError when the next callback would not be kept.
+
+        A spool that failed the last time is tried again by writing to it.
+        """
+        if self.full:
+            raise self._too_full()
+        if self._closed:
+            raise SpoolBrokenError("the spool is closed")
+        if not self._file.ready:
+            await self._run(self._file.probe)
+
+    async def close(self) -> None:
+        """Write what waits, and leave the folder to others. Nothing is lost; harmless when it is not open."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._run(self._file.close)
+        self._thread.shutdown(wait=False)
+
+    @property
+    def depth(self) -> int:
+        """Callbacks in it."""
+        return self._file.state.callbacks
+
+    @property
+    def bytes(self) -> int:
+        """What they take on the disk: pages in use, and the write-ahead log."""
+        return self._file.state.bytes
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of them was received; None when there is none."""
+        return self._file.state.oldest
+
+    @property
+    def recovered(self) -> int:
+        """Callbacks found in it when it was opened (or salvaged) that this process had not put there."""
+        return self._file.recovered
+
+    @property
+    def lost(self) -> int:
+        """Callbacks put there or recovered by this process that a damaged file no longer gave back."""
+        return self._file.lost
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last thing asked of it was not done; None when it was."""
+        return self._file.state.trouble
+
+    @property
+    def full(self) -> bool:
+        """Whether `spool_bytes_max` is reached, the room set apart for a full disk included."""
+        return self.bytes + self._file.reserve_bytes >= self._settings.spool_bytes_max
+
+    def _write_on(self) -> None:
+        if self._writing is None:
+            self._writing = self._task(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while group := self._take():
+                await self._write(group)
+        finally:
+            self._writing = None
+
+    def _take(self) -> list[Waiting]:
+        """Those that are written together: all, up to the limits of a batch, but at least the first."""
+        group: list[Waiting] = []
+        rows = length = 0
+        while self._waiting:
+            one = self._waiting[0]
+            rows += len(one.rows)
+            length += one.bytes
+            if group and (rows > self._settings.spool_batch_max or length > self._settings.spool_batch_bytes_max):
+                break
+            self._waiting.popleft()
+            if not one.kept.cancelled():
+                group.append(one)
+        return group
+
+    async def _write(self, group: Sequence[Waiting]) -> None:
+        try:
+            positions = iter(await self._put([row for one in group for row in one.rows]))
+        except Exception as error:  # noqa: BLE001 - nobody who waits may be left waiting, whatever it was
+            for one in group:
+                if not one.kept.done():
+                    one.kept.set_exception(type(error)(str(error)) if isinstance(error, CannotKeepError) else error)
+        else:
+            for one in group:
+                given = list(islice(positions, len(one.rows)))
+                if one.kept.done():
+                    self._withdraw(given)
+                else:
+                    one.kept.set_result(given)
+
+    async def _put(self, rows: Sequence[Row]) -> list[int]:
+        if self.full:
+            raise self._too_full()
+        return await self._run(lambda: self._file.put(rows))
+
+    def _withdraw(self, positions: list[int]) -> None:
+        """Nobody was told that these are kept, so they must not be."""
+        self._withdrawn.update(positions)
+        self._task(self._forget_withdrawn(positions))
+
+    async def _forget_withdrawn(self, positions: list[int]) -> None:
+        while not self._closed:
+            try:
+                await self.forget(positions)
+            except SpoolBrokenError:
+                await asyncio.sleep(self._settings.spool_retry_s)
+            else:
+                self._withdrawn.difference_update(positions)
+                return
+
+    def _too_full(self) -> SpoolFullError:
+        return SpoolFullError(
+            f"the spool holds as much as spool_bytes_max allows ({self._settings.spool_bytes_max} bytes)"
+        )
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="spool")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,218 @@
+"""The spool's table and its statements, on a connection that is handed in.
+
+Must not know what to do when one fails (`file`), only what kind of failure it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from receiver.envelope import Envelope
+from receiver.errors import SetupError
+from receiver.spool.pages import PAGE_BYTES
+from receiver.spool.rows import FORMAT, Row, UnreadableError, to_envelope
+from receiver.statements import statements
+
+ROWS_AT_ONCE = 256
+"""Rows in one INSERT. Each statement gives up the interpreter's lock, and may wait long to have it back."""
+
+_SETTINGS = (
+    f"page_size = {PAGE_BYTES}",
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: else an fsync ends in the drive's own memory
+    "secure_delete = ON",  # what is forgotten is gone, and no salvage brings it back
+    "cell_size_check = ON",
+    "trusted_schema = OFF",
+    "temp_store = MEMORY",
+)
+_DRAFT_SETTINGS = (f"page_size = {PAGE_BYTES}", "journal_mode = OFF", "synchronous = OFF")
+"""A draft that is not complete is thrown away, so nothing of it need be safe."""
+
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_PRIMARY = 0xFF
+"""What SQLite's extended codes have in common with the plain one."""
+
+SQL = statements("spool/spool.sql")
+
+
+class Measure(NamedTuple):
+    """The file without its rows."""
+
+    bytes_used: int
+    bytes_all: int
+    oldest: int | None
+    """Its position."""
+    oldest_head: bytes | None
+
+
+def connect(path: Path, locked_timeout_s: float) -> sqlite3.Connection:
+    """A connection for one thread, each statement a transaction of its own."""
+    connection = sqlite3.connect(path, timeout=locked_timeout_s, isolation_level=None, cached_statements=ROWS_AT_ONCE)
+    # A head may be damaged, and is told to be by its checksum rather than by the driver.
+    connection.text_factory = bytes
+    return connection
+
+
+def set_up(connection: sqlite3.Connection, log_bytes_max: int) -> None:
+    """Make the connection durable and the table exist; a longer log is copied into the database and begun anew.
+
+    Raises SetupError where that is impossible.
+    """
+    log_settings = (f"wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}", f"journal_size_limit = {log_bytes_max}")
+    for setting in (*_SETTINGS, *log_settings):
+        connection.execute(f"PRAGMA {setting}")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone() != (b"wal",):
+        raise SetupError("spool_dir: SQLite cannot keep a write-ahead log on this file system")
+    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+        create(connection)
+
+
+def set_up_draft(connection: sqlite3.Connection) -> None:
+    """Make the connection quick and the table exist."""
+    for setting in _DRAFT_SETTINGS:
+        connection.execute(f"PRAGMA {setting}")
+    create(connection)
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """The table, its view, and the number of its format."""
+    with transaction(connection):
+        connection.execute(SQL["create_callbacks"])
+        connection.execute(SQL["create_readable"])
+        write_format(connection)
+
+
+def write_format(connection: sqlite3.Connection) -> None:
+    """Number the format, with the number it has."""
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Read every page, though not every row. Raises UnreadableError."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != b"ok":
+        raise UnreadableError(found.decode(errors="replace"))
+
+
+def extent(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many rows there are, and the newest position, or 0."""
+    count, newest = connection.execute(SQL["extent"]).fetchone()
+    return count, newest or 0
+
+
+def measure(connection: sqlite3.Connection) -> Measure:
+    """How large the file is, and what is the oldest in it."""
+    used, pages, oldest, head = connection.execute(SQL["measure"]).fetchone()
+    return Measure(used * PAGE_BYTES, pages * PAGE_BYTES, oldest, head)
+
+
+def gaps(connection: sqlite3.Connection) -> int:
+    """How many positions are missing between others."""
+    return int(connection.execute(SQL["gaps"]).fetchone()[0])
+
+
+def first(connection: sqlite3.Connection, count: int, bytes_max: int) -> list[tuple[int, Envelope]]:
+    """The oldest, until they are `count` or have `bytes_max`. Raises UnreadableError."""
+    found = []
+    length = 0
+    with closing(connection.execute(SQL["first"], (count,))) as rows:
+        for position, *columns in rows:
+            row = Row(*columns)
+            found.append((position, to_envelope(row)))
+            length += len(row.head) + len(row.body)
+            if length >= bytes_max:
+                break
+    return found
+
+
+def insert(connection: sqlite3.Connection, positions: Sequence[int], rows: Sequence[Row], verb: str = "INSERT") -> None:
+    """Write rows; many of them in one statement."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        values: list[int | str | bytes] = []
+        for position, row in zip(
+            positions[start : start + ROWS_AT_ONCE], rows[start : start + ROWS_AT_ONCE], strict=True
+        ):
+            values += (position, row.checksum, row.head.decode(), row.body)
+        connection.execute(_insertion(verb, len(values) // 4), values)
+
+
+@cache
+def _insertion(verb: str, rows: int) -> str:
+    places = ", ".join(["(?, ?, ?, ?)"] * rows)
+    return f"{verb} INTO callbacks (position, checksum, head, body) VALUES {places}"
+
+
+def forget(connection: sqlite3.Connection, positions: Sequence[int]) -> int:
+    """Delete rows; how many there were."""
+    return connection.execute(SQL["forget"], (orjson.dumps(positions).decode(),)).rowcount
+
+
+def forget_after(connection: sqlite3.Connection, position: int) -> None:
+    """Delete every later row."""
+    connection.execute(SQL["forget_after"], (position,))
+
+
+def fold(connection: sqlite3.Connection) -> None:
+    """Copy the log into the database and empty it, if nobody reads and the disk has room."""
+    with if_possible():
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Give the room of an emptied file back, likewise."""
+    with if_possible():
+        connection.execute("VACUUM")
+        fold(connection)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, durable at the end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
+@contextmanager
+def if_possible() -> Iterator[None]:
+    """For housekeeping, which can be done another time."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not is_passing(error):
+            raise
+
+
+def is_passing(error: Exception) -> bool:
+    """A full disk or a locked file: nothing was written, and the connection is as good as before."""
+    return _code(error) & _PRIMARY in _PASSING or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+
+
+def is_damage(error: Exception) -> bool:
+    """The file is not what was written."""
+    return isinstance(error, UnreadableError) or not _DAMAGED.isdisjoint((_code(error), _code(error) & _PRIMARY))
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))
