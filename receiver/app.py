@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -55,6 +55,7 @@ class App:
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()
+        self._ready = asyncio.Event()
 
     async def start(self) -> None:
         """Serve, whether PostgreSQL and NATS are there already or not (`/readyz` tells).
@@ -85,8 +86,9 @@ class App:
     async def _work(self) -> None:
         """What needs the schema: it is brought up to date first, as soon as PostgreSQL answers."""
         await self.database.prepare(self.partitions)
+        self._ready.set()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.partitions.run(self.database.pool))
+            group.create_task(self.partitions.run(self.database.acquire))
             group.create_task(self.relay.run())
             group.create_task(self.drain.run())
             group.create_task(self.overdue.run())
@@ -130,6 +132,16 @@ class App:
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    async def until_ready(self) -> None:
+        """Until callbacks can be kept, or until a task fails: then its error is raised."""
+        ready = asyncio.create_task(self._ready.wait(), name="ready")
+        try:
+            await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not self._ready.is_set():
+                await self.run()
+        finally:
+            ready.cancel()
+
     async def run(self) -> None:
         """Until cancelled, or until a task fails: then its error is raised."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -151,8 +163,7 @@ class App:
 
     async def _finish(self, accepting: asyncio.Task[None]) -> None:
         self.acceptor.stop()
-        with suppress(asyncio.CancelledError):
-            await accepting
+        await asyncio.wait([accepting], timeout=self.settings.stop_timeout_s)
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import click
 
 from receiver import __version__, logs
+from receiver.database import UNUSABLE, connect
 from receiver.demo import demo_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
-from receiver.serve import embedded, running, until_signalled, write_endpoints
+from receiver.serve import embedded, forget_endpoints, running, until_signalled, write_endpoints
 from receiver.settings import Settings, load
 from receiver.simulator import simulate_command
 from receiver.tail import tail_command
@@ -95,18 +95,24 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _serve_embedded(settings: Settings) -> None:
-    async with embedded(settings, settings.data_dir) as pointed, running(pointed) as app:
-        write_endpoints(settings.data_dir, app)
-        await app.run()
+    folder = settings.data_dir
+    async with embedded(settings, folder) as pointed:
+        forget_endpoints(folder)
+        async with running(pointed) as app:
+            await app.until_ready()
+            write_endpoints(folder, app)
+            try:
+                await app.run()
+            finally:
+                forget_endpoints(folder)
 
 
 async def _migrate(settings: Settings, *, dry_run: bool) -> None:
     try:
-        connection = await asyncpg.connect(settings.postgres_dsn, timeout=settings.postgres_connect_timeout_s)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise SetupError(
-            f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {str(error) or type(error).__name__}"
-        ) from error
+        connection = await connect(settings)
+    except UNUSABLE as error:
+        why = str(error) or type(error).__name__
+        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {why}") from error
     try:
         if dry_run:
             for migration in await pending(connection):

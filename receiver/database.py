@@ -1,4 +1,8 @@
-"""Connections to PostgreSQL: a pool that may be opened before PostgreSQL is there, and the schema on it."""
+"""Connections to PostgreSQL: a pool that may be opened before PostgreSQL is there, and the schema on it.
+
+Whoever borrows a connection has a time to use it; then it is cut. To cancel a statement instead asks PostgreSQL and
+waits for its answer: for ever, when it is frozen or the way to it is gone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from datetime import UTC, datetime
 import asyncpg
 import structlog
 
-from receiver.errors import SchemaDriftError, SchemaTooNewError, SettingsError, SetupError
+from receiver.errors import SettingsError, SetupError
 from receiver.metrics import Metrics
 from receiver.migrate import migrate, pending
 from receiver.partitions import Partitions
@@ -58,54 +62,60 @@ class Database:
         self._settings = settings
         self._metrics = metrics
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self.ready = True
+        """False while the schema is not known to be as this program needs it."""
 
     async def open(self) -> None:
-        """Make the pool; it connects when it is used. Raises SettingsError for a DSN that is none."""
-        try:
-            self._pool = await asyncpg.create_pool(
-                self._settings.postgres_dsn, min_size=0, max_size=self._settings.postgres_pool_size, init=prepare,
-                timeout=self._settings.postgres_connect_timeout_s, server_settings=SESSION,
-            )  # fmt: skip
-        except (asyncpg.ClientConfigurationError, ValueError) as error:
-            raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
-
-    @property
-    def pool(self) -> asyncpg.Pool[asyncpg.Record]:
-        """For those who need a connection now and then."""
-        assert self._pool is not None  # opened
-        return self._pool
+        """Make the pool; it connects when it is used."""
+        self._pool = await asyncpg.create_pool(
+            self._settings.postgres_dsn, min_size=0, max_size=self._settings.postgres_pool_size, init=_made,
+            timeout=self._settings.postgres_connect_timeout_s, server_settings=SESSION,
+        )  # fmt: skip
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        """A connection of the pool, for a while."""
-        async with self.pool.acquire() as connection:
+    async def acquire(self, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+        """A connection of the pool for `timeout_s`, else `commit_timeout_s`. Raises what `BROKEN` lists."""
+        assert self._pool is not None  # opened
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._settings.commit_timeout_s if timeout_s is None else timeout_s)
+        async with asyncio.timeout_at(until):
+            connection = await self._pool.acquire()
+        cut = loop.call_at(until, connection.terminate)
+        try:
             yield connection
+        finally:
+            try:
+                await self._pool.release(connection)
+            finally:
+                cut.cancel()
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection apart from the pool, for whoever holds a lock as long as it lives."""
-        return await asyncpg.connect(self._settings.postgres_dsn, timeout=self._settings.postgres_connect_timeout_s)
+        return await connect(self._settings)
 
     async def ping(self) -> None:
-        """Raises SetupError when PostgreSQL does not answer."""
+        """Raises SetupError when PostgreSQL does not answer, or not with the schema that is needed."""
         try:
-            async with self.acquire() as connection:
+            async with self.acquire(self._settings.ping_timeout_s) as connection:
                 await connection.fetchval("SELECT 1")
         except UNUSABLE as error:
             self._metrics.postgres_up.set(0)
             raise SetupError(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
         self._metrics.postgres_up.set(1)
+        if not self.ready:
+            raise SetupError("the schema is not up to date yet")
 
     async def prepare(self, partitions: Partitions) -> None:
         """Bring the schema up to date and make its partitions, as soon as PostgreSQL answers.
 
-        Raises SchemaTooNewError, SchemaDriftError, and SetupError when the schema is old and `migrate` is off.
+        Raises SchemaTooNewError, SchemaDriftError, SettingsError for a DSN that is none, and SetupError when the
+        schema is old and `migrate` is off.
         """
         pause_s, told = PAUSE_FIRST_S, False
-        while True:
+        self.ready = False
+        while not self.ready:
             try:
                 await self._prepare(partitions)
-            except (SchemaTooNewError, SchemaDriftError, SetupError):
-                raise
             except UNUSABLE as error:
                 if not told:
                     log.warning(
@@ -115,9 +125,9 @@ class Database:
                 told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
                 await asyncio.sleep(pause_s)
             else:
+                self.ready = True
                 self._metrics.postgres_up.set(1)
                 log.info("PostgreSQL is ready")
-                return
 
     async def _prepare(self, partitions: Partitions) -> None:
         connection = await self.connect()
@@ -129,7 +139,7 @@ class Database:
                 raise SetupError(
                     f"the schema lacks {old[0].name}: run `esc-receiver migrate`, or set ESC_RECEIVER_MIGRATE=on"
                 )
-            await partitions.run_once(connection, datetime.now(UTC))
+            await partitions.make_ahead(connection, datetime.now(UTC))
         finally:
             await connection.close()
 
@@ -137,6 +147,28 @@ class Database:
         """Drop all connections; whoever still used one had his time to stop."""
         if self._pool is not None:
             self._pool.terminate()
+
+
+async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection. Raises SettingsError for a DSN that is none, and what `UNUSABLE` lists."""
+    try:
+        return await asyncpg.connect(settings.postgres_dsn, timeout=settings.postgres_connect_timeout_s)
+    except asyncpg.ClientConfigurationError as error:
+        raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
+    except ValueError:  # without its text, which may be a part of the password
+        raise SettingsError(
+            "ESC_RECEIVER_POSTGRES_DSN: no PostgreSQL URL can be read in it; "
+            "are special characters of the password percent-encoded?"
+        ) from None
+
+
+async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Make a connection of the pool ready, or drop it: asyncpg would wait for a broken one to close in order."""
+    try:
+        await prepare(connection)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def is_partition_missing(error: Exception) -> bool:

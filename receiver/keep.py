@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -28,6 +29,23 @@ Fates = dict[UUID, Kept]
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Effort:
+    """The work on one batch: until when, and what is done."""
+
+    until_s: float
+    """By the loop's clock."""
+    kept: Fates = field(default_factory=dict)
+
+    def left_s(self) -> float:
+        """How much time there still is."""
+        return self.until_s - asyncio.get_running_loop().time()
+
+    def left(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those of which it is not known yet what became of them."""
+        return [letter for letter in letters if letter.envelope.receipt not in self.kept]
+
+
 class Keeper:
     """Keeps letters in PostgreSQL, each exactly once."""
 
@@ -42,64 +60,67 @@ class Keeper:
 
     async def keep(self, letters: Sequence[Letter]) -> list[Kept]:
         """What became of each letter, in order: its decision, or why it could not be kept in time."""
-        kept: Fates = {}
+        if not self._database.ready:
+            return [CannotKeepError("PostgreSQL is not ready yet") for _ in letters]
+        effort = Effort(asyncio.get_running_loop().time() + self._settings.commit_timeout_s)
         try:
-            async with asyncio.timeout(self._settings.commit_timeout_s):
-                await self._patiently(letters, kept)
+            await self._patiently(letters, effort)
         except AWAY as error:
-            missing = len(letters) - len(kept)
+            missing = len(effort.left(letters))
             log.warning("callbacks could not be kept", callbacks=missing, why=str(error) or type(error).__name__)
         away = CannotKeepError("PostgreSQL cannot keep it now")
-        return [kept.get(letter.envelope.receipt, away) for letter in letters]
+        return [effort.kept.get(letter.envelope.receipt, away) for letter in letters]
 
-    async def _patiently(self, letters: Sequence[Letter], kept: Fates) -> None:
+    async def _patiently(self, letters: Sequence[Letter], effort: Effort) -> None:
         """Try until it is known what became of all of them. A connection that broke may have committed."""
         races = 0
-        while rest := [letter for letter in letters if letter.envelope.receipt not in kept]:
+        while rest := effort.left(letters):
             try:
-                kept |= await self._once(rest)
+                effort.kept |= await self._once(rest, effort)
             except RACES as error:
                 races += 1
                 if races > self._settings.commit_races_max:
-                    await self._split(rest, kept, error)
+                    await self._split(rest, effort, error)
                 log.info("a batch is judged again", callbacks=len(rest), why=type(error).__name__)
-                kept |= await self._before(rest)
+                effort.kept |= await self._before(rest, effort)
             except ValueError as error:  # asyncpg's too: its DataError would else pass for a broken connection
-                await self._split(rest, kept, error)
+                await self._split(rest, effort, error)
             except BROKEN:
+                if effort.left_s() < self._settings.commit_retry_s:
+                    raise
                 await asyncio.sleep(self._settings.commit_retry_s)
-                kept |= await self._before(rest)
+                effort.kept |= await self._before(rest, effort)
             except AWAY:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter must not sink its neighbours
                 if not is_partition_missing(error):
-                    await self._split(rest, kept, error)
+                    await self._split(rest, effort, error)
                 self._partitions.forget()
 
-    async def _once(self, letters: Sequence[Letter]) -> Fates:
-        async with self._database.acquire() as connection:
+    async def _once(self, letters: Sequence[Letter], effort: Effort) -> Fates:
+        async with self._database.acquire(effort.left_s()) as connection:
             await self._partitions.ensure(connection, (letter.envelope.received_at for letter in letters))
             decisions = await self._store.keep(connection, letters)
         return {letter.envelope.receipt: decision for letter, decision in zip(letters, decisions, strict=True)}
 
-    async def _before(self, letters: Sequence[Letter]) -> Fates:
+    async def _before(self, letters: Sequence[Letter], effort: Effort) -> Fates:
         """What a broken connection had committed after all."""
         try:
-            async with self._database.acquire() as connection:
+            async with self._database.acquire(effort.left_s()) as connection:
                 return {**await self._store.kept_before(connection, letters)}
         except BROKEN:
             return {}
 
-    async def _split(self, letters: Sequence[Letter], kept: Fates, error: Exception) -> None:
+    async def _split(self, letters: Sequence[Letter], effort: Effort, error: Exception) -> None:
         """Halve the batch until the letter at fault is alone; keep that one as it came."""
         first, receipt = letters[0], str(letters[0].envelope.receipt)
         if len(letters) > 1:
             half = len(letters) // 2
-            await self._patiently(letters[:half], kept)
-            await self._patiently(letters[half:], kept)
+            await self._patiently(letters[:half], effort)
+            await self._patiently(letters[half:], effort)
         elif first.without_judgement() is None:
             log.error("a callback could not be judged; it is kept as it came", receipt=receipt, exc_info=error)
-            await self._patiently([first.as_it_came()], kept)
+            await self._patiently([first.as_it_came()], effort)
         else:
             log.error("a callback could not be kept", receipt=receipt, exc_info=error)
-            kept[first.envelope.receipt] = CannotKeepError("PostgreSQL refuses it")
+            effort.kept[first.envelope.receipt] = CannotKeepError("PostgreSQL refuses it")

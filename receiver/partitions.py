@@ -7,7 +7,8 @@ is no DEFAULT partition: rows in it would forbid making the partition they belon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -74,11 +75,11 @@ class Partitions:
         """Somebody else dropped or detached a partition that was thought to be there."""
         self._made.clear()
 
-    async def run(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        """Look after the partitions until cancelled."""
+    async def run(self, acquire: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
+        """Look after the partitions until cancelled; `acquire` lends a connection."""
         while True:
             try:
-                async with pool.acquire() as connection:
+                async with acquire() as connection:
                     await self.run_once(connection, datetime.now(UTC))
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
@@ -86,12 +87,15 @@ class Partitions:
 
     async def run_once(self, connection: Connection, now: datetime) -> list[str]:
         """Make the partitions of the days ahead, drop those past retention; the names of the dropped."""
+        await self.make_ahead(connection, now)
+        callbacks = await self._drop(connection, DAYS, now - timedelta(days=self._settings.callbacks_retention_days))
+        ledger = await self._drop(connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days))
+        return callbacks + ledger
+
+    async def make_ahead(self, connection: Connection, now: datetime) -> None:
+        """Make the partitions from now to `partitions_ahead_days` on."""
         ahead = now + timedelta(days=self._settings.partitions_ahead_days)
         await self._make(connection, [p for table in (DAYS, MONTHS) for p in partitions_between(table, now, ahead)])
-        dropped = await self._drop(connection, DAYS, now - timedelta(days=self._settings.callbacks_retention_days))
-        return dropped + await self._drop(
-            connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days)
-        )
 
     async def _make(self, connection: Connection, wanted: Iterable[Partition]) -> None:
         async with connection.transaction():
@@ -103,15 +107,23 @@ class Partitions:
         self._made |= there | {p.name for p in wanted}
 
     async def _drop(self, connection: Connection, table: str, before: datetime) -> list[str]:
-        async with connection.transaction():
-            await connection.fetchval(self._sql["lock"], LOCK)
-            old = [name for name, ends_at in await self._list(connection, table) if ends_at <= before]
-            for name in old:
-                await connection.execute(f"SET LOCAL lock_timeout = '{self._settings.commit_timeout_s}s'")
-                await connection.execute(f"DROP TABLE {name}")
-        if old:
-            log.info("partitions past retention were dropped", partitions=old)
-        return old
+        old = [name for name, ends_at in await self._list(connection, table) if ends_at <= before]
+        dropped = [name for name in old if await self._drop_one(connection, name)]
+        if dropped:
+            log.info("partitions past retention were dropped", partitions=dropped)
+        return dropped
+
+    async def _drop_one(self, connection: Connection, name: str) -> bool:
+        """False when somebody reads it: until he is done, all who write would have to wait behind us."""
+        timeout_ms = round(self._settings.partition_lock_timeout_s * 1_000)
+        try:
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {timeout_ms}")
+                await connection.execute(f"DROP TABLE IF EXISTS {name}")
+        except asyncpg.LockNotAvailableError:
+            log.info("a partition past retention is in use; it is dropped later", partition=name)
+            return False
+        return True
 
     async def _list(self, connection: Connection, table: str) -> list[tuple[str, datetime]]:
         return [(row["name"], row["ends_at"]) for row in await connection.fetch(self._sql["partitions"], table)]

@@ -19,6 +19,7 @@ from receiver.settings import Settings
 log = structlog.get_logger()
 
 EXIT_AT_ONCE = 130
+ENDPOINTS = "endpoints.json"
 
 
 @asynccontextmanager
@@ -40,10 +41,15 @@ async def embedded(settings: Settings, data_dir: Path | None) -> AsyncIterator[S
         yield settings.model_copy(update=found)
 
 
+def forget_endpoints(folder: Path) -> None:
+    """Nothing is served from here now, or not yet."""
+    (folder / ENDPOINTS).unlink(missing_ok=True)
+
+
 def write_endpoints(folder: Path, app: App) -> None:
     """Tell other programs on this machine where everything is; only the user may read it, as it holds a password."""
     found = {"http": app.url, "postgres_dsn": app.settings.postgres_dsn, "nats_url": app.settings.nats_url}
-    path = folder / "endpoints.json"
+    path = folder / ENDPOINTS
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -190,6 +190,9 @@ class Settings(BaseModel):
     callbacks_retention_days: PositiveInt = Field(default=30, description="Days that callbacks are kept.")
     ledger_retention_days: PositiveInt = Field(default=400, description="Days that ledger entries are kept.")
     partitions_ahead_days: PositiveInt = Field(default=7, description="Days for which partitions are made beforehand.")
+    partition_lock_timeout_s: PositiveFloat = Field(
+        default=0.5, description="How long those who write may have to wait for an old partition to be dropped."
+    )
     maintenance_interval_s: PositiveFloat = Field(
         default=3_600, description="How often partitions are made and dropped."
     )

@@ -195,6 +195,7 @@ async def test_the_whole_service_tells_the_feed(postgres_dsn: str, nats_url: str
         reorder_window_s=0.1, overdue_after_s={"default": 0.2}, overdue_check_s=0.05,
     )  # fmt: skip
     async with running(settings) as app, aiohttp.ClientSession(app.url) as session:
+        await app.until_ready()
         await post(session, DEPLOYED)
         await feed.until(lambda: is_overdue(connection))
         await post(session, CLOSING)
