@@ -164,18 +164,12 @@ class Settings(BaseModel):
     publish_timeout_s: PositiveFloat = Field(default=5, description="Time for JetStream to acknowledge a message.")
     publish_batch_max: PositiveInt = Field(default=512, description="Most messages taken from the outbox at once.")
     publish_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
-    publish_pending_max: PositiveInt = Field(default=1_024, description="Most messages not yet acknowledged.")
     relay_gather_s: NonNegativeFloat = Field(
         default=0.01, description="Least time from one batch that is not full to the next."
     )
     relay_sweep_s: PositiveFloat = Field(default=5, description="How often the relay looks for a lost wake-up.")
     relay_takeover_s: PositiveFloat = Field(default=2, description="How often a standby tries to become the relay.")
     stream_name: str = Field(default="ESC", pattern=r"^[^\s.*>/\\]+$", description="JetStream stream of the feed.")
-    stream_subject_prefix: str = Field(
-        default="esc.v1",
-        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
-        description="What every subject of the feed begins with.",
-    )
     stream_replicas: int = Field(default=1, ge=1, le=5, description="Copies of the stream in a NATS cluster.")
     stream_bytes_max: Limit = Field(default=-1, description="Largest stream in bytes; -1: no limit.")
     stream_messages_max: Limit = Field(default=-1, description="Most messages in the stream; -1: no limit.")

@@ -106,7 +106,8 @@ class Serving:
 
     def counts(self) -> dict[str, int]:
         """What adds up."""
-        return self.metrics.sums()
+        sums = self.metrics.sums()
+        return {name: sums[name] for name in ("received", "stored", "refused", "in_flight")}
 
     def count(self, name: str, **labels: str) -> float:
         """One figure, as a scrape shows it."""

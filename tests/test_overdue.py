@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -188,10 +189,12 @@ async def test_a_receiver_that_is_behind_does_not_judge(
     assert await states(connection) == ["OPEN"]
 
 
-async def test_the_whole_service_tells_the_feed(postgres_dsn: str, nats_url: str, connection: Connection) -> None:
+async def test_the_whole_service_tells_the_feed(
+    postgres_dsn: str, nats_url: str, connection: Connection, tmp_path: Path
+) -> None:
     """From a POST to an overdue operation on the feed, and to its end, with nobody doing anything."""
     settings = Settings(
-        postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, stream_name="ESC",
+        postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, stream_name="ESC", data_dir=tmp_path,
         reorder_window_s=0.1, overdue_after_s={"default": 0.2}, overdue_check_s=0.05,
     )  # fmt: skip
     async with running(settings) as app, aiohttp.ClientSession(app.url) as session:
