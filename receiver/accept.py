@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from receiver.envelope import Envelope
 from receiver.errors import CannotKeepError
 from receiver.keep import Keeper
 from receiver.letter import Letter, read
-from receiver.metrics import Metrics
+from receiver.metrics import Metrics, Refused
 from receiver.notification import Outcome
 from receiver.settings import Settings
 
@@ -67,15 +67,25 @@ class Acceptor:
         kept: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._read(envelope), kept))
         self._awake.set()
-        return await kept
+        try:
+            return await kept
+        except asyncio.CancelledError:
+            if kept.done() and not kept.cancelled() and kept.exception():
+                self._metrics.refuse(Refused.CANNOT_KEEP)  # the sender was given up in the moment it was to be told
+            raise
 
     async def run(self) -> None:
-        """Commit what waits, until stopped and nothing waits any more."""
-        while self._waiting or not self._stopping:
-            await self._awake.wait()
-            self._awake.clear()
-            while self._waiting:
-                await self._keep(self._take())
+        """Commit what waits, until stopped and nothing waits any more. When cancelled, what still waits is refused."""
+        try:
+            while self._waiting or not self._stopping:
+                await self._awake.wait()
+                self._awake.clear()
+                while self._waiting:
+                    await self._keep(self._take())
+        finally:
+            self._stopping = True
+            self._refuse(self._waiting, CannotKeepError("the receiver was stopped before it could be kept"))
+            self._waiting.clear()
 
     def stop(self) -> None:
         """Take nothing more; `run` returns when all that was taken is answered."""
@@ -100,11 +110,21 @@ class Acceptor:
         self._metrics.batch_callbacks.observe(count)
         return batch
 
-    async def _keep(self, batch: Sequence[Waiting]) -> None:
-        if self._drain.direct:
-            batch = await self._commit(batch)
-        if batch:
-            await self._hold(batch)
+    async def _keep(self, batch: list[Waiting]) -> None:
+        """Answer all of a batch, whatever goes wrong: what neither PostgreSQL nor the spool took is refused."""
+        error = CannotKeepError("the receiver failed to keep it")
+        try:
+            if self._drain.direct:
+                batch = await self._commit(batch)
+            if batch:
+                await self._hold(batch)
+                batch = []
+        except CannotKeepError as told:
+            error = told
+        except Exception:
+            log.exception("callbacks could not be kept", callbacks=len(batch))
+        finally:
+            self._refuse(batch, error)
 
     async def _commit(self, batch: Sequence[Waiting]) -> list[Waiting]:
         """The direct way; what PostgreSQL did not take."""
@@ -120,18 +140,20 @@ class Acceptor:
         return rest
 
     async def _hold(self, batch: Sequence[Waiting]) -> None:
-        """The way of the spool, or nowhere."""
-        try:
-            await self._drain.hold([letter for letter, _ in batch])
-        except CannotKeepError as error:
-            for _, waiter in batch:
-                if not waiter.done():
-                    waiter.set_exception(error)
-            return
+        """The way of the spool. Raises CannotKeepError."""
+        await self._drain.hold([letter for letter, _ in batch])
         for letter, waiter in batch:
             outcome = Outcome.MALFORMED if letter.malformed else None
             if not waiter.done():
                 waiter.set_result(Accepted(letter.envelope.receipt, outcome, "spooled", letter.malformed or ""))
+
+    def _refuse(self, batch: Iterable[Waiting], error: CannotKeepError) -> None:
+        """Whoever waits is told, and counts it; where nobody waits any more, it is counted here."""
+        for _, waiter in batch:
+            if waiter.done():
+                self._metrics.refuse(Refused.CANNOT_KEEP)
+            else:
+                waiter.set_exception(error)
 
     def _answer(self, letter: Letter, waiter: asyncio.Future[Accepted], decision: Decision) -> None:
         """Count and answer in one step; a sender that has gone is still counted."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from receiver.entities import Decision
 from receiver.envelope import Envelope
 from receiver.errors import NotXmlError
 from receiver.lifecycle import Held
 from receiver.notification import Channel, Family, Notification, Outcome
 from receiver.parse import channel_of, parse
+
+log = structlog.get_logger()
 
 
 def read(envelope: Envelope, depth_max: int, held: Held | None = None) -> Letter:
@@ -18,6 +22,9 @@ def read(envelope: Envelope, depth_max: int, held: Held | None = None) -> Letter
         return Letter(envelope, parse(envelope, depth_max), held=held)
     except NotXmlError as error:
         return Letter(envelope, malformed=str(error), held=held)
+    except Exception:
+        log.exception("a callback could not be read; it is kept as it came", receipt=str(envelope.receipt))
+        return Letter(envelope).as_it_came()
 
 
 @dataclass(slots=True)
