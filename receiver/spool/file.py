@@ -45,6 +45,7 @@ LOG_BYTES_MAX = 4_194_304
 LOG_BYTES_MIN = 65_536
 LOG_SHARE = 32
 """Of a small spool these are not more than such a part."""
+LONG_S = 1.0
 RETRY_RATIO = 10
 """What took long and failed is tried again only after so many times as long."""
 
@@ -169,7 +170,7 @@ class SpoolFile:
         self.state = self.state._replace(trouble=f"{error} ({name})" if name else str(error))
         if self._connection is None or not table.is_passing(error):
             self._drop()
-            self._retry_at_s = time.monotonic() + max(self._retry_s, RETRY_RATIO * took_s)
+            self._retry_at_s = time.monotonic() + (self._retry_s if took_s < LONG_S else RETRY_RATIO * took_s)
 
     def _drop(self) -> None:
         """Closing may fail too; then the log stays, for the next opening."""
@@ -227,7 +228,7 @@ class SpoolFile:
         table.set_up(connection, self._log_bytes_max)
         if self._newest is None:
             table.check(connection)
-        else:
+        elif table.extent(connection).newest > self._newest:
             table.forget_after(connection, self._newest)
         # So that nothing of a failed commit stays in the log, and the number of the format is in the file itself.
         table.fold(connection)

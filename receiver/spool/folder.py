@@ -76,13 +76,14 @@ class SpoolFolder:
         if self.holds_reserve:
             return
         draft = self._reserve.with_suffix(".draft")
+        self.make_private(draft)
         try:
             with draft.open("wb", buffering=0) as file:
                 while (missing := length - file.tell()) > 0:
                     file.write(bytes(min(missing, _CHUNK_BYTES)))
                 os.fsync(file.fileno())
         except OSError:
-            draft.unlink(missing_ok=True)
+            draft.unlink()
             raise
         draft.rename(self._reserve)
 
@@ -92,9 +93,12 @@ class SpoolFolder:
 
     def begin_draft(self) -> None:
         """An empty draft."""
-        for leftover in self.path.glob(f"{self.draft.name}*"):
-            leftover.unlink()
+        self.drop_draft()
         self.make_private(self.draft)
+
+    def drop_draft(self) -> None:
+        """It came to nothing."""
+        self.draft.unlink(missing_ok=True)
 
     def end_draft(self) -> Path:
         """The draft is complete: it becomes the database, and what was there is set aside under the name returned."""

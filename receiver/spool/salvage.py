@@ -39,8 +39,17 @@ def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
 
     Raises OSError when the disk gives back too little of it to say that it is the file which is damaged.
     """
-    pages = Pages(folder.database, folder.log)
     folder.begin_draft()
+    try:
+        callbacks, malformed, gaps = _fill_draft(folder, least, most)
+    except BaseException:
+        folder.drop_draft()
+        raise
+    return Salvaged(callbacks, malformed, gaps, folder.end_draft())
+
+
+def _fill_draft(folder: SpoolFolder, least: int, most: int) -> tuple[int, int, int]:
+    pages = Pages(folder.database, folder.log)
     with closing(table.connect(folder.draft, 0)) as draft:
         table.set_up_draft(draft)
         with table.transaction(draft):
@@ -49,7 +58,7 @@ def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
         gaps = table.gaps(draft)
     if pages.refused > pages.read * REFUSED_SHARE_MAX:
         raise OSError(errno.EIO, "the disk gives too little of the spool back to read it anew")
-    return Salvaged(callbacks, malformed, gaps, folder.end_draft())
+    return callbacks, malformed, gaps
 
 
 def _copy(pages: Pages, draft: sqlite3.Connection, least: int, most: int, *, mend: bool) -> int:

@@ -51,6 +51,14 @@ _PRIMARY = 0xFF
 SQL = statements("spool/spool.sql")
 
 
+class Extent(NamedTuple):
+    """How many rows there are."""
+
+    rows: int
+    newest: int
+    """The greatest position, or 0."""
+
+
 class Measure(NamedTuple):
     """The file without its rows."""
 
@@ -110,10 +118,10 @@ def check(connection: sqlite3.Connection) -> None:
         raise UnreadableError(found.decode(errors="replace"))
 
 
-def extent(connection: sqlite3.Connection) -> tuple[int, int]:
-    """How many rows there are, and the newest position, or 0."""
+def extent(connection: sqlite3.Connection) -> Extent:
+    """All rows."""
     count, newest = connection.execute(SQL["extent"]).fetchone()
-    return count, newest or 0
+    return Extent(count, newest or 0)
 
 
 def measure(connection: sqlite3.Connection) -> Measure:
@@ -169,7 +177,7 @@ def forget_after(connection: sqlite3.Connection, position: int) -> None:
 
 
 def fold(connection: sqlite3.Connection) -> None:
-    """Copy the log into the database and empty it, if nobody reads and the disk has room."""
+    """Copy the log into the database and empty it, if that can be done now."""
     with if_possible():
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -200,7 +208,7 @@ def if_possible() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if not is_passing(error):
+        if is_damage(error):
             raise
 
 
