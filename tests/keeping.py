@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from receiver.accept import Accepted, Acceptor
 from receiver.database import Database
+from receiver.drain import Drain
 from receiver.entities import Decision
 from receiver.envelope import Clock
 from receiver.errors import NotXmlError
@@ -20,7 +23,9 @@ from receiver.metrics import Metrics
 from receiver.parse import parse
 from receiver.partitions import Partitions
 from receiver.settings import Settings
+from receiver.spool import Spool
 from receiver.store import Store
+from tests.feed import until
 from tests.samples import Sample, envelope_of
 
 _CLOCK = Clock()
@@ -39,6 +44,64 @@ async def keeping(dsn: str, **changed: Any) -> AsyncIterator[Keeper]:
         yield Keeper(database, Store(Windows()), Partitions(settings), settings, metrics)
     finally:
         await database.close()
+
+
+@dataclass(frozen=True)
+class Place:
+    """An acceptor with what is around it, running."""
+
+    acceptor: Acceptor
+    drain: Drain
+    metrics: Metrics
+    running: asyncio.Task[None]
+
+    def accept(self, sample: Sample, **changed: Any) -> asyncio.Task[Accepted]:
+        """Hand in one callback, as a request does."""
+        received_at, receipt = _CLOCK.stamp()
+        self.metrics.arrived("default", "callback")
+        envelope = envelope_of(sample, **{"received_at": received_at, "receipt": receipt} | changed)
+        return asyncio.create_task(self.acceptor.accept(envelope))
+
+    async def is_direct(self) -> bool:
+        """Whether nothing waits in the spool, so that callbacks go to PostgreSQL at once."""
+        return self.drain.direct
+
+    def sums(self) -> dict[str, int]:
+        """Those that are not zero."""
+        return {name: number for name, number in self.metrics.sums().items() if number}
+
+
+@asynccontextmanager
+async def accepting(dsn: str, folder: Path, **changed: Any) -> AsyncIterator[Place]:
+    """An acceptor on a database, with a spool in a folder; `changed` are settings."""
+    settings = Settings(postgres_dsn=dsn, data_dir=folder, **changed)
+    metrics = Metrics(settings.all_sources)
+    database, spool = Database(settings, metrics), Spool(settings)
+    keeper = Keeper(database, Store(Windows()), Partitions(settings), settings, metrics)
+    drain = Drain(spool, keeper, settings, metrics)
+    acceptor = Acceptor(keeper, drain, settings, metrics)
+    await database.open()
+    await drain.open()
+    async with ended_after(acceptor.run(), drain.run()) as (running, _):
+        place = Place(acceptor, drain, metrics, running)
+        await until(place.is_direct)
+        yield place
+        acceptor.stop()
+        await asyncio.wait([running])
+    await spool.close()
+    await database.close()
+
+
+@asynccontextmanager
+async def ended_after(*works: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Tasks that run meanwhile, and no longer."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def letter(sample: Sample, **changed: Any) -> Letter:
