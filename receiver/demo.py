@@ -47,7 +47,6 @@ DRAWN_EVERY_S = 0.25
 TOLD_EVERY_S = 2.0
 CATCH_UP_S = 2.0
 """How long the end waits for the feed to show what the last callbacks did."""
-START_TIMEOUT_S = 60.0
 POLL_S = 0.05
 VIEW_LINES_MIN = 14
 
@@ -135,12 +134,13 @@ class Demo:
         self._console.show_cursor()
 
     async def _serve(self) -> None:
-        where = {"postgres_dsn": self._servers.postgres_dsn, "nats_url": self._servers.nats_url}
+        assert self._servers.folder is not None  # started
+        folder = self._servers.folder
+        where = {"postgres_dsn": self._servers.postgres_dsn, "nats_url": self._servers.nats_url, "data_dir": folder}
         async with running(self._settings.model_copy(update=where)) as app, self._following(app):
-            assert self._servers.folder is not None  # started
-            await _until_ready(app)
-            write_endpoints(self._servers.folder, app)
-            self._tell_where(app, self._servers.folder)
+            await app.until_ready()
+            write_endpoints(folder, app)
+            self._tell_where(app, folder)
             try:
                 await self._play(app)
             finally:
@@ -269,17 +269,6 @@ class Demo:
 async def _any_done(tasks: Sequence[asyncio.Task[Any]], timeout_s: float) -> bool:
     done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     return bool(done)
-
-
-async def _until_ready(app: App) -> None:
-    """Until callbacks can be kept: the relay waits for the schema too. Raises SetupError."""
-    try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            # A gauge tells nobody that it changed.
-            while not app.metrics.registry.get_sample_value("esc_receiver_relay_leader"):  # noqa: ASYNC110
-                await asyncio.sleep(POLL_S)
-    except TimeoutError as error:
-        raise SetupError(f"the receiver was not ready in {START_TIMEOUT_S:g} s; its log says why") from error
 
 
 def _program() -> str:

@@ -24,10 +24,14 @@ SEEN = re.compile(
 
 @asynccontextmanager
 async def demo(folder: Path, *options: str, output: int = PIPE, port: str = "0") -> AsyncIterator[Process]:
-    """A running demo whose throw-away folder is made in `folder`; killed if the test leaves it running."""
+    """A running demo, all of whose files are made in `folder`; killed if the test leaves it running."""
     command = [sys.executable, "-m", "receiver", "demo", "--port", port, *options]
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(folder), "TERM": "xterm"}
+        *command,
+        stdout=output,
+        stderr=output,
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder), "TERM": "xterm"},
     )
     try:
         async with asyncio.timeout(PATIENCE_S):
