@@ -27,6 +27,7 @@ from receiver.lifecycle import Windows
 from receiver.metrics import Metrics
 from receiver.overdue import Overdue
 from receiver.partitions import Partitions
+from receiver.refill import Refill
 from receiver.relay import Relay
 from receiver.settings import Settings
 from receiver.spool import Spool
@@ -51,7 +52,13 @@ class App:
         self.drain = Drain(self.spool, keeper, settings, self.metrics)
         self.acceptor = Acceptor(keeper, self.drain, settings, self.metrics)
         self.overdue = Overdue(self.database, store, self.partitions, settings, self.metrics)
-        self.relay = Relay(self.database.connect, JetStream(self.broker, settings), settings, self.metrics)
+        self.relay = Relay(
+            self.database.connect,
+            JetStream(self.broker, settings),
+            settings,
+            self.metrics,
+            Refill(self.database, settings).run,
+        )
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()

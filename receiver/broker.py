@@ -29,6 +29,8 @@ class Broker:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self.connections = 0
+        """How often it was connected: after each time the broker may be another one."""
         self._client: Client | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -108,6 +110,7 @@ class Broker:
 
     async def _on_up(self) -> None:
         self._up.set()
+        self.connections += 1
         self._metrics.nats_up.set(1)
         self._tell("NATS is connected")
         self._last_error = ""

@@ -88,6 +88,11 @@ class JetStream:
         self._broker = broker
         self._settings = settings
 
+    @property
+    def connections(self) -> int:
+        """Another number: what was known of the streams may no longer be so."""
+        return self._broker.connections
+
     async def feed(self) -> StreamState:
         """The feed's stream, made or brought to the set limits if need be."""
         settings = self._settings

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
@@ -37,6 +38,7 @@ from receiver.metrics import Metrics, Published, PublishFailure
 from receiver.outbox import Connect, Outbox, Rows
 from receiver.settings import Settings
 
+Refilling = Callable[[str, int], Awaitable[int]]
 PAUSE_FIRST_S = 0.05
 FAILURES: dict[type[ReceiverError], PublishFailure] = {
     StreamLostError: PublishFailure.LOST,
@@ -72,13 +74,27 @@ class Tail:
     feed: StreamState
     feed_sequence: int
     kv_sequence: int
+    connections: int
+    """The broker that was looked at; after a reconnection it may have lost what it had."""
 
 
 class Relay:
     """Publishes the outbox of one database: `run` until cancelled, or `run_once` again and again."""
 
-    def __init__(self, connect: Connect, jetstream: JetStream, settings: Settings, metrics: Metrics) -> None:
-        """`connect` opens a connection for the relay alone: the lock lives and dies with it."""
+    def __init__(
+        self,
+        connect: Connect,
+        jetstream: JetStream,
+        settings: Settings,
+        metrics: Metrics,
+        refill: Refilling | None = None,
+    ) -> None:
+        """`connect` opens a connection for the relay alone: the lock lives and dies with it.
+
+        `refill` posts the whole ledger again, for the stream that it is told; how many messages that is. Without
+        it, a stream that has lost everything stops the feed.
+        """
+        self._refill = refill
         self.trouble = ""
         """Why nothing is published now; empty while all is well. For /readyz."""
         self._jetstream = jetstream
@@ -135,7 +151,7 @@ class Relay:
     async def _batch(self, started_s: float) -> Sent:
         await self._measure_backlog()
         recovered = 0
-        if self._tail is None:
+        if self._tail is None or self._tail.connections != self._jetstream.connections:
             self._tail, recovered = await self._begun()
         tail = self._tail
         self._awake.clear()  # before the look: whatever comes after it wakes us again
@@ -196,11 +212,15 @@ class Relay:
         Raises StreamLostError when the stream lacks what it had acknowledged: then going on would leave a gap.
         """
         stream, sequence = await self._outbox.progress()  # before the look at the stream, which only grows
+        connections = self._jetstream.connections
         feed = await self._jetstream.feed()
         bucket = await self._jetstream.bucket()
-        tail = Tail(feed, feed.last_sequence, bucket.last_sequence)
+        tail = Tail(feed, feed.last_sequence, bucket.last_sequence, connections)
         if not stream:
             stream, sequence = await self._outbox.adopted(feed.identity, feed.last_sequence)
+        if self._refill and feed.last_sequence == 0 and (stream != feed.identity or sequence):
+            await self._rebuild(feed, self._refill)
+            return tail, 0
         if stream != feed.identity:
             raise StreamLostError(
                 f"stream {feed.identity} is not the one published to so far ({stream}): was it made anew?"
@@ -211,6 +231,17 @@ class Relay:
         async for portion in self._jetstream.ids_after(feed, sequence):
             recovered += await self._recover(portion, tail)
         return tail, recovered
+
+    async def _rebuild(self, feed: StreamState, refill: Refilling) -> None:
+        """The stream has nothing at all: it was made anew, or its store was lost. The ledger has it all."""
+        log.warning(
+            "the stream is empty, but had acknowledged messages: it is rebuilt from the ledger", stream=feed.name
+        )
+        try:
+            messages = await refill(feed.identity, feed.last_sequence)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+        log.info("the ledger waits to be published again", messages=messages)
 
     async def _recover(self, portion: list[tuple[int, str]], tail: Tail) -> int:
         """Mark those rows that the stream has; the bucket may lack them, so it is given them (again)."""

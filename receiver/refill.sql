@@ -1,0 +1,35 @@
+-- name: empty
+-- Whatever waits is in the ledger too, or among the callbacks.
+DELETE FROM outbox;
+
+-- name: how_many
+-- Ledger entries and unclassified callbacks, as this transaction sees them.
+SELECT (SELECT count(*) FROM transitions) AS entries,
+       (SELECT count(*) FROM callbacks WHERE outcome = 'unclassified') AS unclassified;
+
+-- name: entries
+-- The ledger, in the order in which it became visible.
+SELECT id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence, from_state, to_state, change,
+       trigger, rule, reason, receipt, operation, ref
+FROM transitions
+ORDER BY xid, position;
+
+-- name: unclassified
+-- Callbacks that fit no rule, likewise.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+       status_message, notes, reason, rule
+FROM callbacks
+WHERE outcome = 'unclassified'
+ORDER BY xid, position;
+
+-- name: post
+-- Before everything that is there: what comes meanwhile, comes after.
+INSERT INTO outbox (position, id, at, subject, headers, payload, kv_key, kv_ended)
+OVERRIDING SYSTEM VALUE
+SELECT $1 + number, id, at, subject, headers, payload, kv_key, kv_ended
+FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::json[], $6::json[], $7::text[], $8::boolean[])
+    WITH ORDINALITY AS posted (id, at, subject, headers, payload, kv_key, kv_ended, number);
+
+-- name: begin_again
+-- From now on this stream is the one published to, and nothing in it is ours yet.
+UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now();
