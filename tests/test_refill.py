@@ -22,16 +22,19 @@ from tests import feed
 
 @pytest.fixture
 def settings(postgres_dsn: str, tmp_path: Path) -> Settings:
+    """A receiver that notices soon."""
     return Settings(
         postgres_dsn=postgres_dsn, data_dir=tmp_path / "receiver", port=0, relay_sweep_s=0.1, relay_takeover_s=0.2
     )
 
 
 async def drained(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Nothing waits to be published."""
     return bool(await connection.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
 
 
 async def ids_in_stream(url: str, name: str) -> list[str]:
+    """In the order of the stream."""
     client = await nats.connect(url)
     jetstream = client.jetstream()
     last = (await jetstream.stream_info(name)).state.last_seq
@@ -65,6 +68,7 @@ async def test_empty_stream_is_rebuilt_from_the_ledger(settings: Settings, conne
 
 
 async def stream_of(connection: Any, before: list[str], url: str, name: str) -> bool:
+    """The stream has as much as before, and nothing more is to come."""
     client = await nats.connect(url)
     try:
         info = await client.jetstream().stream_info(name)
@@ -76,4 +80,5 @@ async def stream_of(connection: Any, before: list[str], url: str, name: str) -> 
 
 
 async def is_direct(app: App) -> bool:
+    """PostgreSQL keeps callbacks, rather than the spool."""
     return app.drain.direct
