@@ -93,6 +93,11 @@ class JetStream:
         """Another number: what was known of the streams may no longer be so."""
         return self._broker.connections
 
+    async def connected(self) -> int:
+        """Wait for the broker; the number of the connection."""
+        await self._broker.client()
+        return self._broker.connections
+
     async def feed(self) -> StreamState:
         """The feed's stream, made or brought to the set limits if need be."""
         settings = self._settings

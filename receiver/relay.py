@@ -212,7 +212,7 @@ class Relay:
         Raises StreamLostError when the stream lacks what it had acknowledged: then going on would leave a gap.
         """
         stream, sequence = await self._outbox.progress()  # before the look at the stream, which only grows
-        connections = self._jetstream.connections
+        connections = await self._jetstream.connected()
         feed = await self._jetstream.feed()
         bucket = await self._jetstream.bucket()
         tail = Tail(feed, feed.last_sequence, bucket.last_sequence, connections)
