@@ -13,8 +13,10 @@ from itertools import groupby
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import aiohttp
 import asyncpg
 import orjson
+from prometheus_client.parser import text_string_to_metric_families
 
 from receiver.entities import overdue_transition_id, replay_transition_id, transition_id
 from receiver.simulator.book import Receipt
@@ -173,6 +175,19 @@ def _assert_in_step(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) 
         if item["id"] == row["id"]:
             same = {name for name in row if not name.endswith("_at") and name not in NOT_IN_STEP}
             assert {name: item[name] for name in same} == {name: row[name] for name in same}
+
+
+async def assert_counts_add_up(session: aiohttp.ClientSession) -> dict[str, float]:
+    """Design promise 8, as /metrics shows it; all figures, summed over their labels."""
+    figures: dict[str, float] = defaultdict(float)
+    async with session.get("/metrics") as response:
+        for family in text_string_to_metric_families(await response.text()):
+            for sample in family.samples:
+                figures[sample.name] += sample.value
+    came = figures["esc_receiver_received_total"] + figures["esc_receiver_recovered_total"]
+    went = ("stored_total", "spool_callbacks", "in_flight", "refused_total")
+    assert came == sum(figures[f"esc_receiver_{name}"] for name in went)
+    return figures
 
 
 async def assert_kept(connection: Connection, receipts: Sequence[Receipt]) -> None:
