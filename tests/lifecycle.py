@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from receiver.entities import Decision, Deployment, Operation, Resource, Vm
+from receiver.entities import Decision, Deployment, Operation, Resource, Vm, entity_id
 from receiver.lifecycle import Current, Held, Windows, decide
 from receiver.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status, VmReport
 
@@ -16,27 +16,43 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def notification(
-    trigger: str | None, *, vm: str | None = None, uuid: str | None = None, target: str | None = None, target_name: str | None = None,
-    failed: bool = False, txn: str | None = "t1", external: str | None = "e1", service: str | None = None, state: str | None = None,
-    family: Family | None = None, deployment: str | None = "d1", at_s: float = 0.0, number: int = 0, resource: ResourceReport | None = None, **more: Any,
-) -> Notification:  # fmt: skip
+    trigger: str | None,
+    *,
+    vm: str | None = None,
+    uuid: str | None = None,
+    target: str | None = None,
+    target_name: str | None = None,
+    failed: bool = False,
+    txn: str | None = "t1",
+    external: str | None = "e1",
+    service: str | None = None,
+    state: str | None = None,
+    family: Family | None = None,
+    deployment: str | None = "d1",
+    at_s: float = 0.0,
+    number: int = 0,
+    resource: ResourceReport | None = None,
+    **more: Any,
+) -> Notification:
     """One message. `number` tells apart what would otherwise be a repeat."""
-    if family is None:
-        events = ("VM_RECOVERY", "VM_SCALE", "VM_MANUAL")
-        is_event = bool(trigger) and (trigger.startswith(events) or trigger.endswith("_COMPLETE"))
-        family = Family.RESOURCE if resource else Family.VM_EVENT if is_event else Family.DEPLOYMENT
-    text = (
-        f"{trigger} {vm} {uuid} {target} {target_name} {failed} {txn} {external} {service} {state} {number} {resource}"
-    )
+    said = (trigger, vm, uuid, target, target_name, failed, txn, external, service, state, number, resource)
+    family = family or _family(trigger or "", resource)
+    about = DeploymentReport(deployment, external, "dep", "tenant", None, service, service) if deployment else None
     return Notification(
-        receipt=UUID(int=abs(hash((text, at_s))) % 2**128), source="lab", received_at=EPOCH + timedelta(seconds=at_s),
+        receipt=entity_id(repr(said), str(at_s)), source="lab", received_at=EPOCH + timedelta(seconds=at_s),
         family=family, root=family, trigger=trigger, raw_trigger=trigger, status=Status.FAILED if failed else Status.OK,
-        status_code=500 if failed else 200, transaction_id=txn,
-        deployment=DeploymentReport(deployment, external, "dep", "tenant", None, service, service) if deployment and not resource else None,
+        status_code=500 if failed else 200, transaction_id=txn, deployment=None if resource else about,
         vm=VmReport(vm, "g", uuid, state=state, raw_state=state) if vm or uuid else None,
         target=VmReport(target_name or vm, "g", target) if target else None,
-        resource=resource, fingerprint=f"{abs(hash(text)) % 2**64:016x}", **more,
+        resource=resource, fingerprint=entity_id(repr(said)).hex[:16], **more,
     )  # fmt: skip
+
+
+def _family(trigger: str, resource: ResourceReport | None) -> Family:
+    if resource:
+        return Family.RESOURCE
+    is_event = trigger.startswith(("VM_RECOVERY", "VM_SCALE", "VM_MANUAL")) or trigger.endswith("_COMPLETE")
+    return Family.VM_EVENT if is_event else Family.DEPLOYMENT
 
 
 class World:
@@ -50,6 +66,7 @@ class World:
         self.outcomes: list[Outcome] = []
 
     def hear(self, *notifications: Notification, held: Held | None = None) -> Decision:
+        """Judge them in this order, and write back; the last decision."""
         for n in notifications:
             decision = decide(self.current(n), n, self.windows, held)
             for entity in decision.entities:
@@ -60,6 +77,7 @@ class World:
         return decision
 
     def current(self, n: Notification) -> Current:
+        """What is known of what it names."""
         operation = next(
             (o for o in self.all(Operation) if (o.source, o.transaction_id) == (n.source, n.transaction_id)), None
         )
@@ -77,6 +95,7 @@ class World:
         return Current(operation, deployment, vms, resource)
 
     def all(self, kind: type) -> Iterable[Any]:
+        """Rows of one kind, the oldest first."""
         return [row for row in self.rows.values() if isinstance(row, kind)]
 
     def vms(self) -> list[Vm]:
@@ -84,13 +103,19 @@ class World:
         return list(self.all(Vm))
 
     def vm(self, name: str = "a") -> Vm:
-        return next(v for v in reversed(list(self.all(Vm))) if v.vm_name == name)
+        """The newest of this name."""
+        found: Vm = next(v for v in reversed(self.vms()) if v.vm_name == name)
+        return found
 
     def deployment(self) -> Deployment:
-        return next(d for d in self.all(Deployment) if d.current)
+        """The current incarnation of the only one."""
+        found: Deployment = next(d for d in self.all(Deployment) if d.current)
+        return found
 
     def operation(self, txn: str = "t1") -> Operation:
-        return next(o for o in self.all(Operation) if o.transaction_id == txn)
+        """The one of this transaction id."""
+        found: Operation = next(o for o in self.all(Operation) if o.transaction_id == txn)
+        return found
 
     def end(self) -> dict[Any, Any]:
         """States, flags and current ids: what any order must agree on."""
@@ -132,6 +157,7 @@ class World:
         return shown
 
     def fork(self) -> World:
+        """Another world that begins as this one stands."""
         twin = World(self.windows)
         twin.rows, twin.ledger = dict(self.rows), list(self.ledger)
         return twin

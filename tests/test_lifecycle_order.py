@@ -47,6 +47,7 @@ def heard(said: list[Said], txn: str, start_s: float = 0.0) -> list[Notification
 
 
 def shuffled(said: list[Said], seed: int) -> list[Said]:
+    """In another order, and some of them twice."""
     rng = random.Random(seed)
     again = [n for n in said if rng.random() < 0.3]
     return rng.sample(said + again, len(said) + len(again))
