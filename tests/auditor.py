@@ -202,6 +202,24 @@ async def assert_kept(connection: Connection, receipts: Sequence[Receipt]) -> No
         assert (sha256(row["body"]).hexdigest(), row["source"]) == (one.sha256, one.source)
 
 
+async def assert_kept_at_least(connection: Connection, receipts: Sequence[Receipt]) -> list[bytes]:
+    """Every receipt that was given is in PostgreSQL once, with the bytes that were sent.
+
+    The digests of what is there besides: kept, but the answer was lost on its way.
+    """
+    rows = await connection.fetch("SELECT receipt, source, body, redacted FROM callbacks")
+    kept = {str(row["receipt"]): row for row in rows}
+    assert len(kept) == len(rows), f"{len(rows) - len(kept)} callbacks are there twice"
+    given = {one.receipt for one in receipts}
+    assert len(given) == len(receipts), "a receipt was given twice"
+    assert not given - set(kept), f"lost, of {len(given)}: {sorted(given - set(kept))[:5]} and so on"
+    for one in receipts:
+        row = kept[one.receipt]
+        assert not row["redacted"], one.receipt
+        assert (sha256(row["body"]).hexdigest(), row["source"]) == (one.sha256, one.source), one.receipt
+    return [sha256(kept[receipt]["body"]).digest() for receipt in set(kept) - given]
+
+
 def _deployment_key(row: Any) -> tuple[Any, ...]:
     return row["source"], row["internal_deployment_id"], row["incarnation"]
 

@@ -1,0 +1,127 @@
+"""What is left after a run, held against the sender's book and against the promises (design section 2).
+
+Every check is made, whatever the others find; what they find is told as text. The checks themselves are the tests'
+(`tests.auditor`). Must not know which faults there were.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from itertools import islice
+
+from chaos.process import KEPT, Life, Receiver, adds_up
+from chaos.stage import Stage
+from receiver.simulator.report import Summary
+from receiver.simulator.traffic import Traffic
+from tests import auditor, feed
+
+LIVES_PLAYED_MAX = 400
+SECTIONS = ("deployments", "vms", "operations", "resources")
+
+
+async def audited(stage: Stage, summary: Summary, traffic: Traffic) -> list[str]:
+    """Everything that is not as promised; empty means all is well."""
+    findings: list[str] = []
+
+    async def look(name: str, check: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await check()
+        except AssertionError as error:
+            findings.append(f"{name}: {_where(error)}")
+        except Exception as error:  # noqa: BLE001 - a check that fails is a finding too
+            findings.append(f"{name}: {type(error).__name__}: {error} ({_where(error)})")
+
+    assert summary.book is not None  # it was asked to keep one
+    book = summary.book
+    async with stage.connection() as connection:
+        messages = await auditor.published(connection, stage.world.nats.url)
+        items = await feed.items(stage.world.nats.url)
+
+        async def kept() -> None:
+            unsure = sum(number for (_, fate), number in book.truth.sent.items() if fate == "unsure")
+            most = (unsure + book.truth.perhaps_repeated) * (stage.plan.retries + 1)
+            strangers = await auditor.assert_kept_at_least(connection, book.receipts)
+            assert len(strangers) <= most, f"{len(strangers)} callbacks that nobody has a receipt for, at most {most}"
+            unknown = {digest.hex() for digest in strangers} - (bodies_of(traffic) if strangers else set())
+            assert not unknown, f"bodies that nobody sent: {unknown}"
+
+        async def state() -> None:
+            wrong = book.truth.check(await auditor.in_postgres(connection))
+            assert not wrong, "; ".join(map(str, wrong))
+
+        async def state_in_feed() -> None:
+            found = auditor.in_feed(messages)
+            wrong = book.truth.check({section: found[section] for section in SECTIONS})
+            assert not wrong, "; ".join(map(str, wrong))
+
+        await look("kept", kept)
+        await look("ledger", lambda: auditor.assert_ledger_is_whole(connection))
+        await look("feed", lambda: auditor.assert_feed_equals_ledger(connection, messages))
+        await look("state", state)
+        await look("state in the feed", state_in_feed)
+        await look("bucket", lambda: auditor.assert_bucket_follows(connection, messages, items))
+        stored = await connection.fetchval("SELECT count(*) FROM callbacks")
+    return findings + list(counted(stage.receivers, stored)) + list(logged(stage.receivers))
+
+
+def answered(stage: Stage, summary: Summary) -> Iterable[str]:
+    """A sender hears nothing but the right answer, and in time, unless the receiver itself or its spool was struck."""
+    if summary.surprises and not stage.plan.may_refuse:
+        yield f"answers: {dict(summary.surprises)}"
+    if summary.answers["no answer in time"] and not stage.plan.may_hang:
+        yield f"answers: {summary.answers['no answer in time']} came too late"
+
+
+def counted(receivers: Sequence[Receiver], stored: int) -> Iterable[str]:
+    """The counts of every life that could tell them; all together when none was killed."""
+    lives = [(receiver.name, life) for receiver in receivers for life in receiver.lives]
+    for name, life in lives:
+        if life.sums and not adds_up(life.sums):
+            yield f"counts: {name} ended with {life.sums}"
+        if life.sums and life.sums["in_flight"]:
+            yield f"counts: {name} ended with {life.sums['in_flight']} in flight"
+        if life.status not in {0, -9}:
+            yield f"counts: {name} ended by itself with status {life.status}"
+    if all(life.sums for _, life in lives):
+        told = sum(life.sums["stored"] for _, life in lives)
+        if told != stored:
+            yield f"counts: {told} stored by the receivers' count, {stored} in PostgreSQL"
+    for receiver in receivers:
+        yield from _handed_on(receiver.name, receiver.lives)
+
+
+def _handed_on(name: str, lives: Sequence[Life]) -> Iterable[str]:
+    """What one life leaves in the spool, the next one finds there."""
+    for before, after in zip(lives, lives[1:], strict=False):
+        if before.sums and after.sums and before.sums["spooled"] != after.sums["recovered"]:
+            yield f"counts: {name} left {before.sums['spooled']} in the spool and found {after.sums['recovered']}"
+    if lives[-1].sums.get("spooled"):
+        yield f"spool: {name} still holds {lives[-1].sums['spooled']}"
+
+
+def logged(receivers: Sequence[Receiver]) -> Iterable[str]:
+    """A traceback is a bug, whatever was done to the receiver."""
+    for receiver in receivers:
+        bugs: Mapping[str, object] = {
+            str(line["event"]): line["exception"] for line in receiver.log_lines() if "exception" in line
+        }
+        for event, trace in bugs.items():
+            yield f"log: {receiver.name}: {event}: {str(trace)[-600:]}"
+
+
+def bodies_of(traffic: Traffic) -> set[str]:
+    """Digests of everything that the traffic may have sent."""
+    lives = islice(traffic.lives(endless=True), LIVES_PLAYED_MAX)
+    sendings = (sending for life in lives for performance in life for sending in performance.sendings)
+    return {sha256(sending.message.body).hexdigest() for sending in sendings}
+
+
+def _where(error: BaseException) -> str:
+    """Its words, or the line that it failed at: outside pytest an assertion has none."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{error} [{last.name}:{last.lineno}: {last.line}]"[:2_000]
+
+
+__all__ = ["KEPT", "answered", "audited"]

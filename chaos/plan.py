@@ -1,0 +1,124 @@
+"""What happens in a run, drawn from its seed: how many receivers, how they are set, what strikes them, and when.
+
+Nothing is done here. The same seed gives the same plan on every machine; `repr` of it is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from receiver.simulator.faults import Faults
+
+DURATION_S = 3.0
+"""How long traffic is played."""
+
+RECEIVER_FAULTS = ("kill-receiver", "kill-draining", "freeze-receiver", "term-receiver")
+SPOOL_FAULTS = ("spool-full", "spool-disk-full")
+POSTGRES_FAULTS = (
+    "kill-postgres", "crash-postgres", "freeze-postgres", "end-sessions", "cut-postgres", "tear-postgres",
+    "stall-postgres", "no-connections", "lock-table", "lock-rows", "postgres-disk-full", "no-partitions",
+)  # fmt: skip
+NATS_FAULTS = ("kill-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats")
+WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed")
+ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
+REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
+"""Only under these may a sender see anything but the right answer."""
+FREEZING = frozenset({"freeze-receiver"})
+SMALL_SPOOL_BYTES = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fault: when it begins, and how long it lasts."""
+
+    at_s: float
+    fault: str
+    for_s: float
+    draw: int
+    """For whatever else there is to choose."""
+
+    def __str__(self) -> str:
+        return f"{self.fault} at {self.at_s:.2f} s for {self.for_s:.2f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run."""
+
+    seed: int
+    receivers: int
+    retries: int
+    """How often the sender tries again; ESC is not known to."""
+    rate: float
+    faults: Faults
+    """Of the sender."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    events: Sequence[Event] = ()
+    duration_s: float = DURATION_S
+
+    @property
+    def names(self) -> list[str]:
+        """Of the faults, each once."""
+        return sorted({event.fault for event in self.events})
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a sender may see anything but the right answer."""
+        return not REFUSING.isdisjoint(self.names)
+
+    @property
+    def may_hang(self) -> bool:
+        """Whether an answer may take as long as it likes."""
+        return not FREEZING.isdisjoint(self.names)
+
+    def has(self, fault: str) -> bool:
+        """Whether it is among the faults."""
+        return fault in self.names
+
+
+def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
+    """The plan of a seed. `only`: these faults and no others, all of them."""
+    rng = Random(f"chaos/{seed}")
+    events = [_event(fault, rng) for fault in (only or _faults(rng))]
+    names = {event.fault for event in events}
+    settings: dict[str, object] = {
+        "batch_callbacks_max": rng.choice((4, 32, 256)),
+        "drain_batch_max": rng.choice((4, 32, 512)),
+        "publish_batch_max": rng.choice((8, 64, 512)),
+    }
+    receivers = 2 if rng.random() < 0.35 or "one-of-two-killed" in names else 1
+    if "spool-full" in names:
+        settings["spool_bytes_max"] = SMALL_SPOOL_BYTES
+    elif "spool-disk-full" in names:
+        settings["spool_bytes_max"] = 16_000_000
+    return Plan(
+        seed, receivers, rng.choice((0, 0, 0, 2)), rng.choice((80, 150, 250)), _spoiling(rng), settings,
+        sorted(events, key=lambda event: event.at_s),
+    )  # fmt: skip
+
+
+def _faults(rng: Random) -> list[str]:
+    """One to four; a spool that fills up needs a reason to be used."""
+    number = rng.choice((1, 1, 2, 2, 3, 4))
+    faults = [rng.choice(rng.choice(_KINDS)) for _ in range(number)]
+    if any(fault in SPOOL_FAULTS or fault == "kill-draining" for fault in faults):
+        faults.append(rng.choice(("kill-postgres", "cut-postgres", "stall-postgres", "freeze-postgres")))
+    return faults
+
+
+_KINDS = (RECEIVER_FAULTS, POSTGRES_FAULTS, POSTGRES_FAULTS, NATS_FAULTS, SPOOL_FAULTS, WHOLE_FAULTS)
+
+
+def _event(fault: str, rng: Random) -> Event:
+    at_s = 0.0 if fault == "dark-start" else rng.uniform(0.1, DURATION_S - 0.6)
+    return Event(round(at_s, 3), fault, round(rng.choice((0.05, 0.4, 1.2, 2.0)) * rng.uniform(0.5, 1.0), 3), rng.randrange(10**6))
+
+
+def _spoiling(rng: Random) -> Faults:
+    """What ESC itself does wrong."""
+    return Faults(
+        duplicate=rng.choice((0, 0.1)), reorder=rng.choice((0, 0.2)), gap=rng.choice((0, 0.02)),
+        malformed=rng.choice((0, 0.03)), unknown=rng.choice((0, 0.03)),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""One receiver as a process of its own, which can be killed, frozen, stopped and started again.
+
+Each of its lives is remembered with how it ended and, where it could still say so, with its counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 20.0
+POLL_S = 0.02
+ROOT = Path(__file__).parent.parent
+SAMPLE = re.compile(r"^esc_receiver_(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+KEPT = ("stored", "spooled", "in_flight", "refused")
+
+
+class ReceiverFailedError(Exception):
+    """It did something that nobody asked of it."""
+
+
+@dataclass(slots=True)
+class Life:
+    """From one start to the next end."""
+
+    log_offset: int
+    status: int | None = None
+    """None: it still lives."""
+    sums: dict[str, int] = field(default_factory=dict)
+    """What it said at its end; empty when it was killed."""
+
+
+def adds_up(sums: Mapping[str, int]) -> bool:
+    """Design promise 8."""
+    return sums["received"] + sums["recovered"] == sum(sums[name] for name in KEPT)
+
+
+class Receiver:
+    """`python -m receiver serve` on one port and one folder, through all its lives."""
+
+    def __init__(self, name: str, folder: Path, port: int, settings: Mapping[str, object]) -> None:
+        self.name = name
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
+        self.lives: list[Life] = []
+        self.lock = asyncio.Lock()
+        """For whoever changes whether it runs."""
+        self._log = folder / "log"
+        self._port = port
+        given = {"host": "127.0.0.1", "port": port, "data_dir": folder, "log_format": "json"} | dict(settings)
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PG", "ESC_RECEIVER_"))
+        } | {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in given.items()}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of its present life."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Begin a life; returns when it serves. Raises ReceiverFailedError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.lives.append(Life(log.tell()))
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "receiver", "serve", cwd=ROOT, env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await self._serves():
+                if not self.running:
+                    raise ReceiverFailedError(f"{self.name} did not start: {self.last_words()}")
+                await asyncio.sleep(POLL_S)
+
+    async def kill(self) -> None:
+        """As `kill -9`; harmless when it has ended."""
+        if self.running:
+            self.signal(signal.SIGKILL)
+            await self._ended()
+
+    async def stop(self) -> Life:
+        """As SIGTERM, and wait for its end. Raises ReceiverFailedError when it does not end well."""
+        life = self.lives[-1]
+        self.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._ended()
+        except TimeoutError:
+            await self.kill()
+            raise ReceiverFailedError(f"{self.name} did not end in {END_TIMEOUT_S} s after SIGTERM") from None
+        if life.status != 0 or not life.sums:
+            raise ReceiverFailedError(f"{self.name} ended with {life.status} after SIGTERM: {self.last_words()}")
+        return life
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it one."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def metrics(self, session: aiohttp.ClientSession, timeout_s: float = 2.0) -> Counter[str]:
+        """Its counts, over all labels, and `mode_<name>`."""
+        async with session.get(f"{self.url}/metrics", timeout=aiohttp.ClientTimeout(total=timeout_s)) as response:
+            text = await response.text()
+        counts: Counter[str] = Counter()
+        for name, labels, value in SAMPLE.findall(text):
+            counts[f"mode_{labels[6:-1]}" if name == "mode" else name] += float(value)  # type: ignore[assignment]
+        return counts
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Of all lives."""
+        return _read(self._log.read_bytes())
+
+    def last_words(self) -> str:
+        """The end of the log."""
+        return " | ".join(self._log.read_text(errors="replace").splitlines()[-4:])
+
+    async def _ended(self) -> None:
+        assert self._process is not None
+        life = self.lives[-1]
+        life.status = await self._process.wait()
+        for line in _read(self._log.read_bytes()[life.log_offset :]):
+            if line.get("event") == "stopped":
+                life.sums = {name: line[name] for name in ("received", "recovered", *KEPT)}
+
+    async def _serves(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+def sums_of(metrics: Counter[str]) -> dict[str, int]:
+    """What must add up."""
+    found = {name: metrics[f"{name}_total"] for name in ("received", "recovered", "stored", "refused")}
+    return found | {"spooled": metrics["spool_callbacks"], "in_flight": metrics["in_flight"]}
+
+
+def _read(log: bytes) -> list[dict[str, Any]]:
+    """The lines that are JSON; the rest are warnings of Python's own, or a traceback."""
+    lines: Sequence[bytes] = log.splitlines()
+    return [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]

@@ -1,0 +1,164 @@
+"""One seed: set the stage, play, strike, heal, wait until it is calm, audit.
+
+Only the order of things is here; what they are is in the other files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from chaos.audit import answered, audited
+from chaos.plan import Plan
+from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
+from chaos.stage import Stage, World
+from chaos.strikes import darken, strike
+from receiver.simulator.book import Book
+from receiver.simulator.player import Player, Target
+from receiver.simulator.report import Summary
+from receiver.simulator.traffic import Traffic
+
+CALM_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 10.0
+DEPLOYMENTS = 14
+OPERATIONS = 6
+CONCURRENCY = 64
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one seed."""
+
+    plan: Plan
+    findings: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    messages: int = 0
+    kept: int = 0
+    recovered: int = 0
+    """Callbacks that a receiver found in its spool when it was started."""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced(Target):
+    """A load balancer: one message to this receiver, the next one to that."""
+
+    turns: Iterator[Target]
+
+    def url(self, source: str, channel: str, *, wrong_token: bool = False) -> URL:
+        """Of the receiver whose turn it is."""
+        return next(self.turns).url(source, channel, wrong_token=wrong_token)
+
+
+async def run(world: World, plan: Plan, folder: Path) -> Result:
+    """The run of a plan; `folder` keeps what the receivers leave."""
+    started_s = time.monotonic()
+    result = Result(plan)
+    stage = Stage(world, plan, folder)
+    try:
+        async with stage.set(), aiohttp.ClientSession() as session:
+            await _played(stage, session, result)
+    except (ReceiverFailedError, ExceptionGroup, TimeoutError) as error:
+        result.findings.append(f"run: {_words(error)}")
+    result.told = stage.told
+    result.took_s = time.monotonic() - started_s
+    return result
+
+
+async def _played(stage: Stage, session: aiohttp.ClientSession, result: Result) -> None:
+    plan = stage.plan
+    traffic = Traffic(plan.seed, deployments=DEPLOYMENTS, operations=OPERATIONS, faults=plan.faults)
+    summary = Summary(plan.seed, "chaos", Book())
+    if plan.has("dark-start"):
+        await darken(stage)
+    await asyncio.gather(*(receiver.start() for receiver in stage.receivers))
+    if not plan.has("dark-start"):
+        await _calm(stage.receivers, session)
+    watching = [asyncio.create_task(_watch(receiver, result.findings)) for receiver in stage.receivers]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_play(stage, traffic, summary))
+        for event in plan.events:
+            tasks.create_task(strike(stage, event, session))
+    await stage.heal()
+    await _calm(stage.receivers, session)
+    await _published(stage)
+    for task in watching:
+        task.cancel()
+    lives = [await receiver.stop() for receiver in stage.receivers]
+    result.messages = sum(summary.answers.values())
+    result.recovered = sum(life.sums["recovered"] for life in lives)
+    assert summary.book is not None
+    result.kept = len(summary.book.receipts)
+    result.findings += [*answered(stage, summary), *await audited(stage, summary, traffic)]
+
+
+async def _play(stage: Stage, traffic: Traffic, summary: Summary) -> None:
+    stop = asyncio.Event()
+    turns = cycle([Target(receiver.url, {}) for receiver in stage.receivers])
+    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        player = Player(
+            session, Balanced("", {}, turns), summary, stop=stop, rate=stage.plan.rate, concurrency=CONCURRENCY,
+            retries=stage.plan.retries,
+        )  # fmt: skip
+        asyncio.get_running_loop().call_later(stage.plan.duration_s, stop.set)
+        await player.play(traffic.lives(endless=True), traffic.size)
+
+
+async def _calm(receivers: Sequence[Receiver], session: aiohttp.ClientSession) -> None:
+    """Until all go the direct way again and nothing waits."""
+    for receiver in receivers:
+        try:
+            async with asyncio.timeout(CALM_TIMEOUT_S):
+                while not await _is_calm(receiver, session):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise ReceiverFailedError(
+                f"{receiver.name} was not calm in {CALM_TIMEOUT_S} s: {receiver.last_words()}"
+            ) from None
+
+
+async def _is_calm(receiver: Receiver, session: aiohttp.ClientSession) -> bool:
+    try:
+        metrics = await receiver.metrics(session)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return False
+    return metrics["mode_direct"] == 1 and not metrics["spool_callbacks"] and not metrics["in_flight"]
+
+
+async def _published(stage: Stage) -> None:
+    """Until the outbox is empty."""
+    try:
+        async with asyncio.timeout(CALM_TIMEOUT_S), stage.connection() as connection:
+            while await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        words = "; ".join(receiver.last_words() for receiver in stage.receivers)
+        raise ReceiverFailedError(f"the outbox was not empty in {CALM_TIMEOUT_S} s: {words}") from None
+
+
+async def _watch(receiver: Receiver, findings: list[str]) -> None:
+    """The counts add up whenever they can be read."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                sums = sums_of(await receiver.metrics(session, 0.5))
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                sums = {}
+            if sums and not adds_up(sums):
+                findings.append(f"counts: {receiver.name} said {sums}")
+                return
+            await asyncio.sleep(0.1)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_words(one) for one in error.exceptions)
+    return f"{type(error).__name__}: {error}"
