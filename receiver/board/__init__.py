@@ -1,0 +1,1 @@
+"""The board: one page that shows the fleet, what it does, and why (design section 9)."""

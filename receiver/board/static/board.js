@@ -1,0 +1,269 @@
+// The board: wires what is known to what is shown, and draws it at most once a frame, and ten times a second while
+// much happens. All state is in `app`; views are functions of it.
+import { html, render } from "./vendor/lit-html/lit-html.js";
+import { login, Problem } from "./api.js";
+import { Cache } from "./cache.js";
+import { Feed } from "./feed.js";
+import { Fleet } from "./fleet.js";
+import { frame, tokenForm } from "./frame.js";
+import { FleetMap } from "./map.js";
+import { deploymentName, failed, notice } from "./parts.js";
+import { Pulse } from "./pulse.js";
+import { link, read } from "./route.js";
+import { Rows } from "./rows.js";
+import { readAll, readChanged, readHealth, readOpen, readQuarantine } from "./sync.js";
+import { count, name } from "./text.js";
+import { deploymentView, vmView } from "./view_detail.js";
+import { fleetView } from "./view_fleet.js";
+import { callbackView, feedView, quarantineView } from "./view_happened.js";
+import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
+
+const FRAME_MS = 100; // between drawings of what came by itself
+const CLOCK_MS = 1_000;
+const HEALTH_MS = 3_000;
+const OPEN_MS = 3_000;
+const CHANGED_MS = 10_000;
+const SPEAK_MS = 10_000;
+const OPENED_MAX = 50;
+
+const VIEWS = {
+  fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, feed: feedView,
+  quarantine: quarantineView, vm: vmView, deployment: deploymentView, callback: callbackView,
+};
+const TITLES = { vms: "VMs", vm: "VM" };
+
+const root = document.getElementById("board");
+const spoken = document.getElementById("spoken");
+let due = null;
+let drawnAt = 0;
+
+/** Draw soon: at the next frame when a person waits for it, else when enough time has passed. */
+function schedule(atOnce = false) {
+  if (due === "frame" || (due && !atOnce)) return;
+  const wait = atOnce ? 0 : drawnAt + FRAME_MS - performance.now();
+  if (due) clearTimeout(due);
+  if (wait > 4) {
+    due = setTimeout(() => ((due = "frame"), requestAnimationFrame(draw)), wait);
+    return;
+  }
+  due = "frame";
+  requestAnimationFrame(draw);
+}
+
+const soon = () => schedule(true);
+
+const app = {
+  fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache: new Cache(soon),
+  route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
+  sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
+  paused: null, opened: new Set(), width: 1000, narrow: false, readQuarantine,
+  retry: () => feed.resume(),
+  reload: () => readEverything(),
+  pause: () => {
+    app.paused = app.paused ? null : [...app.fleet.changes];
+    soon();
+  },
+  open: (key, opened) => {
+    if (opened === app.opened.has(key)) return;
+    if (opened) app.opened.add(key);
+    else app.opened.delete(key);
+    if (app.opened.size > OPENED_MAX) app.opened.delete(app.opened.values().next().value);
+    soon();
+  },
+  switchTheme, giveToken,
+};
+
+const feed = new Feed({
+  onEvent: (change) => {
+    app.fleet.take(change);
+    told(change);
+    schedule();
+  },
+  onState: feedState,
+  onGap: () => readEverything(true),
+});
+
+function draw() {
+  due = null;
+  drawnAt = performance.now();
+  app.now = Date.now();
+  const view = VIEWS[app.route.view];
+  render(frame(app, app.token.needed ? tokenForm(app) : view ? shown(view) : lost()), root);
+  const width = document.getElementById("main").clientWidth;
+  const narrow = innerWidth < 720;
+  if (width !== app.width || narrow !== app.narrow) {
+    app.width = width;
+    app.narrow = narrow;
+    soon();
+  }
+  app.rows.measure(root);
+  app.fleet.tick();
+  app.pulse.show(document.getElementById("pulse"), app.fleet.pulse, app.fleet.pulseAt);
+  const map = document.getElementById("map");
+  if (map) app.map.draw(map, app.fleet.allVms(), (vm) => name(deploymentName(app.fleet, vm.source, vm.deployment), 40));
+}
+
+/** A view that fails must not take the rest of the board with it. */
+function shown(view) {
+  try {
+    return view(app);
+  } catch (error) {
+    console.error(error);
+    return failed(new Problem(0, "This view failed", String(error)), soon);
+  }
+}
+
+const lost = () => notice("There is no such view", "The link may be of another version.", html`<a class="button" href=${link("fleet")}>To the fleet</a>`);
+
+// The feed and the lists.
+
+function feedState(told) {
+  const before = app.feed.state;
+  const broken = told.state === "reconnecting" && before !== "reconnecting";
+  app.feed = { ...told, since: broken || told.state !== "reconnecting" ? Date.now() : app.feed.since };
+  if (told.state === "token") needToken();
+  if (told.state === "live" && !app.sync.done) readEverything();
+  if (told.state === "live" && before === "reconnecting") say("The feed is live again.");
+  if (broken && before === "live") say("The feed is lost; reconnecting.");
+  soon();
+}
+
+async function readEverything(anew = false) {
+  if (app.sync.running) return;
+  app.sync = { ...app.sync, running: true, error: null };
+  try {
+    if (anew) app.fleet.forget();
+    await readAll(app.fleet, schedule);
+    app.sync = { done: true, error: null, running: false };
+  } catch (error) {
+    app.sync = { ...app.sync, error, running: false };
+    if (error.status === 401) needToken();
+    else if (!app.sync.done) setTimeout(readEverything, 3_000);
+  }
+  soon();
+}
+
+function needToken() {
+  if (app.token.needed) return;
+  app.token = { needed: true, busy: false, error: null };
+  soon();
+}
+
+async function giveToken(event) {
+  event.preventDefault();
+  const field = event.target.elements.token;
+  app.token = { ...app.token, busy: true, error: null };
+  soon();
+  try {
+    await login(field.value);
+    field.value = "";
+    app.token = { needed: false, busy: false, error: null };
+    app.cache.clear();
+    feed.resume();
+    readEverything();
+  } catch (error) {
+    app.token = { needed: true, busy: false, error: error.status === 401 ? "This token is not known here." : error.message };
+  }
+  soon();
+}
+
+// What the feed does not tell is asked for again and again, while somebody looks.
+
+function every(ms, ask) {
+  const turn = async () => {
+    if (!document.hidden && !app.token.needed) {
+      try {
+        await ask();
+      } catch (error) {
+        if (error.status === 401) needToken();
+      }
+      schedule();
+    }
+    setTimeout(turn, ms);
+  };
+  turn();
+}
+
+async function askHealth() {
+  const quarantineBefore = app.health.stats?.quarantine.latest_at;
+  try {
+    app.health = await readHealth();
+  } catch (error) {
+    app.health = { ...app.health, error };
+    throw error;
+  }
+  if (app.health.stats.quarantine.latest_at !== quarantineBefore) app.cache.renew("quarantine");
+}
+
+async function askOpen() {
+  if (app.sync.done && ["fleet", "operations"].includes(app.route.view)) await readOpen(app.fleet);
+}
+
+let changedSince = Date.now();
+async function askChanged() {
+  if (!app.sync.done) return;
+  const since = changedSince - 2 * CHANGED_MS;
+  changedSince = Date.now();
+  await readChanged(app.fleet, since);
+}
+
+// Said aloud to those who listen: seldom, and in one sentence.
+
+let failures = 0;
+function told(change) {
+  if (change.entity === "vm" && change.to_state === "ERROR" && change.from_state !== "ERROR") failures += 1;
+}
+
+function say(sentence) {
+  spoken.textContent = sentence;
+}
+
+setInterval(() => {
+  if (failures) say(`${count(failures)} ${failures === 1 ? "VM has" : "VMs have"} gone to ERROR.`);
+  failures = 0;
+}, SPEAK_MS);
+
+// The reader.
+
+function switchTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+  const next = now === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  try {
+    localStorage.setItem("esc-receiver-theme", next);
+  } catch {
+    // No storage for this page: then the choice lasts as long as the page.
+  }
+  recoloured();
+}
+
+function recoloured() {
+  app.map.repaint();
+  app.pulse.drop();
+  soon();
+}
+
+function routed() {
+  const before = app.route;
+  app.route = read();
+  const moved = before.view !== app.route.view || ["vm", "deployment", "callback"].includes(app.route.view);
+  const { view, asked } = app.route;
+  document.title = `${asked.name ?? asked.id ?? TITLES[view] ?? view[0].toUpperCase() + view.slice(1)} · esc-receiver`;
+  if (moved && before.view !== view) document.getElementById("main")?.scrollTo(0, 0);
+  soon();
+}
+
+addEventListener("hashchange", routed);
+addEventListener("resize", soon);
+addEventListener("online", () => feed.resume());
+document.addEventListener("visibilitychange", soon);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recoloured);
+
+routed();
+draw();
+feed.run();
+every(CLOCK_MS, async () => {});
+every(HEALTH_MS, askHealth);
+every(OPEN_MS, askOpen);
+every(CHANGED_MS, askChanged);

@@ -1,0 +1,140 @@
+// What surrounds every view: how the receiver is, at a glance, and the ways to the views.
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { count, rate, span } from "./text.js";
+import { link } from "./route.js";
+import { GONE } from "./states.js";
+import { notice } from "./parts.js";
+
+const FEED = {
+  live: ["Live", "good"],
+  connecting: ["Connecting", "waiting"],
+  reconnecting: ["Reconnecting", "bad"],
+  token: ["Token needed", "waiting"],
+};
+const LAG_LATE_S = 10;
+
+export function frame(app, view) {
+  return html`
+    <a class="skip" href="#main" @click=${toMain}>Skip to the content</a>
+    <header class="top">
+      <a class="brand" href=${link("fleet")}><img src="board/icon.svg" alt="" width="26" height="26"><span>esc-receiver</span></a>
+      <div class="vitals" role="group" aria-label="How the receiver is">${vitals(app)}</div>
+      <button type="button" class="theme" @click=${app.switchTheme} aria-label="Switch between light and dark" title="Light or dark">◐</button>
+    </header>
+    <nav class="tabs" aria-label="Views">${tabs(app)}</nav>
+    ${app.feed.state === "reconnecting" ? reconnecting(app) : nothing}
+    ${warnings(app)}
+    <main id="main" tabindex="-1" class="view-${app.route.view}">${view}</main>`;
+}
+
+const vital = (label, value, kind, title = nothing) => html`
+  <div class="vital ${kind}" title=${title}><span class="label">${label}</span><span class="value">${value}</span></div>`;
+
+function vitals(app) {
+  const [feed, feedKind] = FEED[app.feed.state] ?? FEED.connecting;
+  const { ready, stats } = app.health;
+  const lag = lagOf(app);
+  const overdue = app.fleet.openOperations().filter((one) => one.state === "OVERDUE").length;
+  const quarantine = stats?.quarantine.callbacks_last_day;
+  return [
+    vital("Mode", modeOf(app), modeKind(app), why(ready)),
+    vital("Feed", html`<i class="beat" aria-hidden="true"></i>${feed}`, feedKind),
+    vital("Changes", html`${rate(app.fleet.changeRate())}<small>/s</small>`, ""),
+    vital("Publish lag", lag.text, lag.kind, lag.title),
+    spool(app),
+    vital("Overdue", count(overdue), overdue ? "bad" : ""),
+    vital("Quarantine 24 h", count(quarantine), quarantine ? "waiting" : ""),
+  ];
+}
+
+function spool(app) {
+  const waiting = app.health.figures?.spooled;
+  return waiting ? vital("Spooled", count(waiting), "waiting", "Callbacks kept on disk, not yet in PostgreSQL") : nothing;
+}
+
+export function modeOf(app) {
+  const { ready, error } = app.health;
+  if (error) return "unreachable";
+  if (!ready) return "…";
+  if (!ready.ready) return "not ready";
+  return ready.mode ?? (ready.degraded ? "degraded" : "direct");
+}
+
+function modeKind(app) {
+  const { ready, error } = app.health;
+  if (error || (ready && !ready.ready)) return "bad";
+  return !ready ? "waiting" : ready.degraded || (ready.mode && ready.mode !== "direct") ? "waiting" : "good";
+}
+
+const why = (ready) =>
+  ready ? faults(ready).map(([name, told]) => `${name}: ${told.why}`).join("\n") || "Everything answers" : nothing;
+const faults = (ready) => Object.entries(ready.dependencies ?? {}).filter(([, told]) => !told.ok);
+
+function lagOf(app) {
+  const outbox = app.health.stats?.outbox;
+  if (!outbox) return { text: "–", kind: "", title: nothing };
+  const late = outbox.oldest_at ? (app.now - Date.parse(outbox.oldest_at)) / 1000 : 0;
+  return {
+    text: outbox.messages === 0 || late < 1 ? "none" : span(late),
+    kind: late > LAG_LATE_S ? "bad" : "good",
+    title: `${count(outbox.messages)} messages wait to be published`,
+  };
+}
+
+function tabs(app) {
+  const { fleet, health } = app;
+  const living = (things) => count(things.filter((one) => !GONE.has(one.state)).length);
+  const views = [
+    ["fleet", "Fleet", null],
+    ["deployments", "Deployments", living(fleet.allDeployments())],
+    ["vms", "VMs", living(fleet.allVms())],
+    ["operations", "Operations", count(fleet.openOperations().length)],
+    ["feed", "Feed", null],
+    ["quarantine", "Quarantine", health.stats ? count(health.stats.quarantine.callbacks_last_day) : null],
+  ];
+  const inside = { vm: "vms", deployment: "deployments", callback: "quarantine" };
+  const here = inside[app.route.view] ?? app.route.view;
+  return views.map(
+    ([view, label, number]) => html`
+      <a href=${link(view)} aria-current=${here === view ? "page" : nothing}>${label}${number === null ? nothing : html` <span class="count">${number}</span>`}</a>`,
+  );
+}
+
+function reconnecting(app) {
+  return html`<p class="ribbon bad"><i class="spin" aria-hidden="true"></i>
+    What you see is from ${span((app.now - app.feed.since) / 1000)} ago: ${app.feed.why}. Trying again, attempt ${app.feed.tries}.
+    <button type="button" @click=${app.retry}>Try now</button></p>`;
+}
+
+function warnings(app) {
+  const { ready } = app.health;
+  const told = ready ? [...faults(ready).map(([name, one]) => `${name}: ${one.why}`), ...(ready.warnings ?? [])] : [];
+  return [
+    app.sync.error && app.feed.state !== "reconnecting"
+      ? html`<p class="ribbon bad">The lists could not be read: ${app.sync.error.message}. <button type="button" @click=${app.reload}>Try again</button></p>`
+      : nothing,
+    told.length ? html`<details class="ribbon waiting"><summary>${told.length === 1 ? told[0] : `${told[0]} (and ${told.length - 1} more)`}</summary>
+      <ul>${told.slice(1).map((one) => html`<li>${one}</li>`)}</ul></details>` : nothing,
+    app.fleet.truncated ? html`<p class="ribbon waiting">There are more VMs than this page holds; lists and counts on it are not complete.</p>` : nothing,
+  ];
+}
+
+function toMain(event) {
+  event.preventDefault();
+  document.getElementById("main").focus();
+}
+
+/** Asks for the token once; what is typed goes to the session endpoint and nowhere else. */
+export function tokenForm(app) {
+  return notice(
+    "A token is needed",
+    "This receiver shows what it knows to those who have a read token. It is asked for once and then kept as a session cookie that scripts cannot read.",
+    html`<form class="token" @submit=${app.giveToken}>
+      <label for="token">Read token</label>
+      <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+      <button type="submit" ?disabled=${app.token.busy}>Open the board</button>
+      ${app.token.error ? html`<p class="wrong" role="alert">${app.token.error}</p>` : nothing}
+    </form>`,
+    "asking",
+  );
+}

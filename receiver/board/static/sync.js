@@ -1,0 +1,59 @@
+// Fills the fleet from lists, and asks again and again for what the feed does not tell: progress of operations,
+// health, lags, quarantine. It must not know how anything is shown.
+import { get, pages, ready } from "./api.js";
+import { GONE } from "./states.js";
+import { VMS_MAX } from "./fleet.js";
+
+const PAGE = 1_000;
+const NEWEST_OPERATIONS = 200;
+const OPEN_OPERATIONS = 500;
+export const QUARANTINE_SHOWN = 200;
+
+/** Everything that is there now. `progress` is called after each page, so that what is there is shown. */
+export async function readAll(fleet, progress) {
+  const stats = await get("stats");
+  for (const [list, take] of [["deployments", "takeDeployment"], ["vms", "takeVm"]]) {
+    for (const state of Object.keys(stats[list] ?? {})) {
+      // What is gone is as good as without number, and is asked for when somebody looks at it.
+      if (GONE.has(state) || !stats[list][state]) continue;
+      const more = await pages(list, { state, limit: PAGE }, VMS_MAX, (items) => {
+        items.forEach((item) => fleet[take](item));
+        progress();
+      });
+      if (more) fleet.truncated = true;
+    }
+  }
+  for (const item of (await get("operations", { order: "newest", limit: NEWEST_OPERATIONS })).items) {
+    fleet.takeOperation(item);
+  }
+  await readOpen(fleet);
+}
+
+/** Operations in flight, with their progress. */
+export async function readOpen(fleet) {
+  const ids = new Set();
+  for (const state of ["OPEN", "OVERDUE"]) {
+    const page = await get("operations", { state, limit: OPEN_OPERATIONS });
+    for (const item of page.items) {
+      ids.add(item.id);
+      fleet.takeOperation(item);
+    }
+    if (page.next) return; // more than are listed: none may be taken for ended
+  }
+  const seen = new Set([...fleet.operations.values()].filter((one) => Date.now() - Date.parse(one.last_seen_at) < 10_000).map((one) => one.id));
+  fleet.keepOpenOnly(new Set([...ids, ...seen]));
+}
+
+/** Deployments that changed since: their flags and names are in their items, not in the feed. */
+export async function readChanged(fleet, since) {
+  const page = await get("deployments", { since: new Date(since).toISOString(), limit: PAGE });
+  page.items.forEach((item) => fleet.takeDeployment(item));
+}
+
+export const readQuarantine = () =>
+  get("callbacks", { outcome: ["malformed", "unclassified"], order: "newest", limit: QUARANTINE_SHOWN });
+
+export async function readHealth() {
+  const [told, stats] = await Promise.all([ready(), get("stats")]);
+  return { ready: told, stats };
+}
