@@ -2,11 +2,11 @@
 VENV ?= .venv
 export VENV PYTHON
 BIN = $(VENV)/bin
-CODE = receiver tests $(wildcard benchmarks)
+CODE = receiver tests docs $(wildcard benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench format lock clean
+.PHONY: help demo test check bench docs format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ check: $(VENV)/.dev ## format, lint, strict types, import contracts
 bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
+	@$(BIN)/python -m docs
+
 format: $(VENV)/.dev ## format the code, and mend what lint can mend
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
@@ -42,7 +45,7 @@ lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer v
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find receiver tests $(wildcard benchmarks) -name __pycache__ -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.%: requirements/%.lock requirements/uv.lock requirements/install pyproject.toml
 	@requirements/install $*

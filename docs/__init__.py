@@ -1,0 +1,1 @@
+"""What is written about the project, and what writes the parts that follow from the code (`python -m docs`)."""
