@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.envelope import Envelope
-from receiver.errors import SpoolBrokenError
+from receiver.errors import SpoolBrokenError, SpoolFullError
 from receiver.spool import Spool
 from tests.spooling import content, envelopes, receipts, spooling
 
@@ -49,8 +49,12 @@ async def work(folder: str) -> None:
 async def _put_on(spool: Spool, body_bytes: int) -> None:
     for number in count():
         some = envelopes(1 + number % 3, body_bytes=body_bytes)
-        await spool.put(some)
-        tell("put", *receipts(some))
+        try:
+            await spool.put(some)
+        except SpoolFullError:
+            await asyncio.sleep(0)
+        else:
+            tell("put", *receipts(some))
 
 
 async def _take_on(spool: Spool) -> None:

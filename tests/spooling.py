@@ -129,8 +129,8 @@ def bytes_on_disk(folder: Path) -> int:
 
 
 def set_aside(folder: Path) -> list[Path]:
-    """The damaged databases that were set aside."""
-    return sorted(path for path in folder.glob("spool.db.damaged-*Z") if path.is_file())
+    """The damaged databases that were set aside, or their logs, by the name of the database."""
+    return sorted({Path(str(path).removesuffix("-wal")) for path in folder.glob("spool.db.damaged-*")})
 
 
 async def program(*arguments: str | Path) -> asyncio.subprocess.Process:

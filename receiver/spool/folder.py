@@ -114,9 +114,10 @@ class SpoolFolder:
         """
         aside = self.path / f"{NAME}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         if self._complete.exists():
-            for end in ("", "-wal", "-journal", "-shm"):
+            for end in ("", "-wal", "-journal"):
                 with suppress(FileNotFoundError):
                     (self.path / f"{NAME}{end}").rename(f"{aside}{end}")
+            (self.path / f"{NAME}-shm").unlink(missing_ok=True)  # a mere index of the log
             self._complete.rename(self.database)
             sync(self.path)
         return aside

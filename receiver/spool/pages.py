@@ -101,16 +101,19 @@ class Pages:
             )
 
     def _rows(self, database: int | None, log: int | None) -> Iterator[tuple[int, Row]]:
-        frames = [] if log is None else _current(_frames(log), _read(log, 0, _LOG_HEADER_BYTES)[16:24])
-        newest = {frame.page: frame.offset for frame in frames}
-
         def in_database(number: int) -> bytes:
             return b"" if database is None else self._page(database, (number - 1) * PAGE_BYTES)
 
-        def in_log_first(number: int) -> bytes:
-            return self._page(log, newest[number]) if log is not None and number in newest else in_database(number)
+        def in_log_first(frames: list[Frame]) -> Read:
+            at = {frame.page: frame.offset for frame in frames}
+            return lambda number: (
+                self._page(log, at[number]) if log is not None and number in at else in_database(number)
+            )
 
-        views = (in_log_first, in_database) if newest else (in_database,)
+        frames, salts = ([], b"") if log is None else (_frames(log), _read(log, 16, 8))
+        # Behind the frames of now may lie some from before the log was begun anew; they are in the database, if it is.
+        now = [frame for frame in frames if frame.salts == salts]
+        views = (in_log_first(now), in_database, in_log_first(frames)) if frames else (in_database,)
         for frame in frames:
             if log is not None:
                 yield from _rows(self._page(log, frame.offset), frame.page == 1, views)
@@ -123,11 +126,6 @@ class Pages:
         self.read += 1
         self.refused += not page
         return page
-
-
-def _current(frames: list[Frame], salts: bytes) -> list[Frame]:
-    """Without what is left from before the log was begun anew; all, when its header does not tell."""
-    return [frame for frame in frames if frame.salts == salts] or frames
 
 
 def _frames(log: int) -> list[Frame]:
