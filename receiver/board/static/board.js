@@ -11,7 +11,7 @@ import { deploymentName, failed, notice } from "./parts.js";
 import { Pulse } from "./pulse.js";
 import { link, read } from "./route.js";
 import { Rows } from "./rows.js";
-import { readAll, readChanged, readHealth, readOpen, readQuarantine } from "./sync.js";
+import { readAll, readChanged, readHealth, readNewest, readOpen, readQuarantine } from "./sync.js";
 import { count, name } from "./text.js";
 import { deploymentView, vmView } from "./view_detail.js";
 import { fleetView } from "./view_fleet.js";
@@ -196,7 +196,9 @@ async function askHealth() {
 }
 
 async function askOpen() {
-  if (app.sync.done && ["fleet", "operations"].includes(app.route.view)) await readOpen(app.fleet);
+  if (!app.sync.done) return;
+  if (app.route.view === "operations") await readNewest(app.fleet);
+  if (["fleet", "operations"].includes(app.route.view)) await readOpen(app.fleet);
 }
 
 let changedSince = Date.now();
@@ -260,6 +262,7 @@ addEventListener("online", () => feed.resume());
 document.addEventListener("visibilitychange", soon);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recoloured);
 
+root.replaceChildren();
 routed();
 draw();
 feed.run();

@@ -28,7 +28,7 @@ export class Feed {
           await new Promise((resume) => (this.wake = resume));
           continue;
         }
-        if (error.status === 400 && this.last) {
+        if ((error.status === 400 || error.status === 409) && this.last) {
           this.last = null;
           this.onGap();
         }

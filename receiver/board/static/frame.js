@@ -41,15 +41,9 @@ function vitals(app) {
     vital("Feed", html`<i class="beat" aria-hidden="true"></i>${feed}`, feedKind),
     vital("Changes", html`${rate(app.fleet.changeRate())}<small>/s</small>`, ""),
     vital("Publish lag", lag.text, lag.kind, lag.title),
-    spool(app),
     vital("Overdue", count(overdue), overdue ? "bad" : ""),
     vital("Quarantine 24 h", count(quarantine), quarantine ? "waiting" : ""),
   ];
-}
-
-function spool(app) {
-  const waiting = app.health.figures?.spooled;
-  return waiting ? vital("Spooled", count(waiting), "waiting", "Callbacks kept on disk, not yet in PostgreSQL") : nothing;
 }
 
 export function modeOf(app) {
@@ -57,13 +51,14 @@ export function modeOf(app) {
   if (error) return "unreachable";
   if (!ready) return "…";
   if (!ready.ready) return "not ready";
-  return ready.mode ?? (ready.degraded ? "degraded" : "direct");
+  // `spooling: 12 callbacks wait in the spool`; while it is direct, that dependency is well.
+  return ready.dependencies?.mode?.why?.split(":")[0] ?? "direct";
 }
 
 function modeKind(app) {
   const { ready, error } = app.health;
   if (error || (ready && !ready.ready)) return "bad";
-  return !ready ? "waiting" : ready.degraded || (ready.mode && ready.mode !== "direct") ? "waiting" : "good";
+  return !ready ? "waiting" : ready.dependencies?.mode?.ok === false ? "waiting" : "good";
 }
 
 const why = (ready) =>

@@ -62,10 +62,10 @@ export const search = (asked, label) => html`
   <input type="search" aria-label=${label} placeholder=${label} .value=${asked.q ?? ""} autocomplete="off" spellcheck="false"
     @input=${(event) => change({ q: event.target.value })}>`;
 
-export const choose = (asked, key, label, values) => html`
+export const choose = (asked, key, label, values, none = "all") => html`
   <label class="choose"><span>${label}</span>
     <select @change=${(event) => change({ [key]: event.target.value })}>
-      <option value="" ?selected=${!asked[key]}>all</option>
+      <option value="" ?selected=${!asked[key]}>${none}</option>
       ${values.map((value) => html`<option value=${value} ?selected=${asked[key] === value}>${name(value, 40)}</option>`)}
     </select>
   </label>`;

@@ -23,10 +23,14 @@ export async function readAll(fleet, progress) {
       if (more) fleet.truncated = true;
     }
   }
-  for (const item of (await get("operations", { order: "newest", limit: NEWEST_OPERATIONS })).items) {
-    fleet.takeOperation(item);
-  }
+  await readNewest(fleet);
   await readOpen(fleet);
+}
+
+/** The latest operations: of those that came and went meanwhile the feed has told only the id. */
+export async function readNewest(fleet) {
+  const page = await get("operations", { order: "newest", limit: NEWEST_OPERATIONS });
+  page.items.forEach((item) => fleet.takeOperation(item));
 }
 
 /** Operations in flight, with their progress. */

@@ -33,9 +33,7 @@ export const rangeChoice = (asked) => html`
 
 /** `lanes`: [{ label, href, spans }]; `width` in pixels; `asked.range` as in RANGES. */
 export function timeline({ lanes, width, now, asked }) {
-  const to = now;
-  const first = Math.min(...lanes.flatMap((lane) => lane.spans.map((one) => one.from)), now - 60_000);
-  const from = asked.range in RANGES ? now - RANGES[asked.range] * 1000 : first - (now - first) * 0.02;
+  const { from, to } = shownTimes(lanes, now, asked.range);
   const label = lanes.length > 1 ? Math.min(180, width * 0.28) : 0;
   const room = Math.max(80, width - label);
   const x = (instant) => label + ((Math.min(Math.max(instant, from), to) - from) / (to - from)) * room;
@@ -52,6 +50,16 @@ export function timeline({ lanes, width, now, asked }) {
         ${label ? svg`<a href=${lane.href ?? nothing} class="lane"><text x="0" y=${row * LANE + 19}>${name(lane.label, Math.floor(label / 8))}</text></a>` : nothing}
         ${lane.spans.filter((one) => one.to >= from).map((one) => bar(one, x, row * LANE + (LANE - BAR) / 2))}`)}
     </svg>`;
+}
+
+/** All of it where no range is asked for: from the first entry to now, or to the end of what has ended. */
+function shownTimes(lanes, now, range) {
+  if (range in RANGES) return { from: now - RANGES[range] * 1000, to: now };
+  const all = lanes.flatMap((lane) => lane.spans);
+  const last = Math.max(...all.map((one) => one.to));
+  const first = Math.min(...all.map((one) => one.from), last - 10_000);
+  const spare = (last - first) * 0.02;
+  return { from: first - spare, to: last < now - 1_000 ? last + spare : now };
 }
 
 function bar(one, x, y) {

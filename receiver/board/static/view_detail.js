@@ -105,8 +105,8 @@ function ledger(history, app, named = false) {
   if (!history.items.length) return html`<p class="calm">No ledger entry is left.</p>`;
   return html`<div class="scroll-x" tabindex="0" role="region" aria-label="Ledger entries"><table class="entries"><thead><tr><th>No.</th><th>Time</th>${named ? html`<th>Of</th>` : nothing}<th>Change</th><th>Trigger</th><th class="wide">Why</th><th>Callback</th></tr></thead>
     <tbody>${history.items.map((one) => html`<tr><td class="number">${one.sequence}</td><td>${at(one.at)}</td>
-      ${named ? html`<td>${one.entity === "vm" ? html`<a href=${vmLink({ source: one.source, deployment: one.deployment, name: one.name })}>${text(one.name, 40)}</a>` : one.entity}</td>` : nothing}
-      <td class="move">${move(one)}</td><td><code>${name(one.trigger, 40)}</code></td><td class="wide"><bdi>${name(one.reason, 200)}</bdi> <small class="dim">${one.rule}</small></td>
+      ${named ? html`<td class="of">${one.entity === "vm" ? html`<a href=${vmLink({ source: one.source, deployment: one.deployment, name: one.name })}>${text(one.name, 40)}</a>` : one.entity}</td>` : nothing}
+      <td class="move">${move(one)}</td><td class="trigger"><code>${name(one.trigger, 40)}</code></td><td class="wide"><bdi>${name(one.reason, 200)}</bdi> <small class="dim">${one.rule}</small></td>
       <td>${one.receipt ? html`<a href=${link("callback", { receipt: one.receipt })} aria-label="Callback ${one.receipt}">open</a>` : "timer"}</td></tr>`)}</tbody></table></div>`;
 }
 
@@ -136,14 +136,15 @@ async function readDeployment(source, id) {
 }
 
 function deploymentPage(app, { deployment, history, operations }) {
-  const entries = history.items.filter((one) => one.incarnation === deployment.incarnation);
-  const of = (test) => entries.filter(test);
-  const end = (thing) => (thing.ended_at ? Date.parse(thing.ended_at) : app.now);
-  const own = spans(of((one) => one.entity === "deployment"), end(deployment));
   const vms = deployment.vms ?? [];
+  const its = new Set([deployment.id, ...vms.map((vm) => vm.id)]);
+  const entries = history.items.filter((one) => its.has(one.entity_id));
+  const of = (id) => entries.filter((one) => one.entity_id === id);
+  const end = (thing) => (thing.ended_at ? Date.parse(thing.ended_at) : app.now);
+  const own = spans(of(deployment.id), end(deployment));
   const lanes = [
     { label: "deployment", spans: own },
-    ...vms.slice(0, LANES).map((vm) => ({ label: vm.vm_name, href: vmLink({ ...vm, name: vm.vm_name }), spans: spans(of((one) => one.entity === "vm" && one.entity_id === vm.id), end(vm)) })),
+    ...vms.slice(0, LANES).map((vm) => ({ label: vm.vm_name, href: vmLink({ ...vm, name: vm.vm_name }), spans: spans(of(vm.id), end(vm)) })),
   ].filter((lane) => lane.spans.length);
   const counts = {};
   for (const vm of vms) counts[vm.state] = (counts[vm.state] ?? 0) + 1;
@@ -169,7 +170,7 @@ function deploymentPage(app, { deployment, history, operations }) {
         ${panel("Operations", operationList(app, operations.items))}
       </div>
     </div>
-    ${panel("History", ledger({ items: of((one) => one.entity === "deployment" || one.entity === "vm").slice(0, HISTORY) }, app, true))}`;
+    ${panel("History", ledger({ items: entries.slice(0, HISTORY) }, app, true))}`;
 }
 
 function operationList(app, items) {

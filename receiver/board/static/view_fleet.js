@@ -10,6 +10,7 @@ import { deploymentName, move, notice, panel, text, time, toThing } from "./part
 const ATTENTION_MAX = 12;
 const FLIGHT_MAX = 8;
 const LATEST_MAX = 12;
+const TAKES_DOWN = new Set(["stop", "stop_vm", "undeploy", "scale_in", "enable_monitoring", "disable_monitoring"]);
 
 export function fleetView(app) {
   const vms = app.fleet.allVms();
@@ -119,6 +120,7 @@ function flight(app) {
 export function progress(operation) {
   const seen = operation.vms_seen ?? 0;
   if (!seen) return nothing;
+  if (TAKES_DOWN.has(operation.kind)) return html`<span class="figure">${seen === 1 ? "1 VM" : `${count(seen)} VMs`}</span>`;
   const { vms_alive: alive, vms_deployed: deployed, vms_failed: wrong } = operation;
   const said = `${alive} alive, ${deployed} deployed, ${wrong} failed of ${seen} VMs`;
   const part = (number, kind) => (number > 0 ? html`<i class="tone-${kind}" .style=${`width:${(100 * number) / seen}%`}></i>` : nothing);

@@ -16,19 +16,20 @@ function listView(app, { title, all, keys, filters, hidden = () => false, ...tab
   const matches = matcher(asked, keys);
   let items = all.filter((one) => matches(one) && !hidden(one));
   if (ORDERS[asked.order]) items = items.sort(ORDERS[asked.order]);
+  const plural = title === "VMs" ? title : title.toLowerCase();
   const none = app.sync.done
-    ? notice(all.length ? "Nothing matches" : `No ${title.toLowerCase()} yet`, all.length ? "Loosen the filters above." : "They show here as soon as something calls back.", all.length ? html`<a class="button" href=${link(app.route.view)}>Clear filters</a>` : nothing, "empty")
-    : loading(title.toLowerCase());
+    ? notice(all.length ? "Nothing matches" : `No ${plural} yet`, all.length ? "Loosen the filters above." : "They show here as soon as something calls back.", all.length ? html`<a class="button" href=${link(app.route.view)}>Clear filters</a>` : nothing, "empty")
+    : loading(plural);
   return html`
     <div class="bar-of-filters" role="search">
       <h1>${title} <span class="count" aria-label="${items.length} shown">${count(items.length)}</span></h1>
-      ${search(asked, `Search ${title.toLowerCase()}`)}
+      ${search(asked, `Search ${plural}`)}
       ${filters}
     </div>
     ${app.rows.table({ key: `${app.route.view}?${asked.state ?? ""}`, label: title, items, height: app.narrow ? 64 : 38, empty: none, ...table })}`;
 }
 
-const orders = (asked) => choose(asked, "order", "Order", ["state", "changed"]);
+const orders = (asked) => choose(asked, "order", "Order", ["state", "changed"], "name");
 
 export function vmsView(app) {
   const { fleet, route } = app;
