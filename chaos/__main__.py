@@ -1,4 +1,4 @@
-"""The command: so many seeds, some at a time, with a progress bar, a table at the end and exit status 1 on a finding."""
+"""The command: so many seeds, some at a time, with a progress bar and a table; exit status 1 on a finding."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def line(result: Result) -> str:
 
 
 def summary(results: list[Result]) -> Table:
-    """Faults × seeds × result."""
+    """Faults, seeds, results."""
     struck: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for result in results:

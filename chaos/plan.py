@@ -113,7 +113,9 @@ _KINDS = (RECEIVER_FAULTS, POSTGRES_FAULTS, POSTGRES_FAULTS, NATS_FAULTS, SPOOL_
 
 def _event(fault: str, rng: Random) -> Event:
     at_s = 0.0 if fault == "dark-start" else rng.uniform(0.1, DURATION_S - 0.6)
-    return Event(round(at_s, 3), fault, round(rng.choice((0.05, 0.4, 1.2, 2.0)) * rng.uniform(0.5, 1.0), 3), rng.randrange(10**6))
+    return Event(
+        round(at_s, 3), fault, round(rng.choice((0.05, 0.4, 1.2, 2.0)) * rng.uniform(0.5, 1.0), 3), rng.randrange(10**6)
+    )
 
 
 def _spoiling(rng: Random) -> Faults:

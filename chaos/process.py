@@ -9,20 +9,22 @@ import asyncio
 import os
 import re
 import signal
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 
+from chaos.nursery import born
+from chaos.patience import until
+
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 20.0
-POLL_S = 0.02
-ROOT = Path(__file__).parent.parent
 SAMPLE = re.compile(r"^esc_receiver_(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 KEPT = ("stored", "spooled", "in_flight", "refused")
 
@@ -63,33 +65,19 @@ class Receiver:
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "ESC_RECEIVER_"))
         } | {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in given.items()}
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of its present life."""
-        assert self._process is not None
-        return self._process.pid
+        self._process: ForkServerProcess | None = None
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._process is not None and self._process.returncode is None
+        return self._process is not None and self._process.exitcode is None
 
     async def start(self) -> None:
         """Begin a life; returns when it serves. Raises ReceiverFailedError."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self.lives.append(Life(log.tell()))
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "receiver", "serve", cwd=ROOT, env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while not await self._serves():
-                if not self.running:
-                    raise ReceiverFailedError(f"{self.name} did not start: {self.last_words()}")
-                await asyncio.sleep(POLL_S)
+        self.lives.append(Life(self._log.stat().st_size if self._log.exists() else 0))
+        self._process = born(self._log, self._environment)
+        await until(self._serves, START_TIMEOUT_S)
 
     async def kill(self) -> None:
         """As `kill -9`; harmless when it has ended."""
@@ -102,8 +90,7 @@ class Receiver:
         life = self.lives[-1]
         self.signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(END_TIMEOUT_S):
-                await self._ended()
+            await self._ended()
         except TimeoutError:
             await self.kill()
             raise ReceiverFailedError(f"{self.name} did not end in {END_TIMEOUT_S} s after SIGTERM") from None
@@ -114,7 +101,9 @@ class Receiver:
     def signal(self, number: signal.Signals) -> None:
         """Send it one."""
         assert self._process is not None
-        self._process.send_signal(number)
+        assert self._process.pid is not None
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
 
     async def metrics(self, session: aiohttp.ClientSession, timeout_s: float = 2.0) -> Counter[str]:
         """Its counts, over all labels, and `mode_<name>`."""
@@ -136,12 +125,18 @@ class Receiver:
     async def _ended(self) -> None:
         assert self._process is not None
         life = self.lives[-1]
-        life.status = await self._process.wait()
+        await until(self._has_ended, END_TIMEOUT_S)
+        life.status = self._process.exitcode
         for line in _read(self._log.read_bytes()[life.log_offset :]):
             if line.get("event") == "stopped":
                 life.sums = {name: line[name] for name in ("received", "recovered", *KEPT)}
 
+    async def _has_ended(self) -> bool:
+        return not self.running
+
     async def _serves(self) -> bool:
+        if not self.running:
+            raise ReceiverFailedError(f"{self.name} did not start: {self.last_words()}")
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from chaos.audit import answered, audited
+from chaos.patience import until
 from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
 from chaos.stage import Stage, World
@@ -24,10 +26,11 @@ from receiver.simulator.book import Book
 from receiver.simulator.player import Player, Target
 from receiver.simulator.report import Summary
 from receiver.simulator.traffic import Traffic
+from tests.auditor import is_empty
 
 CALM_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 10.0
-DEPLOYMENTS = 14
+DEPLOYMENTS = 30
 OPERATIONS = 6
 CONCURRENCY = 64
 
@@ -116,9 +119,7 @@ async def _calm(receivers: Sequence[Receiver], session: aiohttp.ClientSession) -
     """Until all go the direct way again and nothing waits."""
     for receiver in receivers:
         try:
-            async with asyncio.timeout(CALM_TIMEOUT_S):
-                while not await _is_calm(receiver, session):
-                    await asyncio.sleep(0.05)
+            await until(partial(_is_calm, receiver, session), CALM_TIMEOUT_S)
         except TimeoutError:
             raise ReceiverFailedError(
                 f"{receiver.name} was not calm in {CALM_TIMEOUT_S} s: {receiver.last_words()}"
@@ -136,9 +137,8 @@ async def _is_calm(receiver: Receiver, session: aiohttp.ClientSession) -> bool:
 async def _published(stage: Stage) -> None:
     """Until the outbox is empty."""
     try:
-        async with asyncio.timeout(CALM_TIMEOUT_S), stage.connection() as connection:
-            while await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
-                await asyncio.sleep(0.05)
+        async with stage.connection() as connection:
+            await until(partial(is_empty, connection), CALM_TIMEOUT_S)
     except TimeoutError:
         words = "; ".join(receiver.last_words() for receiver in stage.receivers)
         raise ReceiverFailedError(f"the outbox was not empty in {CALM_TIMEOUT_S} s: {words}") from None

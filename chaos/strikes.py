@@ -9,11 +9,13 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 import asyncpg
 import psutil
 
+from chaos.patience import until
 from chaos.plan import Event
 from chaos.process import Receiver
 from chaos.stage import CONNECTIONS_MAX, Stage, connected
@@ -27,7 +29,9 @@ END_HALF = f"SELECT pg_terminate_backend(pid) FROM {SESSIONS} AND random() < 0.5
 END_ALL = f"SELECT pg_terminate_backend(pid) FROM {SESSIONS}"  # noqa: S608 - from above
 ANY_SESSION = f"SELECT pid FROM {SESSIONS} ORDER BY random() LIMIT 1"  # noqa: S608 - from above
 ROW_LOCKS = ("SELECT FROM operations FOR UPDATE", "SELECT FROM deployments FOR UPDATE", "SELECT FROM relay FOR UPDATE")
-PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = ANY('{callbacks,transitions}'::regclass[])"
+PARTITIONS = (
+    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = ANY('{callbacks,transitions}'::regclass[])"
+)
 
 Strike = Callable[[Stage, Event], Awaitable[None]]
 
@@ -62,9 +66,7 @@ async def _kill_draining(stage: Stage, event: Event) -> None:
     receiver = _victim(stage, event)
     async with aiohttp.ClientSession() as session:
         try:
-            async with asyncio.timeout(stage.plan.duration_s):
-                while not await _is_draining(receiver, session):
-                    await asyncio.sleep(0.005)
+            await until(partial(_is_draining, receiver, session), stage.plan.duration_s)
         except TimeoutError:
             stage.told.append("kill-draining saw no draining")
     await _kill_receiver(stage, event)

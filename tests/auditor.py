@@ -124,14 +124,15 @@ def assert_ids_are_derived(entries: Sequence[asyncpg.Record]) -> None:
 
 async def published(connection: Connection, nats_url: str) -> list[Stored]:
     """The feed, when the outbox is empty; every message is as its schema says."""
-    await feed.until(lambda: _is_empty(connection))
+    await feed.until(lambda: is_empty(connection))
     messages = await feed.stored(nats_url)
     for message in messages:
         feed.validate(message)
     return messages
 
 
-async def _is_empty(connection: Connection) -> bool:
+async def is_empty(connection: Connection) -> bool:
+    """Whether all that was to be published is published."""
     return not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)")
 
 
