@@ -2,22 +2,25 @@
 VENV ?= .venv
 export VENV PYTHON
 BIN = $(VENV)/bin
-CODE = receiver tests docs $(wildcard benchmarks)
+CODE = receiver tests chaos docs $(wildcard benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench docs format lock clean
+.PHONY: help demo test chaos check bench docs format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS=… is handed on to demo, test and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+	@echo "  ARGS=… is handed on to demo, test, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
 demo: $(VENV)/.run ## the whole service with simulated ESC traffic, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
 
 test: $(VENV)/.dev ## all tests, on a real PostgreSQL and NATS that they start themselves
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev ## crashes, outages and disorder drawn from seeds, and an audit of what is left
+	@$(BIN)/python -m chaos $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check $(CODE)

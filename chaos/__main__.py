@@ -93,10 +93,15 @@ def line(result: Result) -> str:
     plan = result.plan
     told = "; ".join(result.told) or ", ".join(plan.names)
     head = (
-        f"seed {plan.seed}: {'FAILED' if result.findings else 'ok'} in {result.took_s:.1f} s, {result.messages} sent, "
-        f"{result.kept} kept, {plan.receivers} receiver(s): {told}"
+        f"seed {plan.seed}: {'FAILED' if result.findings else 'ok'} in {result.took_s:.1f} s, "
+        f"{plan.receivers} receiver(s), {result.kept} receipts, answers {_counts(result.answers)}, "
+        f"{result.recovered} recovered: {told}"
     )
     return "\n    ".join([head, *result.findings])
+
+
+def _counts(answers: Counter[str]) -> str:
+    return ", ".join(f"{number} x {answer}" for answer, number in sorted(answers.items()))
 
 
 def summary(results: list[Result]) -> Table:
@@ -115,10 +120,12 @@ def summary(results: list[Result]) -> Table:
 
 def as_dict(result: Result) -> dict[str, object]:
     """For a file."""
+    plan = result.plan
     return {
-        "seed": result.plan.seed, "faults": [str(event) for event in result.plan.events], "told": result.told,
-        "receivers": result.plan.receivers, "settings": dict(result.plan.settings), "findings": result.findings,
-        "messages": result.messages, "kept": result.kept, "took_s": round(result.took_s, 2), "root": os.geteuid() == 0,
+        "seed": plan.seed, "faults": [str(event) for event in plan.events], "told": result.told,
+        "receivers": plan.receivers, "settings": dict(plan.settings), "findings": result.findings,
+        "answers": result.answers, "receipts": result.kept, "recovered": result.recovered,
+        "took_s": round(result.took_s, 2), "root": os.geteuid() == 0,
     }  # fmt: skip
 
 

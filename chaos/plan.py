@@ -26,7 +26,7 @@ ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *SPOOL_FAULTS, *
 REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
 """Only under these may a sender see anything but the right answer."""
 FREEZING = frozenset({"freeze-receiver"})
-SMALL_SPOOL_BYTES = 400_000
+SMALL_SPOOL_BYTES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
         "publish_batch_max": rng.choice((8, 64, 512)),
     }
     receivers = 2 if rng.random() < 0.35 or "one-of-two-killed" in names else 1
+    if "kill-draining" in names:
+        settings["drain_batch_max"] = rng.choice((2, 8))
     if "spool-full" in names:
         settings["spool_bytes_max"] = SMALL_SPOOL_BYTES
     elif "spool-disk-full" in names:

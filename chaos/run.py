@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,11 +43,17 @@ class Result:
     plan: Plan
     findings: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    messages: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    """By status, or by how no answer came."""
     kept: int = 0
     recovered: int = 0
-    """Callbacks that a receiver found in its spool when it was started."""
+    """Callbacks that a receiver found in its spool when it was started, as far as it lived to tell."""
     took_s: float = 0.0
+
+    @property
+    def messages(self) -> int:
+        """How many were sent."""
+        return sum(self.answers.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ async def _played(stage: Stage, session: aiohttp.ClientSession, result: Result) 
     await asyncio.gather(*(receiver.start() for receiver in stage.receivers))
     if not plan.has("dark-start"):
         await _calm(stage.receivers, session)
+    result.answers = summary.answers
     watching = [asyncio.create_task(_watch(receiver, result.findings)) for receiver in stage.receivers]
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_play(stage, traffic, summary))
@@ -94,9 +102,9 @@ async def _played(stage: Stage, session: aiohttp.ClientSession, result: Result) 
     await _published(stage)
     for task in watching:
         task.cancel()
-    lives = [await receiver.stop() for receiver in stage.receivers]
-    result.messages = sum(summary.answers.values())
-    result.recovered = sum(life.sums["recovered"] for life in lives)
+    for receiver in stage.receivers:
+        await receiver.stop()
+    result.recovered = sum(life.sums.get("recovered", 0) for one in stage.receivers for life in one.lives)
     assert summary.book is not None
     result.kept = len(summary.book.receipts)
     result.findings += [*answered(stage, summary), *await audited(stage, summary, traffic)]

@@ -74,7 +74,10 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self, timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """A connection of the pool for `timeout_s`, else `commit_timeout_s`. Raises what `BROKEN` lists."""
+        """A connection of the pool for `timeout_s`, else `commit_timeout_s`. Raises what `BROKEN` lists.
+
+        Whatever fails on a connection that was cut is a TimeoutError: asyncpg may stumble over its own remains then.
+        """
         assert self._pool is not None  # opened
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._settings.commit_timeout_s if timeout_s is None else timeout_s)
@@ -83,6 +86,10 @@ class Database:
         cut = loop.call_at(until, connection.terminate)
         try:
             yield connection
+        except Exception as error:
+            if loop.time() >= until:
+                raise TimeoutError("the time for it was over") from error
+            raise
         finally:
             try:
                 await self._pool.release(connection)

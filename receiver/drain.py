@@ -47,6 +47,8 @@ class Drain:
         self._settings = settings
         self._metrics = metrics
         self._filled = asyncio.Event()
+        self._batch_max = settings.drain_batch_max
+        """Less after a batch that was not taken: it may have been too much for `commit_timeout_s`."""
 
     @property
     def direct(self) -> bool:
@@ -89,7 +91,7 @@ class Drain:
 
     async def run_once(self) -> int:
         """Take the first of the spool to PostgreSQL; how many it took. Raises SpoolBrokenError."""
-        rows = await self._spool.first(self._settings.drain_batch_max)
+        rows = await self._spool.first(self._batch_max)
         letters = [read(envelope, self._settings.xml_depth_max, Held()) for _, envelope in rows]
         started_s = time.perf_counter()
         kept = await self._keeper.keep(letters) if letters else []
@@ -104,6 +106,12 @@ class Drain:
         except SpoolBrokenError as error:
             log.error("the spool cannot be read; trying on", why=str(error))  # noqa: TRY400 - one line says it
             return 0
+        except Exception:  # a bug must not end the service, which still keeps what comes: told with its trace
+            log.exception("the spool could not be drained; trying on")
+            taken = 0
+        self._batch_max = (
+            min(2 * self._batch_max, self._settings.drain_batch_max) if taken else self._batch_max // 2 or 1
+        )
         self._enter(Mode.DRAINING if taken else Mode.SPOOLING)
         return taken
 
