@@ -216,6 +216,8 @@ def _nameless(moment: Moment, operation: Operation | None) -> tuple[Operation | 
     n = moment.notification
     if _names_a_vm(n) or not moment.failed or (n.trigger or "", True) not in tables.VM:
         return operation, None, ""
+    if moment.held and moment.held.again:
+        return operation, None, ""  # counted and noted when it was judged first
     if operation is None:
         return None, NAMELESS, ""
     operation, is_new = operations.nameless_failure(moment, operation)

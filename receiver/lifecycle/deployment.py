@@ -27,7 +27,8 @@ def identify(moment: Moment, current: Deployment | None, report: DeploymentRepor
         return current, False
     if external in current.memory.get("former", []):
         return current, True
-    if current.state == DeploymentState.UNDEPLOYED and not same_operation(moment, current, "chain"):
+    of_it = same_operation(moment, current, "chain") or held.begins_nothing(moment, current)
+    if current.state == DeploymentState.UNDEPLOYED and not of_it:
         former = [*current.memory.get("former", []), current.external_deployment_id][-FORMER_MAX:]
         return _unseen(moment, report, current.incarnation + 1, former), False
     return _conflicting(moment, current, external), False
@@ -152,8 +153,7 @@ def _track(moment: Moment, chain: str, deployment: Deployment) -> tuple[str, Tra
         track = None if over else track
     if track is None:
         fresh = deployment.state in tables.NEVER_ACTIVE and not deployment.memory.get("was_up")
-        first = moment.operation[0] if transaction else moment.now
-        track = Track(first=first, touched=moment.now, fresh=fresh)
+        track = Track(began=moment.now, touched=moment.now, fresh=fresh)
     track.touched = max(track.touched, moment.now)
     return key, track
 

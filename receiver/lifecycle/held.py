@@ -23,17 +23,21 @@ def passed_over(moment: Moment, entity: Vm | Deployment | Resource, chain: str) 
         return None
     if entity.id in moment.held.settled:
         return SETTLED
-    if moment.held.again and moment.key(chain) not in entity.memory.get("tracks", {}):
+    track = entity.memory.get("tracks", {}).get(moment.key(chain))
+    if moment.held.again and (track is None or track["began"] > moment.now):
         return FORGOTTEN
     return None
 
 
 def moved_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
-    """Whether another operation has moved the entity since this arrived; without ids, also the same long after."""
+    """Whether another operation has moved the entity since this arrived; without ids, also the same long after.
+
+    To a message that was judged before, its own operation is no exception: it has had its say among the others.
+    """
     moved = memory.get("moved")
     if moment.held is None or moved is None or moved <= moment.now:
         return False
-    same = memory.get("chain") == moment.key(chain)
+    same = memory.get("chain") == moment.key(chain) and not moment.held.again
     return not same or (not moment.operation[1] and moved - moment.now > moment.windows.reorder_window_s)
 
 
@@ -45,12 +49,22 @@ def told_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
     return moment.held.again or any(track["touched"] > moment.now for track in others)
 
 
+def begins_nothing(moment: Moment, current: Deployment) -> bool:
+    """Whether it cannot be the first of a new incarnation: it, or others of its operation, were about this one."""
+    return moment.held is not None and (moment.held.again or _has_spoken(moment, current))
+
+
 def before_its_time(moment: Moment, current: Deployment, external: str | None) -> bool:
-    """Whether it tells of an earlier incarnation than the current one, though it cannot be told by its id."""
-    if moment.held is None or (external is not None and external == current.external_deployment_id):
-        return False
-    if moment.operation[1] in current.memory.get("tracks", {}):
+    """Whether it tells of an earlier incarnation than the current one, which ids alone need not tell."""
+    if moment.held is None:
         return False
     began_later = current.incarnation > 1 and moment.notification.received_at < current.first_seen_at
-    gone_since = current.state == "UNDEPLOYED" and moved_since(moment, current.memory, "")
-    return began_later or gone_since
+    if moment.held.again and began_later:
+        return True
+    if (external is not None and external == current.external_deployment_id) or _has_spoken(moment, current):
+        return False
+    return began_later or (current.state == "UNDEPLOYED" and moved_since(moment, current.memory, ""))
+
+
+def _has_spoken(moment: Moment, current: Deployment) -> bool:
+    return moment.operation[1] in current.memory.get("tracks", {})

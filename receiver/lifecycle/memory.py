@@ -37,8 +37,8 @@ class Windows:
 class Track:
     """One operation's marks on one entity. Mutable, but never shared: it lives within one decision."""
 
-    first: float
-    """When the operation was first seen, by any entity."""
+    began: float
+    """When the first message arrived that left a mark here; earlier marks, if there were any, are forgotten."""
     touched: float
     fresh: bool = True
     """The entity had not been seen, or never been up, when the operation began with it."""
@@ -86,14 +86,15 @@ class Track:
         self.progress += letter
         return True
 
-    def begin_round(self) -> None:
+    def begin_round(self, now: float) -> None:
         """A new recovery under an id that has closed one before."""
+        self.began = now
         self.rank, self.to, self.closed = 0, "", None
         self.targets, self.gone = {}, []
 
     def dump(self) -> dict[str, Any]:
         """As JSON, without what is as it begins."""
-        written: dict[str, Any] = {"first": self.first, "touched": self.touched, "seen": self.seen}
+        written: dict[str, Any] = {"began": self.began, "touched": self.touched, "seen": self.seen}
         if not self.fresh:
             written["fresh"] = False
         for name in ("reborn", "rank", "to", "facts", "progress", "closed", "targets", "gone"):

@@ -65,7 +65,7 @@ def _track(moment: Moment, resource: Resource) -> tuple[str, Track]:
     written = resource.memory.get("tracks", {}).get(key)
     track = memory.load(written) if written else None
     if track is None or (not moment.operation[1] and resource.memory.get("chain") != key):
-        track = Track(first=moment.operation[0], touched=moment.now)
+        track = Track(began=moment.now, touched=moment.now)
     track.touched = max(track.touched, moment.now)
     return key, track
 

@@ -81,11 +81,10 @@ def _track(moment: Moment, row: VmRow, vm: Vm) -> tuple[str, Track]:
     if track and not transaction and _chain_is_over(moment, key, track, vm):
         track = None
     if track is None:
-        first = moment.operation[0] if transaction else moment.now
         reborn = vm.state == VmState.UNDEPLOYED and _moved_by(vm) != key
-        track = Track(first=first, touched=moment.now, fresh=vm.state == VmState.UNSEEN, reborn=reborn)
+        track = Track(began=moment.now, touched=moment.now, fresh=vm.state == VmState.UNSEEN, reborn=reborn)
     if row.recovery == "opens" and track.closed and moment.now - track.closed > moment.windows.reorder_window_s:
-        track.begin_round()
+        track.begin_round(moment.now)
     track.touched = max(track.touched, moment.now)
     return key, track
 
@@ -158,6 +157,8 @@ def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
 def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
     """Take over what this message tells better than those before it in its operation."""
     if held.told_since(moment, vm.memory, row.chain):
+        if instances.is_former(vm, report.uuid, moment.operation[1]):
+            return vm
         return _fill(vm, report)._replace(monitored=row.monitored if vm.monitored is None else vm.monitored)
     rank = 0 if row.recovery and report is moment.notification.vm else row.rank
     told = {} if instances.is_former(vm, report.uuid, moment.operation[1]) else instances.facts(report)
