@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from receiver.accept import Acceptor
+from receiver.board.page import Board
 from receiver.broker import Broker
 from receiver.database import Database
 from receiver.drain import Drain
@@ -81,7 +82,7 @@ class App:
         await self.database.open()
         await self.drain.open()
         self._undo.push_async_callback(self.spool.close)
-        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health())
+        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health(), Board())
         self._runner = await start_site(make_app(rooms, self.settings), self.settings, self.metrics)
         self._undo.push_async_callback(self._end_tasks)
         accepting = self._task(self.acceptor.run(), "acceptor")
