@@ -12,13 +12,13 @@ from pathlib import Path
 from docs.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/lifecycle.md", "docs/feed.md", "docs/settings.md")
+PAGES = ("README.md", "docs/lifecycle.md", "docs/feed.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
 def stale(root: Path = ROOT) -> dict[Path, str]:
     """The pages that are not as the code is, with what they should be."""
-    pages = {root / name: (root / name).read_text("utf-8") for name in PAGES if (root / name).exists()}
+    pages = {root / name: (root / name).read_text("utf-8") for name in PAGES}
     fresh = {
         path: _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
         for path, text in pages.items()
