@@ -18,7 +18,7 @@ CROSS JOIN LATERAL (
     SELECT v.*
     FROM vms AS v
     WHERE v.deployment_id = d.id AND v.state = ANY($2::text[]) AND NOT (v.state = 'INERT' AND v.monitored IS FALSE)
-        AND v.memory -> 'tracks' ? o.transaction_id
+        AND v.memory -> 'tracks' -> o.transaction_id IS NOT NULL
     ORDER BY v.vm_name
     LIMIT $3
 ) AS left_vms
