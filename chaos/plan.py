@@ -89,6 +89,8 @@ def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
         "publish_batch_max": rng.choice((8, 64, 512)),
     }
     receivers = 2 if rng.random() < 0.35 or "one-of-two-killed" in names else 1
+    # Short, so that what is slow goes to the spool; long, so that it is waited for.
+    settings["commit_timeout_s"] = 1 if seed % 2 else 3
     if "kill-draining" in names:
         settings["drain_batch_max"] = rng.choice((2, 8))
     if "spool-full" in names:

@@ -74,7 +74,8 @@ async def run(world: World, plan: Plan, folder: Path) -> Result:
     stage = Stage(world, plan, folder)
     try:
         async with stage.set(), aiohttp.ClientSession() as session:
-            await _played(stage, session, result)
+            summary, traffic = await played(stage, session, result)
+            result.findings += [*answered(stage, summary), *await audited(stage, summary, traffic)]
     except (ReceiverFailedError, ExceptionGroup, TimeoutError) as error:
         result.findings.append(f"run: {_words(error)}")
     result.told = stage.told
@@ -82,7 +83,8 @@ async def run(world: World, plan: Plan, folder: Path) -> Result:
     return result
 
 
-async def _played(stage: Stage, session: aiohttp.ClientSession, result: Result) -> None:
+async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -> tuple[Summary, Traffic]:
+    """All of a run but the audit: the receivers are stopped, and everything has come to where it goes."""
     plan = stage.plan
     traffic = Traffic(plan.seed, deployments=DEPLOYMENTS, operations=OPERATIONS, faults=plan.faults)
     summary = Summary(plan.seed, "chaos", Book())
@@ -107,7 +109,7 @@ async def _played(stage: Stage, session: aiohttp.ClientSession, result: Result) 
     result.recovered = sum(life.sums.get("recovered", 0) for one in stage.receivers for life in one.lives)
     assert summary.book is not None
     result.kept = len(summary.book.receipts)
-    result.findings += [*answered(stage, summary), *await audited(stage, summary, traffic)]
+    return summary, traffic
 
 
 async def _play(stage: Stage, traffic: Traffic, summary: Summary) -> None:
