@@ -1,0 +1,170 @@
+-- name: deployment
+-- The current incarnation of a deployment, or the one asked for.
+SELECT {deployment}
+FROM deployments
+WHERE source = $1 AND internal_deployment_id = $2 AND ($3::integer IS NULL OR incarnation = $3)
+ORDER BY current DESC, incarnation DESC
+LIMIT 1;
+
+-- name: vms_of_a_deployment
+-- The VMs of one incarnation.
+SELECT {vm} FROM vms WHERE deployment_id = $1 ORDER BY vm_name LIMIT $2;
+
+-- name: vm
+-- The VM of this name that lives, else the one that changed last.
+SELECT {vm}
+FROM vms
+WHERE source = $1 AND vm_name = $2 AND ($3::text IS NULL OR deployment = $3)
+ORDER BY ended_at IS NULL DESC, changed_at DESC, id
+LIMIT 1;
+
+-- name: incarnations_of_a_vm
+-- All that bore this name in this deployment, latest first.
+SELECT d.incarnation, v.id, v.state, v.first_seen_at, v.ended_at
+FROM vms AS v JOIN deployments AS d ON d.id = v.deployment_id
+WHERE v.source = $1 AND v.vm_name = $2 AND v.deployment = $3
+ORDER BY d.incarnation DESC
+LIMIT 50;
+
+-- name: instances_of_vms
+-- The instance ids of these VMs, latest first.
+SELECT vm_id, vm_uuid, valid_from, valid_to FROM vm_aliases WHERE vm_id = ANY($1::uuid[]) ORDER BY valid_from DESC LIMIT 1000;
+
+-- name: operations
+-- Operations by the ids of their rows.
+SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
+
+-- name: callback
+-- One callback. Its receipt tells when it was received, to the millisecond, so one partition is looked into.
+SELECT {callback}, headers
+FROM callbacks
+WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
+
+-- name: raw
+-- The bytes of one callback.
+SELECT body FROM callbacks WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
+
+-- name: rows_of_a_deployment
+-- The ids of all rows that belong to a deployment: its incarnations, their VMs, its operations and resources.
+SELECT id FROM deployments WHERE internal_deployment_id = $1
+UNION ALL
+SELECT v.id FROM deployments AS d JOIN vms AS v ON v.deployment_id = d.id WHERE d.internal_deployment_id = $1
+UNION ALL
+SELECT id FROM operations WHERE deployment = $1
+UNION ALL
+SELECT id FROM resources WHERE deployment = $1;
+
+-- name: reached
+-- How far transaction ids have come, and the highest known to be older than a time.
+SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xid,
+       (SELECT xid FROM order_marks WHERE at <= $1::timestamptz ORDER BY minute DESC LIMIT 1) AS mark;
+
+-- name: changes
+-- The last changes of state of an entity, latest first.
+SELECT {transition}, xid, position
+FROM transitions
+WHERE entity_id = $1 AND from_state <> to_state
+ORDER BY sequence DESC
+LIMIT 2;
+
+-- name: history
+-- The last ledger entries of an entity, latest first.
+SELECT {transition}, xid, position FROM transitions WHERE entity_id = $1 ORDER BY sequence DESC LIMIT $2;
+
+-- name: waiting_in_outbox
+-- Whether a message still waits to be published: how long the looked-through part of the outbox is, and whether it is there.
+SELECT count(*) AS looked_at, coalesce(bool_or(id = $1), false) AS waits
+FROM (SELECT id FROM outbox ORDER BY position LIMIT $2) AS first_rows;
+
+-- name: count_by_state
+-- How many of each kind are in which state, each counted up to $1.
+WITH RECURSIVE
+deployment_states AS (
+    (SELECT state FROM deployments ORDER BY state LIMIT 1)
+    UNION ALL
+    SELECT (SELECT state FROM deployments AS d WHERE d.state > s.state ORDER BY state LIMIT 1)
+    FROM deployment_states AS s WHERE s.state IS NOT NULL
+), vm_states AS (
+    (SELECT state FROM vms ORDER BY state LIMIT 1)
+    UNION ALL
+    SELECT (SELECT state FROM vms AS v WHERE v.state > s.state ORDER BY state LIMIT 1)
+    FROM vm_states AS s WHERE s.state IS NOT NULL
+), operation_states AS (
+    (SELECT state FROM operations ORDER BY state LIMIT 1)
+    UNION ALL
+    SELECT (SELECT state FROM operations AS o WHERE o.state > s.state ORDER BY state LIMIT 1)
+    FROM operation_states AS s WHERE s.state IS NOT NULL
+)
+SELECT 'deployments' AS kind, state, (SELECT count(*) FROM (SELECT FROM deployments AS d WHERE d.state = s.state LIMIT $1) AS c) AS rows
+FROM deployment_states AS s WHERE state IS NOT NULL
+UNION ALL
+SELECT 'vms', state, (SELECT count(*) FROM (SELECT FROM vms AS v WHERE v.state = s.state LIMIT $1) AS c)
+FROM vm_states AS s WHERE state IS NOT NULL
+UNION ALL
+SELECT 'operations', state, (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = s.state LIMIT $1) AS c)
+FROM operation_states AS s WHERE state IS NOT NULL;
+
+-- name: resources_by_state
+-- The same of resources, which are few, each kind apart.
+SELECT kind, state, count(*) AS rows FROM (SELECT kind, state FROM resources LIMIT $1) AS counted GROUP BY kind, state;
+
+-- name: quarantine
+-- How many callbacks of the last day were not understood, counted up to $2, and since when the latest is there.
+SELECT count(*) AS rows, max(received_at) AS latest_at
+FROM (
+    SELECT received_at FROM callbacks
+    WHERE outcome IN ('malformed', 'unclassified') AND received_at >= $1
+    ORDER BY xid DESC, position DESC
+    LIMIT $2
+) AS counted;
+
+-- name: backlog
+-- How many messages wait to be published, counted up to $1, and since when the oldest does.
+SELECT count(*) AS rows, min(at) AS oldest_at FROM (SELECT at FROM outbox ORDER BY position LIMIT $1) AS counted;
+
+-- name: latest
+-- The latest ledger entry that can be shown, and the oldest transaction that holds back what follows.
+SELECT xid, position, at
+FROM transitions
+WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid DESC, position DESC
+LIMIT 1;
+
+-- name: after
+-- Ledger entries behind a position. Those that are settled can be shown: nothing can appear before them any more.
+SELECT {transition}, xid, position, xid < pg_snapshot_xmin(pg_current_snapshot()) AS settled
+FROM transitions
+WHERE (xid, position) > ($1::xid8, $2::bigint)
+ORDER BY xid, position
+LIMIT $3;
+
+-- name: make_mark
+-- Remember, once a minute, which transaction id had not been given out by now.
+INSERT INTO order_marks (minute, at, xid)
+SELECT date_trunc('minute', clock_timestamp()), clock_timestamp(), pg_snapshot_xmax(pg_current_snapshot())
+ON CONFLICT (minute) DO NOTHING;
+
+-- name: drop_marks
+-- Forget the marks of what is not kept any more.
+DELETE FROM order_marks WHERE minute < $1;
+
+-- name: restored
+-- Whether rows bear transaction ids that this server has not given out: they were restored from a dump of another one.
+SELECT EXISTS (SELECT FROM transitions WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))
+    OR EXISTS (SELECT FROM callbacks WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()));
+
+-- name: renumber_transitions
+-- After a restore all that was there comes first, in the order of its serial numbers.
+UPDATE transitions SET xid = '3' WHERE xid <> '3';
+
+-- name: renumber_callbacks
+-- The same.
+UPDATE callbacks SET xid = '3' WHERE xid <> '3';
+
+-- name: forget_marks
+-- They told of another server's transaction ids.
+DELETE FROM order_marks;
+
+-- name: ping
+-- Whether the connection still works.
+SELECT 1;

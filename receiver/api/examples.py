@@ -1,0 +1,104 @@
+"""An example of every answer, for the OpenAPI document. A test holds each against its schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+AT = "2026-01-31T12:00:00.123456Z"
+RECEIPT = "019c13f2-9c7b-7d43-8d11-3f1d8f6c2b10"
+POSITION = "8123-45017"
+TRANSACTION = "d53f0047-2315-466c-b7e3-aa78e0a567e8"
+_DEPLOYMENT_ID = "0b6ff5b2-6a3e-8b1f-9a70-4a5d6c7e8f90"
+_VM_ID = "5c1d2e3f-4a5b-8c6d-8e7f-9a0b1c2d3e4f"
+VM_CURSOR = f"lab1~vm-1~{_VM_ID.replace('-', '')}"
+_LAST_OPERATION = {"name": "VM_ALIVE", "transaction_id": TRANSACTION, "outcome": "succeeded"}
+
+DEPLOYMENT: dict[str, Any] = {
+    "id": _DEPLOYMENT_ID, "source": "lab1", "internal_deployment_id": "dep-1", "incarnation": 1, "current": True,
+    "state": "ACTIVE", "first_seen_at": AT, "changed_at": AT, "ended_at": None, "external_deployment_id": "ext-1",
+    "deployment_name": "MyDemoDepName", "tenant": "SystemAdminTenantId", "external_tenant_id": "SystemAdminTenantId",
+    "reported_state": "SERVICE_ACTIVE_STATE", "degraded": False, "vim_leak_suspected": False,
+    "conflicting_external_id": None, "last_operation": _LAST_OPERATION, "extra": {}, "sequence": 2,
+}  # fmt: skip
+VM: dict[str, Any] = {
+    "id": _VM_ID, "source": "lab1", "deployment_id": _DEPLOYMENT_ID, "deployment": "dep-1",
+    "tenant": "SystemAdminTenantId", "vm_name": "vm-1", "state": "ALIVE", "first_seen_at": AT, "changed_at": AT,
+    "ended_at": None, "vm_group": "ASA-1", "vm_uuid": "50217d2d-8afb-41c2-cffd-d76b1239f51d",
+    "host_uuid": "host-14882", "host_name": "10.85.103.13",
+    "interfaces": [{"nic_id": "1", "ip_address": "18.0.0.16", "mac_address": "00:50:56:a1:6a:12"}],
+    "reported_state": "VM_ALIVE_STATE", "monitored": None, "recovery_open": False, "needs_manual_recovery": False,
+    "last_operation": _LAST_OPERATION, "extra": {}, "sequence": 2,
+}  # fmt: skip
+RESOURCE: dict[str, Any] = {
+    "id": "7d8e9f00-1a2b-8c3d-9e4f-5a6b7c8d9e0f", "source": "lab1", "kind": "network", "resource_id": "net-1",
+    "state": "CREATED", "first_seen_at": AT, "changed_at": AT, "ended_at": None, "external_id": "ext-net-1",
+    "name": "net", "tenant": "SystemAdminTenantId", "deployment": None, "attributes": {}, "sequence": 1,
+}  # fmt: skip
+OPERATION: dict[str, Any] = {
+    "id": "9a8b7c6d-5e4f-8a3b-8c2d-1e0f9a8b7c6d", "source": "lab1", "transaction_id": TRANSACTION, "kind": "deploy",
+    "state": "SUCCEEDED", "first_seen_at": AT, "last_seen_at": AT, "ended_at": AT, "revised": False,
+    "tenant": "SystemAdminTenantId", "deployment": "dep-1", "ref": None, "vms_seen": 1, "vms_deployed": 1,
+    "vms_alive": 1, "vms_failed": 0, "status_code": 200, "status_message": "Service group deployment completed",
+    "sequence": 2,
+}  # fmt: skip
+TRANSITION: dict[str, Any] = {
+    "id": "2f6d3c1a-8b7e-5d4c-9a3b-1c2d3e4f5a6b", "at": AT, "entity": "vm", "entity_id": _VM_ID, "source": "lab1",
+    "tenant": "SystemAdminTenantId", "deployment": "dep-1", "incarnation": None, "name": "vm-1", "sequence": 2,
+    "from_state": "INERT", "to_state": "ALIVE", "change": "alive", "trigger": "VM_ALIVE", "rule": "vm-alive",
+    "reason": "its monitor has reached it", "receipt": RECEIPT, "operation": TRANSACTION, "ref": None,
+    "position": POSITION,
+}  # fmt: skip
+CALLBACK: dict[str, Any] = {
+    "receipt": RECEIPT, "received_at": AT, "source": "lab1", "channel": "callback", "remote": "10.1.2.3", "ref": None,
+    "redacted": False, "transaction_id": TRANSACTION, "status_code": 200, "status_message": "VM Alive",
+    "family": "deployment", "trigger": "VM_ALIVE", "deployment": "dep-1", "vm_name": "vm-1", "outcome": "applied",
+    "rule": "vm-alive", "reason": "its monitor has reached it", "notes": [], "body_bytes": 1204, "position": "8123-771",
+}  # fmt: skip
+
+DEPLOYMENT_WITH_VMS = {**DEPLOYMENT, "vms": [VM], "vms_truncated": False}
+VM_WITH_INCARNATIONS = {
+    **VM,
+    "incarnation": 1,
+    "incarnations": [
+        {
+            "incarnation": 1,
+            "id": _VM_ID,
+            "state": "ALIVE",
+            "first_seen_at": AT,
+            "ended_at": None,
+            "instances": [{"vm_uuid": VM["vm_uuid"], "valid_from": AT, "valid_to": None}],
+        }
+    ],
+}
+OPERATION_WITH_PROGRESS = {**OPERATION, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
+CALLBACK_WITH_HEADERS = {**CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]]}
+EXPLANATION = {
+    "words": [
+        "vm-1 of dep-1 is ALIVE since 2026-01-31 12:00:00 UTC.",
+        "VM_ALIVE moved it there from INERT: its monitor has reached it (vm-alive).",
+        f"It belongs to the deploy {TRANSACTION}, which is SUCCEEDED.",
+        "Expected next: nothing: it is up.",
+    ],
+    "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK,
+    "previous": {
+        "state": "INERT", "since": AT, "rule": "vm-deployed",
+        "reason": "it was created in the VIM; nobody has seen it alive yet",
+    },
+    "operation": OPERATION,
+    "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing: it is up"},
+    "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True},
+    "history": [TRANSITION],
+}  # fmt: skip
+STATS = {
+    "at": AT, "counted_max": 100_000, "deployments": {"ACTIVE": 12}, "vms": {"ALIVE": 40, "ERROR": 1},
+    "operations": {"OPEN": 2, "SUCCEEDED": 31}, "resources": {"network": {"CREATED": 3}},
+    "quarantine": {"callbacks_last_day": 1, "latest_at": AT}, "outbox": {"messages": 0, "oldest_at": None},
+    "ledger": {"latest_at": AT},
+}  # fmt: skip
+SESSION = {"open": False, "scopes": ["read"]}
+FEED = f'id: {POSITION}\ndata: {{"entity":"vm","name":"vm-1","to_state":"ALIVE","change":"alive", …}}\n\n'
+
+
+def page(item: dict[str, Any], cursor: str) -> dict[str, Any]:
+    """A page of one item, behind which there is more."""
+    return {"items": [item], "next": cursor}

@@ -1,0 +1,136 @@
+"""`GET explain`: why a VM is in its state, from the callback that brought it there to what is expected next.
+
+Each step is told with its time, and all of it in a few sentences. What is not known is null, never guessed. This
+file must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from receiver.api.errors import NothingFoundError
+from receiver.api.expected import RESTS, expected, expected_of_operation
+from receiver.api.reader import Reader, Snapshot
+from receiver.api.receipts import received_at
+from receiver.api.shapes import shown_callback, shown_transition, sql
+from receiver.entities import Operation, OperationState, Vm, entity_id
+from receiver.event import item
+from receiver.lifecycle.overdue import Limits
+from receiver.settings import Settings
+
+HISTORY_MAX = 20
+OUTBOX_LOOKED_AT_MAX = 10_000
+
+
+class Explainer:
+    """Tells why."""
+
+    def __init__(self, reader: Reader, settings: Settings) -> None:
+        self._reader = reader
+        self._stream = settings.stream_name
+        self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
+        self._sql = sql()
+
+    async def explain(self, source: str, vm_name: str, deployment: str | None) -> dict[str, Any]:
+        """The whole story. Raises NothingFoundError."""
+        async with self._reader.snapshot() as snapshot:
+            row = await snapshot.row(self._sql["vm"], source, vm_name, deployment)
+            if row is None:
+                raise NothingFoundError("no VM of this name is known")
+            vm = Vm(*row)
+            changes = await snapshot.rows(self._sql["changes"], vm.id)
+            cause = changes[0] if changes else None
+            operation = await self._operation(snapshot, source, cause)
+            story = {
+                "vm": item(vm),
+                "state": vm.state,
+                "since": vm.changed_at,
+                "cause": shown_transition(cause) if cause else None,
+                "callback": await self._callback(snapshot, cause),
+                "previous": _previous(cause, changes[1] if len(changes) > 1 else None),
+                "operation": item(operation) if operation else None,
+                "expected": self._expected(vm, cause, operation),
+                "published": await self._published(snapshot, cause),
+                "history": [
+                    shown_transition(entry) for entry in await snapshot.rows(self._sql["history"], vm.id, HISTORY_MAX)
+                ],
+            }
+        return {**story, "words": _words(story)}
+
+    async def _operation(self, snapshot: Snapshot, source: str, cause: asyncpg.Record | None) -> Operation | None:
+        if cause is None or cause["operation"] is None:
+            return None
+        row = await snapshot.row(self._sql["operations"], [entity_id("operation", source, cause["operation"])])
+        return Operation(*row) if row else None
+
+    async def _callback(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
+        if cause is None or cause["receipt"] is None:
+            return None
+        receipt: UUID = cause["receipt"]
+        row = await snapshot.row(self._sql["callback"], receipt, received_at(receipt))
+        return shown_callback(row) if row else None
+
+    def _expected(self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None) -> dict[str, Any]:
+        """`by` is when the operation would be overdue: by then something is expected to have been heard."""
+        following = expected(vm, cause["trigger"] if cause else None)
+        is_open = operation is not None and operation.state == OperationState.OPEN
+        return {
+            "messages": following,
+            "of_the_operation": expected_of_operation(operation),
+            "by": _overdue_at(operation, self._limits) if operation and is_open else None,
+            "rests": None if following else RESTS.get(vm.state),
+        }
+
+    async def _published(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
+        """Whether the feed has the change: null when that cannot be told because the outbox is too long."""
+        if cause is None:
+            return None
+        row = await snapshot.row(self._sql["waiting_in_outbox"], cause["id"], OUTBOX_LOOKED_AT_MAX)
+        assert row is not None  # an aggregate has always one row
+        told = row["waits"] or row["looked_at"] < OUTBOX_LOOKED_AT_MAX
+        return {"stream": self._stream, "id": cause["id"], "published": not row["waits"] if told else None}
+
+
+def _overdue_at(operation: Operation, limits: Limits) -> datetime:
+    return operation.last_seen_at + timedelta(seconds=limits.of(operation.kind))
+
+
+def _previous(cause: asyncpg.Record | None, before: asyncpg.Record | None) -> dict[str, Any] | None:
+    if cause is None:
+        return None
+    return {
+        "state": cause["from_state"],
+        "since": before["at"] if before else None,
+        "rule": before["rule"] if before else None,
+        "reason": before["reason"] if before else None,
+    }
+
+
+def _words(story: Mapping[str, Any]) -> list[str]:
+    """The same for people."""
+    vm, cause, following = story["vm"], story["cause"], story["expected"]
+    since = f"{vm['changed_at']:%Y-%m-%d %H:%M:%S} UTC"
+    words = [f"{vm['vm_name']} of {vm['deployment']} is {vm['state']} since {since}."]
+    if cause is None:
+        return [*words, "The ledger entry that says why is past its retention."]
+    words.append(f"{cause['trigger']} moved it there from {cause['from_state']}: {cause['reason']} ({cause['rule']}).")
+    if story["callback"] is None:
+        words.append("The callback is past its retention." if cause["receipt"] else "No callback brought it about.")
+    if operation := story["operation"]:
+        words.append(
+            f"It belongs to the {operation['kind']} {operation['transaction_id']}, which is {operation['state']}."
+        )
+    if following["messages"]:
+        named = ", ".join(
+            f"{message['trigger']} ({message['state'] or 'no change'})" for message in following["messages"]
+        )
+        by = f", by {following['by']:%Y-%m-%d %H:%M:%S} UTC" if following["by"] else ""
+        words.append(f"Expected next: {named}{by}.")
+    elif following["rests"]:
+        words.append(f"Expected next: {following['rests']}.")
+    return words

@@ -1,0 +1,19 @@
+"""Receipts are UUIDv7: they tell when a callback was received, so that one partition is looked into."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from receiver.api.errors import NothingFoundError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = 253_000_000_000_000
+
+
+def received_at(receipt: UUID) -> datetime:
+    """The millisecond in which it was received. Raises NothingFoundError for what cannot be a receipt of ours."""
+    milliseconds = receipt.int >> 80
+    if receipt.version != 7 or milliseconds > _LATEST_MS:
+        raise NothingFoundError("no callback has this receipt")
+    return _EPOCH + timedelta(milliseconds=milliseconds)
