@@ -26,21 +26,20 @@ _MEDIA_TYPES = {
     "txt": "text/plain; charset=utf-8",
 }
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        # No text becomes markup: the only maker of markup is lit-html, and it makes it of the templates in our files.
-        "require-trusted-types-for 'script'",
-        "trusted-types lit-html",
-    )
+_DIRECTIVES = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self' data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    # No text becomes markup: the only maker of markup is lit-html, and it makes it of the templates in our files.
+    "require-trusted-types-for 'script'",
+    "trusted-types lit-html",
 )
+POLICY = "; ".join(_DIRECTIVES)
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",

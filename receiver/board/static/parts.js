@@ -63,12 +63,12 @@ export const search = (asked, label) => html`
     @input=${(event) => change({ q: event.target.value })}>`;
 
 export const choose = (asked, key, label, values, none = "all") => html`
-  <label class="choose"><span>${label}</span>
-    <select @change=${(event) => change({ [key]: event.target.value })}>
+  <span class="choose"><label for="choose-${key}">${label}</label>
+    <select id="choose-${key}" @change=${(event) => change({ [key]: event.target.value })}>
       <option value="" ?selected=${!asked[key]}>${none}</option>
       ${values.map((value) => html`<option value=${value} ?selected=${asked[key] === value}>${name(value, 40)}</option>`)}
     </select>
-  </label>`;
+  </span>`;
 
 export const tick = (asked, key, label) => html`
   <label class="tick"><input type="checkbox" .checked=${asked[key] === "1"} @change=${(event) => change({ [key]: event.target.checked ? "1" : "" })}>${label}</label>`;
