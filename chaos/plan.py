@@ -20,7 +20,7 @@ POSTGRES_FAULTS = (
     "kill-postgres", "crash-postgres", "freeze-postgres", "end-sessions", "cut-postgres", "tear-postgres",
     "stall-postgres", "no-connections", "lock-table", "lock-rows", "postgres-disk-full", "no-partitions",
 )  # fmt: skip
-NATS_FAULTS = ("kill-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats")
+NATS_FAULTS = ("kill-nats", "empty-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats")
 WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed")
 ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
 REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
@@ -92,7 +92,7 @@ def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
     # Short, so that what is slow goes to the spool; long, so that it is waited for.
     settings["commit_timeout_s"] = 1 if seed % 2 else 3
     if "kill-draining" in names:
-        settings["drain_batch_max"] = rng.choice((2, 8))
+        settings["drain_batch_max"] = rng.choice((8, 32))
     if "spool-full" in names:
         settings["spool_bytes_max"] = SMALL_SPOOL_BYTES
     elif "spool-disk-full" in names:

@@ -29,7 +29,7 @@ from receiver.simulator.report import Summary
 from receiver.simulator.traffic import Traffic
 from tests.auditor import is_empty
 
-CALM_TIMEOUT_S = 30.0
+CALM_TIMEOUT_S = 90.0
 ANSWER_TIMEOUT_S = 10.0
 DEPLOYMENTS = 30
 OPERATIONS = 6

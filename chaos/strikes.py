@@ -6,6 +6,7 @@ A fault may find its victim already down by another one: then there is nothing t
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -133,6 +134,16 @@ def _freezer(name: str) -> Strike:
                 stage.world.signal(server, signal.SIGCONT)
 
     return freeze
+
+
+async def _empty_nats(stage: Stage, event: Event) -> None:
+    """It comes back without anything that it had acknowledged."""
+    server = stage.world.nats
+    async with stage.world.locks["nats"]:
+        await _kill(stage, server)
+        shutil.rmtree(server.folder / "jetstream", ignore_errors=True)
+        await asyncio.sleep(event.for_s)
+        await server.start()
 
 
 async def _both_down(stage: Stage, event: Event) -> None:
@@ -282,6 +293,7 @@ STRIKES: dict[str, Strike] = {
     "postgres-disk-full": _postgres_disk_full,
     "no-partitions": _no_partitions,
     "kill-nats": _killer("nats"),
+    "empty-nats": _empty_nats,
     "freeze-nats": _freezer("nats"),
     "both-down": _both_down,
     "dark-start": _dark_start,
