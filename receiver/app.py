@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from receiver.accept import Acceptor
+from receiver.api import Api
 from receiver.board.page import Board
 from receiver.broker import Broker
 from receiver.database import Database
@@ -60,6 +61,7 @@ class App:
             self.metrics,
             Refill(self.database, settings).run,
         )
+        self.api = Api(self.database.connect, settings, self.metrics.registry)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()
@@ -82,8 +84,12 @@ class App:
         await self.database.open()
         await self.drain.open()
         self._undo.push_async_callback(self.spool.close)
-        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health(), Board())
-        self._runner = await start_site(make_app(rooms, self.settings), self.settings, self.metrics)
+        await self.api.open()
+        self._undo.callback(self.api.close)
+        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health(), Board(), self.api)
+        served = make_app(rooms, self.settings)
+        served.on_shutdown.append(self.api.stop)
+        self._runner = await start_site(served, self.settings, self.metrics)
         self._undo.push_async_callback(self._end_tasks)
         accepting = self._task(self.acceptor.run(), "acceptor")
         self._undo.push_async_callback(self._finish, accepting)
@@ -100,6 +106,7 @@ class App:
             group.create_task(self.relay.run())
             group.create_task(self.drain.run())
             group.create_task(self.overdue.run())
+            group.create_task(self.api.run())
 
     def _health(self) -> Health:
         dependencies = (
