@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -114,6 +115,7 @@ class App:
             Dependency("postgres", self.database.ping, needed=False),
             Dependency("spool", self.spool.ping, needed=False),
             Dependency("mode", self._mode, needed=False),
+            Dependency("spool_age", self._spool_age, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._relaying, needed=False),
         )
@@ -135,6 +137,13 @@ class App:
     async def _mode(self) -> None:
         if not self.drain.direct:
             raise ReceiverError(f"{self.drain.mode}: {self.spool.depth} callbacks wait in the spool")
+
+    async def _spool_age(self) -> None:
+        oldest, limit_s = self.spool.oldest, self.settings.spool_age_warn_s
+        if oldest and (datetime.now(UTC) - oldest).total_seconds() > limit_s:
+            raise ReceiverError(
+                f"a callback of {oldest:%Y-%m-%d %H:%M:%S} UTC is still in the spool (spool_age_warn_s)"
+            )
 
     async def _relaying(self) -> None:
         if self.relay.trouble:

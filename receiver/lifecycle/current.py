@@ -116,6 +116,8 @@ class Writer:
 
     def __init__(self, notification: Notification) -> None:
         self.notification = notification
+        self.incarnation: int | None = None
+        """Of the deployment whose VMs are written: a VM's numbers begin anew with each."""
         self.rows: dict[Any, Entity] = {}
         self.transitions: list[tuple[Transition, Entity]] = []
 
@@ -128,6 +130,8 @@ class Writer:
         n = self.notification
         entity = entity._replace(sequence=entity.sequence + 1)
         kind, deployment, incarnation, name = _named(entity)
+        if kind is EntityKind.VM:
+            incarnation = self.incarnation
         ordinal = sum(1 for _, other in self.transitions if other.id == entity.id)
         transition = Transition(
             id=transition_id(n.receipt, entity.id, ordinal),

@@ -120,6 +120,7 @@ def _deployment(moment: Moment, current: Current, operation: Operation | None, r
     if current.deployment and before.id != current.deployment.id:
         writer.keep(current.deployment._replace(current=False))
     after, verdict, track = deployments.apply(moment, before, report)
+    writer.incarnation = after.incarnation
     verdict = nameless if nameless and verdict.rule != vms.DUPLICATE.rule else verdict
     fleet = _Fleet(dict(after.vms))
     known = current.vms if current.deployment and before.id == current.deployment.id else {}
