@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -88,8 +89,12 @@ class EntityKind(StrEnum):
     OPERATION = "operation"
 
 
+@lru_cache(maxsize=2048)
 def entity_id(*parts: str | int) -> UUID:
-    """The id of an entity's row, from its identity alone, so that no round trip is needed to learn it."""
+    """The id of an entity's row, from its identity alone, so that no round trip is needed to learn it.
+
+    Remembered, because each is asked for several times while its callback is kept.
+    """
     digest = int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest())
     return UUID(int=digest & ~_VERSION_AND_VARIANT | _VERSION_8)
 

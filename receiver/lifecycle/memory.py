@@ -124,14 +124,15 @@ def remember(memory: dict[str, Any], key: str, track: Track, windows: Windows, m
     ]  # fmt: skip
     for k in silent:
         del tracks[k]
-    for k in _oldest(tracks, keep=(key, mover)):
-        del tracks[k]
+    if len(tracks) > TRACKS_MAX:
+        for k in _oldest(tracks, keep=(key, mover)):
+            del tracks[k]
     return {**memory, "tracks": tracks}
 
 
 def _oldest(tracks: dict[str, Any], keep: Iterable[str | None]) -> list[str]:
     spare = sorted((k for k in tracks if k not in keep), key=lambda k: float(tracks[k]["touched"]))
-    return spare[: max(0, len(tracks) - TRACKS_MAX)]
+    return spare[: len(tracks) - TRACKS_MAX]
 
 
 def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
