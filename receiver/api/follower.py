@@ -53,6 +53,8 @@ class Follower:
         on_ring: Callable[[str], None],
     ) -> None:
         """`on_ring` hears which operations ended (`waiters.heard`)."""
+        self.listening = asyncio.Event()
+        """Set while wake-ups are heard."""
         self._connect = connect
         self._settings = settings
         self._measures = measures
@@ -135,11 +137,13 @@ class Follower:
             await self._put_right(connection)
             connection.add_termination_listener(self._ended)
             await connection.add_listener(CHANNEL, self._heard)
+            self.listening.set()
             self._on_ring(ANYTHING)
             while not connection.is_closed():
                 again = await self._once(connection)
                 await self._rest(connection, again=again)
         finally:
+            self.listening.clear()
             await _closed(connection, self._settings.postgres_connect_timeout_s)
 
     async def _once(self, connection: Connection) -> bool:

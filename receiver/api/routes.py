@@ -79,6 +79,11 @@ class Api:
         """Make the reading connections' pool. Raises SettingsError."""
         await self._reader.open()
 
+    @property
+    def listening(self) -> asyncio.Event:
+        """Set while commits are heard of as they happen; else waits and feed come late, but come."""
+        return self._follower.listening
+
     async def run(self) -> None:
         """Follow the ledger, until cancelled. Needs the schema."""
         async with asyncio.TaskGroup() as group:
