@@ -12,8 +12,11 @@ SELECT;
 SELECT stream, stream_sequence FROM relay;
 
 -- name: adopt
--- Remember the stream before anything is published to it, unless one is remembered already.
-UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now() WHERE stream = '';
+-- Remember the stream before anything is published to it, unless one is remembered already. Unlike a mark, it must
+-- outlive a crash of PostgreSQL: else the stream would be adopted again where it ends then, and its tail not be read.
+UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now()
+FROM set_config('synchronous_commit', 'on', true)
+WHERE stream = '';
 
 -- name: next_rows
 -- The first rows of the outbox: at most $1 of them, and no more once they are larger than $2 bytes together.
