@@ -18,12 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NoReturn, Self
+from typing import IO, TYPE_CHECKING, NoReturn, Self
 
-import psutil
 import structlog
 
 from receiver.errors import SetupError
+
+if TYPE_CHECKING:
+    import psutil
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
 POLL_S = 0.02
@@ -233,6 +235,8 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 async def end_leftover(pid_file: Path, folder: Path, *, patience_s: float) -> None:
     """Stop the server that a former, killed process of ours left running in `folder`; a reused pid is let alone."""
+    import psutil  # noqa: PLC0415 - of the extra `embedded`, without which all else must work
+
     try:
         process = psutil.Process(int(pid_file.read_text().split()[0]))
         ours = any(str(folder) in argument for argument in process.cmdline())
@@ -245,6 +249,8 @@ async def end_leftover(pid_file: Path, folder: Path, *, patience_s: float) -> No
 
 
 async def _end(process: psutil.Process, patience_s: float) -> None:
+    import psutil  # noqa: PLC0415 - likewise
+
     with suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGINT)
         try:

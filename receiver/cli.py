@@ -111,8 +111,7 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
     try:
         connection = await connect(settings)
     except UNUSABLE as error:
-        why = str(error) or type(error).__name__
-        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {why}") from error
+        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {_words(error)}") from error
     try:
         if dry_run:
             for migration in await pending(connection):
@@ -120,8 +119,14 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
         else:
             names = await apply_migrations(connection)
             click.echo("\n".join(f"applied {name}" for name in names) or "the schema is up to date")
+    except UNUSABLE as error:
+        raise SetupError(f"PostgreSQL does not let the schema be looked at or changed: {_words(error)}") from error
     finally:
         await connection.close()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _environment(flags: dict[str, Any]) -> dict[str, str]:
