@@ -20,6 +20,7 @@ from rich.table import Table
 from chaos.plan import ALL_FAULTS, drawn
 from chaos.run import Result, run
 from chaos.stage import World
+from receiver.serve import until_signalled
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -42,7 +43,9 @@ def main(
       make chaos ARGS="--seed 17"         again what seed 17 did
     """
     wanted = [one] if one is not None else list(range(first, first + seeds))
-    results = asyncio.run(_run_all(wanted, min(jobs, len(wanted)), only, keep=keep))
+    results: list[Result] = []
+    asyncio.run(until_signalled(lambda: _run_all(wanted, min(jobs, len(wanted)), only, results, keep=keep)))
+    results.sort(key=lambda result: result.plan.seed)
     Console().print(summary(results))
     if json_file:
         json_file.write_bytes(orjson.dumps([as_dict(result) for result in results], option=orjson.OPT_INDENT_2))
@@ -51,10 +54,9 @@ def main(
     sys.exit(bool(bad))
 
 
-async def _run_all(seeds: list[int], jobs: int, only: tuple[str, ...], *, keep: bool) -> list[Result]:
+async def _run_all(seeds: list[int], jobs: int, only: tuple[str, ...], results: list[Result], *, keep: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="esc-receiver-chaos-"))
     folder.chmod(0o711)
-    results: list[Result] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -75,7 +77,6 @@ async def _run_all(seeds: list[int], jobs: int, only: tuple[str, ...], *, keep: 
                 tasks.create_task(_work(folder / f"job-{number}", waiting, only, note))
     if not keep and not any(result.findings for result in results):
         shutil.rmtree(folder, ignore_errors=True)
-    return sorted(results, key=lambda result: result.plan.seed)
 
 
 async def _work(folder: Path, seeds: Iterator[int], only: tuple[str, ...], note: object) -> None:

@@ -150,11 +150,11 @@ async def test_unexpected_answers_are_counted_by_status(target: Target) -> None:
     """An answer other than such a message should get is a surprise, and truth knows that the message was not kept."""
 
     async def refuse(_: Post) -> web.StreamResponse:
-        return web.Response(status=503)
+        return web.Response(status=404)
 
     target.answer = refuse
     summary = await simulate(options(target))
-    assert summary.surprises == {"503 to a real message": summary.sent.total()}
+    assert summary.surprises == {"404 to a real message": summary.sent.total()}
     assert summary.book is not None
     assert summary.book.truth.sent == {("real", "lost"): summary.sent.total()}
     assert summary.book.truth.check({"deployments": {}, "vms": {}, "operations": {}, "resources": {}}) == []

@@ -55,7 +55,8 @@ class _Answer:
         """Whether the message is kept (design section 5)."""
         if self.status in {200, 201, 202, 204} or (self.status == 400 and sort == "malformed"):
             return "kept"
-        if self.failure in {"no answer in time", "connection broke"} or self.status in {500, 502, 504}:
+        if self.failure in {"no answer in time", "connection broke"} or self.status in {500, 502, 503, 504}:
+            # A receiver that says 503 may have it all the same: PostgreSQL committed, and the answer was lost.
             return "unsure"
         return "lost"
 
