@@ -13,11 +13,13 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
+
+import uuid_utils
 
 from receiver.notification import Outcome
 
-NAMESPACE = UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
+NAMESPACE = uuid_utils.UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
 """Fixed for ever: transition ids are derived from it, so applying again gives the same id."""
 
 
@@ -101,17 +103,22 @@ def entity_id(*parts: str | int) -> UUID:
 
 def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
     """UUIDv5 of receipt, entity and ordinal (design section 6)."""
-    return uuid5(NAMESPACE, f"{receipt}/{entity}/{ordinal}")
+    return _derived(f"{receipt}/{entity}/{ordinal}")
 
 
 def overdue_transition_id(operation: UUID, sequence: int) -> UUID:
     """The id of a ledger entry that no callback brought: the sequence tells it apart."""
-    return uuid5(NAMESPACE, f"timer/{operation}/{sequence}")
+    return _derived(f"timer/{operation}/{sequence}")
 
 
 def replay_transition_id(receipt: UUID, entity: UUID, sequence: int) -> UUID:
     """The id of a ledger entry that a callback brought when it was applied again."""
-    return uuid5(NAMESPACE, f"replay/{receipt}/{entity}/{sequence}")
+    return _derived(f"replay/{receipt}/{entity}/{sequence}")
+
+
+def _derived(name: str) -> UUID:
+    """UUIDv5, in half the time of `uuid.uuid5`."""
+    return UUID(bytes=uuid_utils.uuid5(NAMESPACE, name).bytes)
 
 
 class Operation(NamedTuple):

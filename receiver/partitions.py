@@ -67,7 +67,8 @@ class Partitions:
 
     async def ensure(self, connection: Connection, times: Iterable[datetime]) -> None:
         """Make the partitions that rows of these times need."""
-        wanted = {partition_of(table, at) for at in times for table in (DAYS, MONTHS)}
+        days = {at.astimezone(UTC).date(): at for at in times}
+        wanted = {partition_of(table, at) for at in days.values() for table in (DAYS, MONTHS)}
         if missing := [p for p in wanted if p.name not in self._made]:
             await self._make(connection, missing)
 

@@ -71,9 +71,14 @@ class Store:
         """
         async with connection.transaction():
             known = await self.lock(connection, [x.notification for x in letters if x.notification])
-            decisions = [self._judge(known, letter) for letter in letters]
-            kept = list(zip(letters, decisions, strict=True))
-            await self.write(connection, known, kept, decisions, events_of(letters, decisions))
+            kept: list[tuple[Letter, Decision]] = []
+            events: list[OutboxRow] = []
+            for letter in letters:  # one after the other, while what it is about lies in the processor's cache
+                decision = self._judge(known, letter)
+                kept.append((letter, decision))
+                events += events_of(letter, decision)
+            decisions = [decision for _, decision in kept]
+            await self.write(connection, known, kept, decisions, events)
         return decisions
 
     async def kept_before(self, connection: Connection, letters: Sequence[Letter]) -> dict[Any, Decision]:
@@ -165,13 +170,11 @@ def _deployment_named(known: Known, n: Notification) -> str | None:
     return n.deployment.internal_id if n.deployment else known.operation_deployment(n)
 
 
-def events_of(letters: Sequence[Letter], decisions: Sequence[Decision]) -> list[OutboxRow]:
-    """What is published of them, in order."""
-    events: list[OutboxRow] = []
-    for letter, decision in zip(letters, decisions, strict=True):
-        events += [transition_event(transition, entity) for transition, entity in decision.transitions]
-        if decision.outcome is Outcome.UNCLASSIFIED and letter.notification:
-            events.append(unclassified_event(letter.notification, decision.reason, decision.rule))
+def events_of(letter: Letter, decision: Decision) -> list[OutboxRow]:
+    """What is published of it, in order."""
+    events = [transition_event(transition, entity) for transition, entity in decision.transitions]
+    if decision.outcome is Outcome.UNCLASSIFIED and letter.notification:
+        events.append(unclassified_event(letter.notification, decision.reason, decision.rule))
     return events
 
 

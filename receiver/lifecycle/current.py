@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from receiver.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm, transition_id
@@ -41,8 +41,7 @@ class Held:
     """Entities to which it has done before what it would do now: it leaves them alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One notification on its way through the lifecycle."""
 
     notification: Notification
@@ -68,8 +67,7 @@ class Moment:
         return self.notification.status == "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a message did to one entity, in words: whether it changed anything, and why or why not."""
 
     rule: str
@@ -132,7 +130,7 @@ class Writer:
         kind, deployment, incarnation, name = _named(entity)
         if kind is EntityKind.VM:
             incarnation = self.incarnation
-        ordinal = sum(1 for _, other in self.transitions if other.id == entity.id)
+        ordinal = [other.id for _, other in self.transitions].count(entity.id)
         transition = Transition(
             id=transition_id(n.receipt, entity.id, ordinal),
             at=n.received_at, entity=kind, entity_id=entity.id, source=n.source,

@@ -160,7 +160,11 @@ def _vm(
 
 
 def _names_a_vm(n: Notification) -> bool:
-    return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
+    return _is_named(n.vm) or _is_named(n.target)
+
+
+def _is_named(side: VmReport | None) -> bool:
+    return side is not None and bool(side.name or side.uuid)
 
 
 def _report(n: Notification, row: tables.VmRow, *, failed: bool) -> VmReport:

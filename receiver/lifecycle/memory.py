@@ -69,7 +69,7 @@ class Track:
         if rank < mark:
             return known is None
         self.facts[name] = rank
-        return rank > mark or known is None or _order(value) > _order(known)
+        return rank > mark or known is None or (value != known and _order(value) > _order(known))
 
     def heard(self, fingerprint: str, now: float, windows: Windows) -> bool:
         """Whether the same message was heard within the duplicate window; remembers this one."""

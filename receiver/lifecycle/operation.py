@@ -47,9 +47,9 @@ def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> t
     after = before._replace(
         state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
         first_seen_at=min(before.first_seen_at, n.received_at), last_seen_at=max(before.last_seen_at, n.received_at),
-        **_told(before, n),
+        **_told(before, n), **_counted(before, counted),
     )  # fmt: skip
-    after = _ended(moment, before, _status(moment, _counted(after, counted)))
+    after = _ended(moment, before, _status(moment, after))
     return after, _verdict(before, state)
 
 
@@ -137,9 +137,8 @@ def _told(operation: Operation, n: Notification) -> dict[str, Any]:
 _COUNTS: Mapping[str, str] = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_alive", "f": "vms_failed"}
 
 
-def _counted(operation: Operation, counted: str) -> Operation:
-    more: dict[str, Any] = {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
-    return operation._replace(**more) if more else operation
+def _counted(operation: Operation, counted: str) -> dict[str, Any]:
+    return {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
 
 
 def _status(moment: Moment, operation: Operation) -> Operation:
