@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.async_api import Browser, expect
+from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped]  # it has no types
+from playwright.async_api import Browser, ViewportSize, expect
 
 from receiver.app import App
 from tests.browsing import browser, deploy, named, needs_chromium, post, receiving, visiting
@@ -30,7 +30,7 @@ AXE = """
 async () => (await axe.run(document, {resultTypes: ['violations']})).violations
     .map(found => [found.impact, found.id, found.nodes.map(node => node.html.slice(0, 160))])
 """
-NARROW = {"width": 360, "height": 740}
+NARROW: ViewportSize = {"width": 360, "height": 740}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -19,6 +19,9 @@ import { callbackView, feedView, quarantineView } from "./view_happened.js";
 import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
 
 const FRAME_MS = 100; // between drawings of what came by itself
+const REST = 6; // times as long as drawing takes: what is left to the reader and to the rest of the machine
+const MAP_MS = 500; // between drawings of a large map
+const MAP_LARGE = 2_000;
 const CLOCK_MS = 1_000;
 const HEALTH_MS = 3_000;
 const OPEN_MS = 3_000;
@@ -36,11 +39,13 @@ const root = document.getElementById("board");
 const spoken = document.getElementById("spoken");
 let due = null;
 let drawnAt = 0;
+let drawingMs = 0;
+let mappedAt = 0;
 
 /** Draw soon: at the next frame when a person waits for it, else when enough time has passed. */
 function schedule(atOnce = false) {
   if (due === "frame" || (due && !atOnce)) return;
-  const wait = atOnce ? 0 : drawnAt + FRAME_MS - performance.now();
+  const wait = atOnce ? 0 : drawnAt + Math.max(FRAME_MS, REST * drawingMs) - performance.now();
   if (due) clearTimeout(due);
   if (wait > 4) {
     due = setTimeout(() => ((due = "frame"), requestAnimationFrame(draw)), wait);
@@ -85,7 +90,7 @@ const feed = new Feed({
 
 function draw() {
   due = null;
-  drawnAt = performance.now();
+  const startedAt = performance.now();
   app.now = Date.now();
   const view = VIEWS[app.route.view];
   render(frame(app, app.token.needed ? tokenForm(app) : view ? shown(view) : lost()), root);
@@ -99,8 +104,19 @@ function draw() {
   app.rows.measure(root);
   app.fleet.tick();
   app.pulse.show(document.getElementById("pulse"), app.fleet.pulse, app.fleet.pulseAt);
-  const map = document.getElementById("map");
-  if (map) app.map.draw(map, app.fleet.allVms(), (vm) => name(deploymentName(app.fleet, vm.source, vm.deployment), 40));
+  drawMap(document.getElementById("map"));
+  drawnAt = performance.now();
+  drawingMs = Math.min(500, drawnAt - startedAt);
+}
+
+function drawMap(canvas) {
+  if (!canvas) {
+    mappedAt = 0;
+    return;
+  }
+  if (app.fleet.vms.size > MAP_LARGE && performance.now() - mappedAt < MAP_MS) return;
+  mappedAt = performance.now();
+  app.map.draw(canvas, app.fleet.allVms(), (vm) => name(deploymentName(app.fleet, vm.source, vm.deployment), 40));
 }
 
 /** A view that fails must not take the rest of the board with it. */
@@ -241,6 +257,7 @@ function switchTheme() {
 }
 
 function recoloured() {
+  mappedAt = 0;
   app.map.repaint();
   app.pulse.drop();
   soon();

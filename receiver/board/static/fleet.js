@@ -11,6 +11,18 @@ const PULSE_S = 600;
 const folded = (...texts) => texts.filter(Boolean).join(" ").toLowerCase();
 const order = (a, b) => (a.sorted < b.sorted ? -1 : a.sorted > b.sorted ? 1 : 0);
 
+/** Where a thing stands, or would stand, in a sorted list: with ten thousand, sorting anew at each change is too dear. */
+function placeIn(list, thing) {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle].sorted < thing.sorted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 export const place = (source, deployment) => `${source}\u0000${deployment}`;
 
 export class Fleet {
@@ -23,21 +35,30 @@ export class Fleet {
     this.pulse = new Array(PULSE_S).fill(0);
     this.pulseAt = Math.floor(Date.now() / 1000);
     this.truncated = false;
-    this.shape = 0; // changes when a VM or deployment comes or goes: what sorted lists depend on
-    this.sortedVms = null;
-    this.sortedDeployments = null;
+    this.sortedVms = [];
+    this.sortedDeployments = [];
   }
 
   forget() {
     for (const map of [this.vms, this.deployments, this.operations, this.gone]) map.clear();
     this.truncated = false;
-    this.reshaped();
+    this.sortedVms = [];
+    this.sortedDeployments = [];
   }
 
-  reshaped() {
-    this.shape += 1;
-    this.sortedVms = null;
-    this.sortedDeployments = null;
+  add(map, key, thing, list) {
+    map.set(key, thing);
+    // Lists come sorted, so what is new mostly stands last.
+    if (!list.length || order(list[list.length - 1], thing) < 0) list.push(thing);
+    else list.splice(placeIn(list, thing), 0, thing);
+  }
+
+  drop(map, key) {
+    const thing = map.get(key);
+    const list = map === this.vms ? this.sortedVms : this.sortedDeployments;
+    const index = list.indexOf(thing, placeIn(list, thing));
+    if (index >= 0) list.splice(index, 1);
+    map.delete(key);
   }
 
   // From lists: whole items. One that the feed has overtaken keeps what the feed said.
@@ -65,8 +86,7 @@ export class Fleet {
       id, source, deployment, name, sequence: -1, state: "UNSEEN", at: null,
       sorted: `${source}\u0000${deployment}\u0000${name}`, search: folded(name, deployment),
     };
-    this.vms.set(id, vm);
-    this.reshaped();
+    this.add(this.vms, id, vm, this.sortedVms);
     return vm;
   }
 
@@ -91,8 +111,7 @@ export class Fleet {
       id, source, label: null, tenant: null, state: "UNSEEN", at: null, sequence: -1, incarnation: 0,
       degraded: false, leak: false, sorted: `${source}\u0000${id}`, search: folded(id),
     };
-    this.deployments.set(place(source, id), deployment);
-    this.reshaped();
+    this.add(this.deployments, place(source, id), deployment, this.sortedDeployments);
     return deployment;
   }
 
@@ -187,8 +206,7 @@ export class Fleet {
     if (this.gone.size <= GONE_MAX) return;
     const [oldest, home] = this.gone.entries().next().value;
     this.gone.delete(oldest);
-    home.delete(oldest);
-    this.reshaped();
+    this.drop(home, oldest);
   }
 
   // How lively it is: changes in each of the last seconds.
@@ -216,13 +234,12 @@ export class Fleet {
 
   // Looked at.
 
+  /** Sorted by source, deployment and name. Not to be changed by who looks. */
   allVms() {
-    this.sortedVms ??= [...this.vms.values()].sort(order);
     return this.sortedVms;
   }
 
   allDeployments() {
-    this.sortedDeployments ??= [...this.deployments.values()].sort(order);
     return this.sortedDeployments;
   }
 

@@ -78,7 +78,7 @@ function lagOf(app) {
 
 function tabs(app) {
   const { fleet, health } = app;
-  const living = (things) => count(things.filter((one) => !GONE.has(one.state)).length);
+  const living = (things) => count(things.reduce((sum, one) => sum + (GONE.has(one.state) ? 0 : 1), 0));
   const views = [
     ["fleet", "Fleet", null],
     ["deployments", "Deployments", living(fleet.allDeployments())],

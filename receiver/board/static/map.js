@@ -21,8 +21,9 @@ export class FleetMap {
   }
 
   colour(canvas, kind) {
-    this.colours ??= getComputedStyle(canvas);
-    return this.colours.getPropertyValue(`--${kind}`).trim();
+    this.colours ??= new Map();
+    if (!this.colours.has(kind)) this.colours.set(kind, getComputedStyle(canvas).getPropertyValue(`--${kind}`).trim());
+    return this.colours.get(kind);
   }
 
   draw(canvas, vms, nameOf) {
@@ -37,11 +38,21 @@ export class FleetMap {
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const groups = grouped(vms);
-    const plan = fitting(groups, width, height);
+    const plan = this.planned(grouped(vms), width, height);
     this.cells = [];
     this.size = plan.size;
     for (const block of plan.blocks) this.block(canvas, pen, block, plan, nameOf);
+  }
+
+  /** The layout is kept while the groups are as large as they were. */
+  planned(groups, width, height) {
+    const key = `${width} ${height} ${groups.map(({ vms }) => vms.length)}`;
+    if (key !== this.planKey) {
+      this.planKey = key;
+      this.plan = fitting(groups, width, height);
+    }
+    this.plan.blocks.forEach((block, index) => (block.vms = groups[index].vms));
+    return this.plan;
   }
 
   block(canvas, pen, block, plan, nameOf) {

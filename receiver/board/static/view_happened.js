@@ -7,7 +7,7 @@ import { link, vmLink } from "./route.js";
 import { at, choose, code, distinct, facts, fetched, matcher, move, notice, panel, search, text, time, toDeployment, toThing } from "./parts.js";
 import { get, path, raw } from "./api.js";
 
-const FEED_SHOWN = 300;
+const FEED_SHOWN = 150;
 const RAW_SHOWN = 262_144;
 
 export function feedView(app) {
