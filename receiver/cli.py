@@ -15,6 +15,7 @@ from receiver.demo import demo_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
+from receiver.replay_command import replay_command
 from receiver.serve import embedded, forget_endpoints, running, until_signalled, write_endpoints
 from receiver.settings import Settings, load
 from receiver.simulator import simulate_command
@@ -85,6 +86,7 @@ def migrate(config: Path | None, dry_run: bool) -> None:
 
 
 main.add_command(demo_command)
+main.add_command(replay_command)
 main.add_command(simulate_command)
 main.add_command(tail_command)
 

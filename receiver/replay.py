@@ -200,8 +200,9 @@ class Replay:
         applied = [decision for one, _, decision in judged if one.fate in MOVING]
         if again:
             await connection.execute(self._sql["rejudge"], again)
-        if new or applied:
-            await self._store.write(connection, known, new, applied, events_of(results))
+        events = events_of(results)
+        if new or applied or events:
+            await self._store.write(connection, known, new, applied, events)
 
     async def _rows(self, connection: Connection, name: str, wanted: Sequence[Wanted]) -> dict[UUID, Any]:
         times = [one.received_at for one in wanted]

@@ -25,14 +25,14 @@ SELECT receipt, received_at FROM selection WHERE number > $1 AND number <= $1 + 
 
 -- name: callbacks
 -- Kept callbacks by receipt.
-SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code, status_message,
        family, trigger, deployment, vm_name, outcome, rule, reason, notes
 FROM callbacks
 WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
 
 -- name: lock_callbacks
 -- The same, locked: of two runs at a time, the second sees what the first made of them. Locked before any entity.
-SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code, status_message,
        family, trigger, deployment, vm_name, outcome, rule, reason, notes
 FROM callbacks
 WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3
