@@ -54,7 +54,9 @@ class App:
         self.spool = Spool(settings)
         self.drain = Drain(self.spool, keeper, settings, self.metrics)
         self.acceptor = Acceptor(keeper, self.drain, settings, self.metrics)
-        self.overdue = Overdue(self.database, store, self.partitions, settings, self.metrics)
+        self.overdue = Overdue(
+            self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.drain.direct
+        )
         self.relay = Relay(
             self.database.connect,
             JetStream(self.broker, settings),
