@@ -50,7 +50,7 @@ class Tokens:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip())
-        return self._of_session(request.cookies.get(COOKIE, ""))
+        return self.of_session(request.cookies.get(COOKIE, ""))
 
     def of_token(self, given: str) -> frozenset[Scope]:
         """What a token opens; nothing when it is none of ours."""
@@ -66,7 +66,8 @@ class Tokens:
         ends_at = str(int(time.time()) + self._session_s)
         return f"{ends_at}.{_signature(token.encode(), ends_at)}"
 
-    def _of_session(self, cookie: str) -> frozenset[Scope]:
+    def of_session(self, cookie: str) -> frozenset[Scope]:
+        """What a session opens; nothing when it is over or none of ours."""
         ends_at, _, signature = cookie.partition(".")
         if not (ends_at.isascii() and ends_at.isdigit() and len(ends_at) < 16 and int(ends_at) > time.time()):
             return NONE

@@ -1,0 +1,91 @@
+"""Why a VM is in its state: from the callback that brought it there to what is expected next."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from receiver.api.expected import NEXT, RESTS, expected
+from receiver.entities import Vm, VmState
+from receiver.lifecycle import tables
+from receiver.overdue_after import OVERDUE_AFTER_S
+from tests.keeping import letter, of_deployment
+from tests.samples import RECEIVED_AT
+from tests.windows import ALIVE, DEPLOYED, deploy, kept, windows
+
+
+async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
+    """The callback, the rule, the state before, what comes next and by when, and that it is not published yet."""
+    await kept(postgres_dsn, [letter(of_deployment(DEPLOYED, "dep-a"))])
+    async with windows(postgres_dsn) as api:
+        vm = (await api.get("/vms")).items[0]
+        story = (await api.get(f"/explain/default/{vm['vm_name']}")).body
+        callback = (await api.get("/callbacks")).items[0]
+        operation = (await api.get("/operations")).items[0]
+        assert (story["vm"], story["callback"], story["operation"]) == (vm, callback, operation)
+        assert (story["cause"]["rule"], story["cause"]["receipt"]) == ("vm-deployed", callback["receipt"])
+        assert story["previous"] == {"state": "UNSEEN", "since": None, "rule": None, "reason": None}
+        assert [(m["trigger"], m["state"]) for m in story["expected"]["messages"]] == [("VM_ALIVE", "ALIVE")]
+        assert story["expected"]["of_the_operation"] == ["SERVICE_ALIVE"]
+        by = datetime.fromisoformat(story["expected"]["by"])
+        heard = datetime.fromisoformat(operation["last_seen_at"])
+        assert by - heard == timedelta(seconds=OVERDUE_AFTER_S["deploy"])
+        assert story["published"] == {"stream": "ESC", "id": story["cause"]["id"], "published": False}
+        assert "Expected next: VM_ALIVE (ALIVE)" in " ".join(story["words"])
+
+
+async def test_a_vm_at_rest(postgres_dsn: str, connection: Any) -> None:
+    """Nothing is expected, the state before is told with its time, and what left the outbox is published."""
+    await kept(postgres_dsn, deploy("dep-a"))
+    await connection.execute("DELETE FROM outbox")
+    async with windows(postgres_dsn) as api:
+        vm = (await api.get("/vms")).items[0]
+        story = (await api.get(f"/explain/default/{vm['vm_name']}", deployment="dep-a")).body
+        assert story["expected"] == {"messages": [], "of_the_operation": [], "by": None, "rests": RESTS["ALIVE"]}
+        assert story["previous"]["state"] == "INERT"
+        assert story["previous"]["since"] == story["history"][-1]["at"]
+        assert story["published"]["published"] is True
+        assert [entry["sequence"] for entry in story["history"]] == [2, 1]
+
+
+async def test_what_is_past_its_retention_is_said_to_be(postgres_dsn: str, connection: Any) -> None:
+    """Callback and ledger are dropped long before the state is."""
+    await kept(postgres_dsn, [letter(of_deployment(ALIVE, "dep-a"))])
+    async with windows(postgres_dsn) as api:
+        vm = (await api.get("/vms")).items[0]
+        await connection.execute("DELETE FROM callbacks")
+        story = (await api.get(f"/explain/default/{vm['vm_name']}")).body
+        assert (story["callback"], story["cause"]["rule"]) == (None, "vm-alive")
+        assert "The callback is past its retention." in story["words"]
+        await connection.execute("DELETE FROM transitions")
+        story = (await api.get(f"/explain/default/{vm['vm_name']}")).body
+        assert (story["cause"], story["previous"], story["published"]) == (None, None, None)
+
+
+def test_every_state_either_leads_on_or_rests() -> None:
+    """Recovering goes by the steps of a recovery; every message named is one that the lifecycle knows."""
+    assert set(VmState) == {*NEXT, *RESTS, VmState.RECOVERING}
+    assert all((trigger, tables.OK) in tables.VM for triggers in NEXT.values() for trigger in triggers)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "following"),
+    [
+        ("VM_RECOVERY_INIT", "VM_RECOVERY_REBOOT"),
+        ("VM_RECOVERY_UNDEPLOYED", "VM_RECOVERY_DEPLOYED"),
+        ("VM_RECOVERY_DEPLOYED", "VM_RECOVERY_CANCELLED"),
+    ],
+)
+def test_a_recovery_goes_on_with_what_ranks_above(trigger: str, following: str) -> None:
+    """The steps that may still come, nearest first, down to its end."""
+    vm = Vm(
+        id=UUID(int=1), source="lab1", deployment_id=UUID(int=2), deployment="dep-1", tenant=None, vm_name="vm-1",
+        state=VmState.RECOVERING, first_seen_at=RECEIVED_AT, changed_at=RECEIVED_AT,
+    )  # fmt: skip
+    triggers = [message["trigger"] for message in expected(vm, trigger)]
+    assert triggers[0] == following
+    assert triggers[-1] == "VM_RECOVERY_COMPLETE"
+    assert trigger not in triggers
