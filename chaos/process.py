@@ -75,6 +75,8 @@ class Receiver:
     async def start(self) -> None:
         """Begin a life; returns when it serves. Raises ReceiverFailedError."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.lives and self.lives[-1].status is None:
+            await self._ended()  # it was not us who ended it
         self.lives.append(Life(self._log.stat().st_size if self._log.exists() else 0))
         self._process = born(self._log, self._environment)
         await until(self._serves, START_TIMEOUT_S)

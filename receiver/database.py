@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from receiver.errors import SettingsError, SetupError
+from receiver.hosts import Hosts
 from receiver.metrics import Metrics
 from receiver.migrate import migrate, pending
 from receiver.partitions import Partitions
@@ -49,7 +50,7 @@ AWAY = (
     asyncpg.UndefinedTableError,
 )
 """PostgreSQL cannot keep anything now; no letter is at fault."""
-UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
 
 log = structlog.get_logger()
@@ -67,9 +68,10 @@ class Database:
 
     async def open(self) -> None:
         """Make the pool; it connects when it is used."""
+        settings = self._settings
         self._pool = await asyncpg.create_pool(
-            self._settings.postgres_dsn, min_size=0, max_size=self._settings.postgres_pool_size, init=_made,
-            timeout=self._settings.postgres_connect_timeout_s, server_settings=SESSION,
+            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
+            connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect, server_settings=SESSION,
         )  # fmt: skip
 
     @asynccontextmanager
@@ -159,7 +161,7 @@ class Database:
 async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
     """A connection. Raises SettingsError for a DSN that is none, and what `UNUSABLE` lists."""
     try:
-        return await asyncpg.connect(settings.postgres_dsn, timeout=settings.postgres_connect_timeout_s)
+        return await Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect()
     except asyncpg.ClientConfigurationError as error:
         raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
     except ValueError:  # without its text, which may be a part of the password

@@ -23,6 +23,8 @@ LOCK = 0x65736370
 """Advisory lock `escp`."""
 DAYS, MONTHS = "callbacks", "transitions"
 
+_UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
 log = structlog.get_logger()
 
 
@@ -82,8 +84,10 @@ class Partitions:
             try:
                 async with acquire() as connection:
                     await self.run_once(connection, datetime.now(UTC))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except _UNUSABLE as error:
                 log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
+            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
+                log.exception("looking after partitions failed")
             await asyncio.sleep(self._settings.maintenance_interval_s)
 
     async def run_once(self, connection: Connection, now: datetime) -> list[str]:

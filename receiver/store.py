@@ -6,7 +6,8 @@ locked in key order, so that many receivers share one database. Must not know HT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -22,6 +23,8 @@ from receiver.notification import Notification, Outcome
 from receiver.statements import statements
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+WARNING = "01000"
 
 SESSION = {
     "application_name": "esc-receiver",
@@ -69,7 +72,7 @@ class Store:
 
         Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
         """
-        async with connection.transaction():
+        async with _replicated(connection), connection.transaction():
             known = await self.lock(connection, [x.notification for x in letters if x.notification])
             kept: list[tuple[Letter, Decision]] = []
             events: list[OutboxRow] = []
@@ -87,7 +90,8 @@ class Store:
         receipts = [letter.envelope.receipt for letter in letters]
         rows = await connection.fetch(self._sql["kept"], receipts, min(times), max(times))
         if rows:  # their own commit may not have waited for a standby: this one does, so they are there too
-            await connection.fetchval(self._sql["barrier"])
+            async with _replicated(connection):
+                await connection.fetchval(self._sql["barrier"])
         return {row["receipt"]: Decision(Outcome(row["outcome"]), row["rule"], row["reason"]) for row in rows}
 
     def _judge(self, known: Known, letter: Letter) -> Decision:
@@ -164,6 +168,26 @@ class Store:
         """New rows and old rows of one table, in key order."""
         for entities in (known.new(kind), known.old(kind)):
             yield sorted(entities, key=attrgetter("id"))
+
+
+@asynccontextmanager
+async def _replicated(connection: Connection) -> AsyncIterator[None]:
+    """Raises ConnectionError when PostgreSQL warns: a commit that was told to stop waiting for its synchronous standby
+    is done, says so, and would not outlive a failover."""
+    warnings: list[str] = []
+
+    def heard(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.sqlstate == WARNING:
+            warnings.append(str(message))
+
+    connection.add_log_listener(heard)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            connection.remove_log_listener(heard)
+    if warnings:
+        raise ConnectionError(warnings[0])
 
 
 def _deployment_named(known: Known, n: Notification) -> str | None:

@@ -141,7 +141,7 @@ async def assert_feed_equals_ledger(connection: Connection, messages: Sequence[S
     entries = await ledger(connection)
     unclassified = await connection.fetch("SELECT receipt FROM callbacks WHERE outcome = 'unclassified'")
     ids = [message.id for message in messages]
-    assert len(ids) == len(set(ids))
+    assert len(ids) == len(set(ids)), f"published twice: {[i for i, times in Counter(ids).items() if times > 1]}"
     assert set(ids) == {entry["id"] for entry in entries} | {row["receipt"] for row in unclassified}
     order: dict[str, list[int]] = defaultdict(list)
     for message in messages:
@@ -175,7 +175,8 @@ def _assert_in_step(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) 
     for item in items:
         if item["id"] == row["id"]:
             same = {name for name in row if not name.endswith("_at") and name not in NOT_IN_STEP}
-            assert {name: item[name] for name in same} == {name: row[name] for name in same}
+            apart = {name: (item[name], row[name]) for name in same if item[name] != row[name]}
+            assert not apart, f"published and kept, {item['id']}: {apart}"
 
 
 async def assert_counts_add_up(session: aiohttp.ClientSession) -> dict[str, float]:

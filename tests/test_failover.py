@@ -1,0 +1,141 @@
+"""PostgreSQL with a synchronous standby: what was acknowledged is on both, and whichever is left is found."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import psutil
+
+from receiver.child import Account, Child, free_port, listens
+from receiver.embedded import EmbeddedPostgres, _account, _give, _within_reach, bundled_postgres
+from receiver.entities import Decision
+from receiver.hosts import each_host
+from receiver.keep import Keeper
+from receiver.letter import Letter
+from receiver.migrate import migrate
+from tests.auditor import assert_ledger_is_whole
+from tests.feed import until
+from tests.keeping import decisions, keeping, letter, of_deployment
+from tests.samples import SEQUENCES
+
+STORY = next(one for one in SEQUENCES if one.scenario == "deploy-ok").samples
+CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+IN_SYNC = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
+PATIENCE_S = 30
+
+
+def story(name: str) -> list[Letter]:
+    """The deploy of a deployment of this name."""
+    return [letter(of_deployment(sample, name)) for sample in STORY]
+
+
+async def demand_standby(connection: asyncpg.Connection[asyncpg.Record], name: str) -> None:
+    """From now on every commit waits for the standby of this name; none waits when it is empty."""
+    await connection.execute("SET synchronous_commit = local")
+    await connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+    await connection.execute("SELECT pg_reload_conf()")
+
+
+async def until_kept(keeper: Keeper, letters: Sequence[Letter]) -> None:
+    """As the spool does: tried again until it is done."""
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in count():
+            if all(isinstance(what, Decision) for what in await keeper.keep(letters)):
+                return
+
+
+async def test_a_commit_that_stopped_waiting_for_its_standby_is_not_kept(tmp_path: Path) -> None:
+    """PostgreSQL only warns when it is told to wait no longer; a 2xx would not outlive a failover."""
+    async with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        connection = await asyncpg.connect(postgres.dsn)
+        await migrate(connection)
+        async with keeping(postgres.dsn, commit_timeout_s=2, commit_retry_s=0.05) as keeper:
+            await decisions(keeper, story("before"))
+            await demand_standby(connection, "nobody")
+            letters = story("meanwhile")
+            keeping_on = asyncio.create_task(keeper.keep(letters))
+            while not keeping_on.done():
+                await connection.execute(CANCEL)
+                await asyncio.wait([keeping_on], timeout=0.05)
+            assert not any(isinstance(what, Decision) for what in await keeping_on)
+            await demand_standby(connection, "")
+            await until_kept(keeper, letters)
+        assert await connection.fetchval("SELECT count(*) FROM callbacks") == 2 * len(STORY)
+        await assert_ledger_is_whole(connection)
+        await connection.close()
+
+
+@asynccontextmanager
+async def standby_of(primary: EmbeddedPostgres, folder: Path) -> AsyncIterator[int]:
+    """A streaming standby named `standby`; its port."""
+    folder.mkdir(mode=0o711)
+    account = _account(folder)
+    programs = _within_reach(bundled_postgres(), folder, account)
+    data, port = folder / "data", free_port()
+    data.mkdir(mode=0o700)
+    _give(data, account)
+    source = f"{primary.dsn}?application_name=standby"
+    command: list[str | Path] = [programs / "pg_basebackup", "-D", data, "-d", source, "-R", "-c", "fast"]
+    assert await (await Child.spawn(command, log=folder / "log", account=account)).ended() == 0
+    server = await started(programs, data, port, account)
+    try:
+        yield port
+    finally:
+        await server.stop(patience_s=PATIENCE_S)
+        shutil.rmtree(data)
+
+
+async def started(programs: Path, data: Path, port: int, account: Account | None) -> Child:
+    """PostgreSQL on an existing folder."""
+    options = (f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories=")
+    server = await Child.spawn([programs / "postgres", "-D", data, *options], log=data.parent / "log", account=account)
+    assert await server.until(partial(listens, port), timeout_s=PATIENCE_S), server.last_words()
+    return server
+
+
+async def test_a_failover_loses_nothing(tmp_path: Path) -> None:
+    """The primary falls silent without closing a connection; the standby is promoted, and found by the same DSN."""
+    async with (
+        EmbeddedPostgres(tmp_path / "primary") as primary,
+        standby_of(primary, tmp_path / "standby") as port,
+    ):
+        connection = await asyncpg.connect(primary.dsn)
+        await migrate(connection)
+        await demand_standby(connection, "standby")
+        await until(partial(connection.fetchval, IN_SYNC))
+        await connection.close()
+        both = f"{primary.dsn.removesuffix('/postgres')},127.0.0.1:{port}/postgres?target_session_attrs=read-write"
+        async with keeping(both, commit_timeout_s=2, postgres_connect_timeout_s=1, commit_retry_s=0.05) as keeper:
+            await decisions(keeper, story("before"))
+            frozen = [psutil.Process(primary.pid), *psutil.Process(primary.pid).children()]
+            for process in frozen:
+                process.send_signal(signal.SIGSTOP)
+            try:
+                promoted = await asyncpg.connect(urlsplit(each_host(both)[1])._replace(query="").geturl())
+                assert await promoted.fetchval("SELECT pg_promote()")
+                await until_kept(keeper, story("after"))
+                assert await promoted.fetchval("SELECT count(*) FROM callbacks") == 2 * len(STORY)
+                await assert_ledger_is_whole(promoted)
+                await promoted.close()
+            finally:
+                for process in frozen:
+                    process.send_signal(signal.SIGCONT)
+
+
+def test_each_host_has_a_dsn() -> None:
+    """Whatever else the DSN says stays with each; where hosts are not told in its authority, it stays as it is."""
+    assert each_host("postgresql://u:p@a:1,[::1]:2,c/db?sslmode=require") == [
+        "postgresql://u:p@a:1/db?sslmode=require",
+        "postgresql://u:p@[::1]:2/db?sslmode=require",
+        "postgresql://u:p@c/db?sslmode=require",
+    ]
+    assert each_host("postgresql:///db?host=a,b") == ["postgresql:///db?host=a,b"]
