@@ -239,7 +239,7 @@ class Relay:
         )
         try:
             messages = await refill(feed.identity, feed.last_sequence)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error
         log.info("the ledger waits to be published again", messages=messages)
 
