@@ -96,8 +96,8 @@ export class Fleet {
     const known = this.deployments.get(key);
     if (known && known.incarnation > item.incarnation) return;
     const deployment = known ?? this.newDeployment(item.source, item.internal_deployment_id);
-    Object.assign(deployment, {
-      label: item.deployment_name, tenant: item.tenant, degraded: item.degraded, leak: item.vim_leak_suspected,
+    this.rename(deployment, item.deployment_name);
+    Object.assign(deployment, { tenant: item.tenant, degraded: item.degraded, leak: item.vim_leak_suspected,
       search: folded(item.deployment_name, item.internal_deployment_id, item.external_deployment_id, item.tenant),
     });
     if (known && known.incarnation === item.incarnation && item.sequence < known.sequence) return;
@@ -106,10 +106,19 @@ export class Fleet {
     });
   }
 
+  /** Lists are sorted by the name that is shown. */
+  rename(deployment, label) {
+    if (deployment.label === label) return;
+    const key = place(deployment.source, deployment.id);
+    this.drop(this.deployments, key);
+    Object.assign(deployment, { label, sorted: [deployment.source, label ?? deployment.id, deployment.id].join("\u0000") });
+    this.add(this.deployments, key, deployment, this.sortedDeployments);
+  }
+
   newDeployment(source, id) {
     const deployment = {
       id, source, label: null, tenant: null, state: "UNSEEN", at: null, sequence: -1, incarnation: 0,
-      degraded: false, leak: false, sorted: `${source}\u0000${id}`, search: folded(id),
+      degraded: false, leak: false, sorted: `${source}\u0000${id}\u0000${id}`, search: folded(id),
     };
     this.add(this.deployments, place(source, id), deployment, this.sortedDeployments);
     return deployment;

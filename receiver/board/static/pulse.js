@@ -30,7 +30,7 @@ export class Pulse {
       {
         width: host.clientWidth, height: HEIGHT, padding: [8, 8, 0, 0], legend: { show: false }, cursor: { show: false },
         scales: { y: { range: (_, least, most) => [0, Math.max(4, most * 1.1)] } },
-        axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 34 }],
+        axes: [{ ...axis, size: 24, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 34 }],
         series: [{}, { stroke: colour("accent"), width: 1.5, fill: colour("accent-soft"), points: { show: false } }],
       },
       data,

@@ -2,8 +2,8 @@
 // Data and small look-ups only; it must not know who shows them.
 import { svg, html } from "./vendor/lit-html/lit-html.js";
 
-const CIRCLE = "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2z";
-const RING = `${CIRCLE}M8 4.500a3.500 3.500 0 1 1 0 7 3.500 3.500 0 0 1 0-7z`;
+const CHECK = "M2.500 8.700 4.600 6.600 6.600 8.600 11.600 3.400 13.700 5.500 6.600 12.800z";
+const RING = "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 4.500a3.500 3.500 0 1 1 0 7 3.500 3.500 0 0 1 0-7z";
 const CROSS = "M3 5.200 5.200 3 8 5.800 10.800 3 13 5.200 10.200 8 13 10.800 10.800 13 8 10.200 5.200 13 3 10.800 5.800 8z";
 const UP = "M8 2l6.500 11.500h-13z";
 const DOWN = "M8 14 1.500 2.500h13z";
@@ -32,11 +32,11 @@ const STATES = {
   STOPPING: ["stopping", DOWN],
   STOPPED: ["stopped", SQUARE],
   UNDEPLOYING: ["stopping", DIAMOND],
-  ACTIVE: ["alive", CIRCLE],
-  ALIVE: ["alive", CIRCLE],
-  SUCCEEDED: ["alive", CIRCLE],
-  CREATED: ["alive", CIRCLE],
-  UPDATED: ["alive", CIRCLE],
+  ACTIVE: ["alive", CHECK],
+  ALIVE: ["alive", CHECK],
+  SUCCEEDED: ["alive", CHECK],
+  CREATED: ["alive", CHECK],
+  UPDATED: ["alive", CHECK],
   CANCELLED: ["stopped", BAR],
   UNDEPLOYED: ["gone", RING],
   DELETED: ["gone", RING],
@@ -63,7 +63,8 @@ export const shape = (state) => STATES[state]?.[1] ?? DOT;
 
 export const mark = (state) =>
   html`<svg class="mark tone-${tone(state)}" viewBox="0 0 16 16" aria-hidden="true" focusable="false">
-    ${svg`<path fill-rule="evenodd" d=${shape(state)}></path>`}
+    ${svg`<rect x="0.500" y="0.500" width="15" height="15" rx="3.500"></rect>
+      <path transform="translate(2.400 2.400) scale(0.7)" fill-rule="evenodd" d=${shape(state)}></path>`}
   </svg>`;
 
 /** The state as shape and word. */

@@ -2,7 +2,7 @@
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { badge, GONE, mark, tone, VM_STATES } from "./states.js";
-import { byState } from "./fleet.js";
+import { byState, place } from "./fleet.js";
 import { count, name, span } from "./text.js";
 import { deploymentLink, link, vmLink } from "./route.js";
 import { deploymentName, move, notice, panel, text, time, toThing } from "./parts.js";
@@ -95,7 +95,7 @@ function needing(app) {
     why: vm.manual ? "waits for recovery by hand" : (vm.reason ?? `in ${name(deploymentName(fleet, vm.source, vm.deployment), 40)}`),
   }));
   const deployments = fleet.allDeployments().filter((one) => one.state === "ERROR" || one.leak).map((one) => ({
-    key: one.sorted, state: "ERROR", label: one.label ?? one.id, href: deploymentLink(one.source, one.id), at: one.at,
+    key: place(one.source, one.id), state: "ERROR", label: one.label ?? one.id, href: deploymentLink(one.source, one.id), at: one.at,
     why: one.leak ? "something may be left in the VIM" : "deployment in ERROR",
   }));
   const overdue = fleet.openOperations().filter((one) => one.state === "OVERDUE").map((one) => ({
@@ -122,10 +122,11 @@ export function progress(operation) {
   if (!seen) return nothing;
   if (TAKES_DOWN.has(operation.kind)) return html`<span class="figure">${seen === 1 ? "1 VM" : `${count(seen)} VMs`}</span>`;
   const { vms_alive: alive, vms_deployed: deployed, vms_failed: wrong } = operation;
+  const failing = Math.min(wrong, seen - alive); // one that failed and then came up counts as alive
   const said = `${alive} alive, ${deployed} deployed, ${wrong} failed of ${seen} VMs`;
   const part = (number, kind) => (number > 0 ? html`<i class="tone-${kind}" .style=${`width:${(100 * number) / seen}%`}></i>` : nothing);
   return html`<span class="progress" role="img" aria-label=${said} title=${said}>
-    <span class="meter">${part(wrong, "error")}${part(Math.min(alive, seen - wrong), "alive")}${part(Math.min(Math.max(deployed - alive, 0), seen - alive - wrong), "inert")}</span>
+    <span class="meter">${part(alive, "alive")}${part(failing, "error")}${part(Math.min(Math.max(deployed - alive, 0), seen - alive - failing), "inert")}</span>
     <span class="figure">${Math.max(alive, 0)}/${seen}</span></span>`;
 }
 

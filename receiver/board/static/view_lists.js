@@ -1,6 +1,7 @@
 // The long lists: deployments, VMs, operations, each searchable and filtered by what stands in the address.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, DEPLOYMENT_STATES, GONE, mark, rank, VM_STATES } from "./states.js";
+import { place } from "./fleet.js";
 import { count, span } from "./text.js";
 import { deploymentLink, link, vmLink } from "./route.js";
 import { choose, code, deploymentName, distinct, loading, matcher, notice, search, text, tick, time, toDeployment } from "./parts.js";
@@ -70,7 +71,7 @@ export function deploymentsView(app) {
     all,
     keys: ["state", "source", "tenant"],
     hidden: (one) => GONE.has(one.state) && route.asked.state !== one.state && route.asked.gone !== "1",
-    id: (one) => one.sorted,
+    id: (one) => place(one.source, one.id),
     filters: html`
       ${choose(route.asked, "state", "State", DEPLOYMENT_STATES)}
       ${choose(route.asked, "source", "Source", distinct(all, "source"))}
@@ -79,7 +80,7 @@ export function deploymentsView(app) {
     columns: [
       { label: "Deployment", kind: "main", cell: (one) => html`<a class="cover" href=${deploymentLink(one.source, one.id)}>${text(one.label ?? one.id, 60)}</a>` },
       { label: "State", kind: "state", cell: (one) => html`${badge(one.state)}${deploymentFlags(one)}` },
-      { label: "VMs", kind: "wide", cell: (one) => mix(mixes.get(one.sorted)) },
+      { label: "VMs", kind: "wide", cell: (one) => mix(mixes.get(place(one.source, one.id))) },
       { label: "Tenant", kind: "extra", cell: (one) => text(one.tenant, 30) },
       { label: "Source", kind: "extra", cell: (one) => text(one.source, 20) },
       { label: "Since", kind: "time", cell: (one) => time(one.at, app.now) },
@@ -95,7 +96,7 @@ function mixOfAll(fleet) {
   const mixes = new Map();
   for (const vm of fleet.vms.values()) {
     if (GONE.has(vm.state)) continue;
-    const key = `${vm.source}\u0000${vm.deployment}`;
+    const key = place(vm.source, vm.deployment);
     const counts = mixes.get(key) ?? {};
     counts[vm.state] = (counts[vm.state] ?? 0) + 1;
     mixes.set(key, counts);
