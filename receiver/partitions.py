@@ -84,11 +84,7 @@ class Partitions:
             try:
                 async with acquire() as connection:
                     await self.run_once(connection, datetime.now(UTC))
-<<<<<<< ours
             except _UNUSABLE as error:
-=======
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
->>>>>>> theirs
                 log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("looking after partitions failed")
