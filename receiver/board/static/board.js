@@ -222,7 +222,7 @@ async function askChanged() {
   if (!app.sync.done) return;
   const since = changedSince - 2 * CHANGED_MS;
   changedSince = Date.now();
-  await readChanged(app.fleet, since);
+  await readChanged(app.fleet, since, app.route.view === "vms");
 }
 
 // Said aloud to those who listen: seldom, and in one sentence.

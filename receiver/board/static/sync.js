@@ -48,10 +48,11 @@ export async function readOpen(fleet) {
   fleet.keepOpenOnly(new Set([...ids, ...seen]));
 }
 
-/** Deployments that changed since: their flags and names are in their items, not in the feed. */
-export async function readChanged(fleet, since) {
-  const page = await get("deployments", { since: new Date(since).toISOString(), limit: PAGE });
-  page.items.forEach((item) => fleet.takeDeployment(item));
+/** What changed since: names, flags and hosts are in the items, not in the feed. One page is enough for the eye. */
+export async function readChanged(fleet, since, withVms) {
+  const asked = { since: new Date(since).toISOString(), limit: PAGE };
+  (await get("deployments", asked)).items.forEach((item) => fleet.takeDeployment(item));
+  if (withVms) (await get("vms", asked)).items.forEach((item) => fleet.takeVm(item));
 }
 
 export const readQuarantine = () =>
