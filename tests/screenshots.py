@@ -66,7 +66,7 @@ async def playing() -> AsyncIterator[App]:
     """A receiver that takes callbacks of three ESC instances."""
     async with Embedded() as servers:
         assert servers.folder is not None  # started
-        sources = {"sources": {name: {} for name in SOURCES}}
+        sources: dict[str, dict[str, object]] = {"sources": {name: {} for name in SOURCES}}
         async with receiving(servers.postgres_dsn, servers.nats_url, servers.folder, **sources) as app:
             yield app
 
@@ -84,7 +84,7 @@ async def stories(app: App) -> dict[str, tuple[str, tuple[int, int], str]]:
 
 async def storied(app: App) -> tuple[str, str]:
     """Links to the living VM with the longest ledger, and to its deployment."""
-    asked = {"state": "ALIVE", "limit": 1000}
+    asked = {"state": "ALIVE", "limit": "1000"}
     async with aiohttp.ClientSession() as client, client.get(f"{app.url}/api/v1/vms", params=asked) as answer:
         items = (await answer.json())["items"]
     vm = max(items, key=lambda item: item["sequence"])
