@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -254,10 +255,12 @@ async def test_a_kept_callback_is_opened_as_it_arrived(postgres_dsn: str, connec
         assert again._replace(headers=[], channel=None) == one.envelope._replace(headers=[], channel=None)
 
 
-async def test_the_feed_tells_of_a_replay(postgres_dsn: str, nats_url: str, connection: Connection) -> None:
+async def test_the_feed_tells_of_a_replay(
+    postgres_dsn: str, nats_url: str, connection: Connection, tmp_path: Path
+) -> None:
     """Receivers that are running publish what it appends: in order, once, as the schemas say."""
     await keep(postgres_dsn, misread(stories("d1")))
-    settings = Settings(postgres_dsn=postgres_dsn, nats_url=nats_url, port=0)
+    settings = Settings(postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, data_dir=tmp_path)
     async with running(settings):
         await run(postgres_dsn)
         messages = await published(connection, nats_url)
