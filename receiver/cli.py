@@ -16,7 +16,14 @@ from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
 from receiver.replay_command import replay_command
-from receiver.serve import embedded, forget_endpoints, running, until_signalled, write_endpoints
+from receiver.serve import (
+    embedded,
+    forget_endpoints,
+    running,
+    spare_the_collector,
+    until_signalled,
+    write_endpoints,
+)
 from receiver.settings import Settings, load
 from receiver.simulator import simulate_command
 from receiver.tail import tail_command
@@ -93,6 +100,7 @@ main.add_command(tail_command)
 
 async def _serve(settings: Settings) -> None:
     async with running(settings) as app:
+        spare_the_collector()
         await app.run()
 
 
@@ -102,6 +110,7 @@ async def _serve_embedded(settings: Settings) -> None:
         forget_endpoints(folder)
         async with running(pointed) as app:
             await app.until_ready()
+            spare_the_collector()
             write_endpoints(folder, app)
             try:
                 await app.run()
