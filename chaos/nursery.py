@@ -5,8 +5,11 @@ To load it takes seconds of a run that lasts a few. From `main` on all is as wit
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -35,6 +38,14 @@ def _live(log: str, environment: dict[str, str]) -> None:
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
+    signal.signal(signal.SIGUSR1, _tell)
     os.environ.clear()
     os.environ.update(environment)
     main(["serve"])
+
+
+def _tell(*_: object) -> None:
+    """What it waits for, in its log: for one that does not end."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+    sys.stderr.flush()

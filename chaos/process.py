@@ -94,6 +94,8 @@ class Receiver:
         try:
             await self._ended()
         except TimeoutError:
+            self.signal(signal.SIGUSR1)
+            await asyncio.sleep(1)
             await self.kill()
             raise ReceiverFailedError(f"{self.name} did not end in {END_TIMEOUT_S} s after SIGTERM") from None
         if life.status != 0 or not life.sums:

@@ -194,7 +194,9 @@ class App:
     async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(TimeoutError):  # whoever does not hear it is cancelled again when the loop ends
+            async with asyncio.timeout(self.settings.stop_timeout_s):
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def unprotected(settings: Settings) -> list[str]:

@@ -70,7 +70,7 @@ class Database:
         """Make the pool; it connects when it is used."""
         settings = self._settings
         self._pool = await asyncpg.create_pool(
-            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made, reset=_left_as_found,
+            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
             connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect, server_settings=SESSION,
         )  # fmt: skip
 
@@ -89,6 +89,9 @@ class Database:
         try:
             yield connection
         except Exception as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():  # a rollback that failed must not take the place of it
+                raise asyncio.CancelledError from error
             if loop.time() >= until:
                 raise TimeoutError("the time for it was over") from error
             raise
@@ -178,11 +181,6 @@ async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     except BaseException:
         connection.terminate()
         raise
-
-
-async def _left_as_found(_: object) -> None:
-    """Nobody here leaves more behind than an open transaction, which asyncpg ends: the reset query it would send after
-    each group of callbacks has nothing to reset, and takes a round trip."""
 
 
 def is_partition_missing(error: Exception) -> bool:
