@@ -1,0 +1,63 @@
+"""`python -m benchmarks`: runs the comparison, shows it. The method is told in the package's docstring."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
+from benchmarks.report import document, tables
+from receiver.embedded import Embedded
+
+QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rounds", type=click.IntRange(1), help="Rounds of each program at each number of connections.  [5]")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length of a round.  [3]")
+@click.option("--quick", is_flag=True, help="Within a minute; the figures are rough.")
+@click.option(
+    "--only", "programs", multiple=True, type=click.Choice([NOTHING, ORDINARY, SERVICE]), help="Only these programs."
+)
+@click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def main(*, quick: bool, as_json: bool, **chosen: Any) -> None:
+    """Compare the receiver with a server that does nothing and with the ordinary way.
+
+    \b
+    Examples:
+      python -m benchmarks --quick
+      python -m benchmarks --only service --connections 128 --rounds 3
+    """
+    plan = Plan(**(QUICK if quick else {}) | {name: value for name, value in chosen.items() if value})
+    results = asyncio.run(_measured(plan))
+    if as_json:
+        click.echo(orjson.dumps(document(plan, results), option=orjson.OPT_INDENT_2))
+        return
+    for table in tables(plan, results):
+        Console().print(table)
+
+
+async def _measured(plan: Plan) -> Results:
+    with (
+        tempfile.TemporaryDirectory(prefix="esc-receiver-bench-") as folder,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        bar = progress.add_task("PostgreSQL and NATS", total=None)
+
+        def tell(step: str) -> None:
+            progress.update(bar, description=step, advance=1, total=comparison.steps)
+
+        async with Embedded() as servers:
+            comparison = Comparison(plan, servers, Path(folder), tell)
+            return await comparison.run()
+
+
+main()

@@ -1,0 +1,204 @@
+"""The measurements themselves: three programs in rounds that alternate, then the feed of one of them.
+
+This file must not know how a result is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+
+from benchmarks.delay import Delay, Question
+from benchmarks.load import Heard, Load
+from benchmarks.stand import Feed, Program, ask, new_database, one_value, until_empty
+from receiver.embedded import Embedded
+from receiver.outbox import LOCK_KEY
+
+NOTHING, ORDINARY, SERVICE = "nothing", "ordinary", "service"
+CONNECTIONS = (1, 32, 128)
+DEPLOYMENTS = 4_000
+"""So many that even a group of 256 callbacks names none twice."""
+DRAINED = 20_000
+FEED_RATE = 500.0
+DRAIN_TIMEOUT_S = 120.0
+STREAM = "ESC"
+SERVE = ["-m", "receiver", "serve"]
+POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int = 5
+    seconds: float = 3.0
+    feed_seconds: float = 10.0
+    drained: int = DRAINED
+    connections: Sequence[int] = CONNECTIONS
+    programs: Sequence[str] = (NOTHING, ORDINARY, SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One program under load, once."""
+
+    heard: Heard
+    backlog: int = 0
+    """Messages that its relay had not published when the load ended."""
+
+
+@dataclass(slots=True)
+class Results:
+    """What was found."""
+
+    rounds: dict[tuple[str, int], list[Round]] = field(default_factory=dict)
+    """By program and connections."""
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    ledger_entries_each: float = 0.0
+    """Of the service, for one callback."""
+    delay: Delay | None = None
+    drain_rate: float | None = None
+
+    def middle(self, program: str, connections: int, of: Callable[[Round], float]) -> float:
+        """The median over the rounds."""
+        return median(map(of, self.rounds[program, connections]))
+
+    def ratio(self, program: str, other: str, connections: int, of: Callable[[Round], float]) -> float:
+        """The median of the rounds' ratios."""
+        pairs = zip(self.rounds[program, connections], self.rounds[other, connections], strict=True)
+        return median(of(one) / of(another) for one, another in pairs)
+
+
+class Comparison:
+    """One run."""
+
+    def __init__(self, plan: Plan, servers: Embedded, folder: Path, tell: Callable[[str], None]) -> None:
+        """`tell` hears of each step when it begins."""
+        self.results = Results()
+        self._plan = plan
+        self._servers = servers
+        self._folder = folder
+        self._tell = tell
+        self._programs: dict[str, Program] = {}
+        self._dsn: dict[str, str] = {}
+        self._next = 0
+
+    @property
+    def steps(self) -> int:
+        """How often `tell` will be called."""
+        plan = self._plan
+        return len(plan.programs) * (1 + plan.rounds * len(plan.connections)) + 2 * (SERVICE in plan.programs)
+
+    async def run(self) -> Results:
+        """All of it."""
+        plan = self._plan
+        async with AsyncExitStack() as programs:
+            for name in plan.programs:
+                self._tell(f"{name}: start and warm-up")
+                await programs.enter_async_context(await self._program(name))
+                await self._warm_up(name)
+            for connections, _, name in product(plan.connections, range(plan.rounds), plan.programs):
+                self._tell(f"{name}: {connections} connections")
+                self.results.rounds.setdefault((name, connections), []).append(await self._round(name, connections))
+            self.results.peak_bytes = {name: program.peak_bytes for name, program in self._programs.items()}
+            if SERVICE in plan.programs:
+                self._tell("from POST to consumer")
+                self.results.delay = await self._delay()
+                self.results.ledger_entries_each = await one_value(self._dsn[SERVICE], ENTRIES_EACH)
+        if SERVICE in plan.programs:
+            self._tell("draining a backlog")
+            self.results.drain_rate = await self._drain()
+        return self.results
+
+    # The programs.
+
+    async def _program(self, name: str) -> Program:
+        """Not yet started."""
+        if name != NOTHING and name not in self._dsn:
+            self._dsn[name] = await new_database(self._servers.postgres_dsn, name)
+        log = self._folder / f"{name}.log"
+        if name == SERVICE:
+            environment = {
+                "ESC_RECEIVER_POSTGRES_DSN": self._dsn[name],
+                "ESC_RECEIVER_NATS_URL": self._servers.nats_url,
+                "ESC_RECEIVER_STREAM_NAME": STREAM,
+                "ESC_RECEIVER_PORT": "{port}",
+                "ESC_RECEIVER_DATA_DIR": str(self._folder / name),
+            }
+            program = Program(name, SERVE, log, environment)
+        elif name == ORDINARY:
+            arguments = ["-m", "benchmarks.ordinary", "{port}", self._dsn[name], self._servers.nats_url]
+            program = Program(name, arguments, log)
+        else:
+            program = Program(name, ["-m", "benchmarks.nothing", "{port}"], log)
+        self._programs[name] = program
+        return program
+
+    async def _warm_up(self, name: str) -> None:
+        """One callback for each deployment, so that all are there."""
+        await self._send(name, 32, count=DEPLOYMENTS)
+        if name == SERVICE:
+            await until_empty(self._dsn[name], timeout_s=DRAIN_TIMEOUT_S)
+
+    # The measurements.
+
+    async def _round(self, name: str, connections: int) -> Round:
+        heard = await self._send(name, connections, seconds=self._plan.seconds)
+        left = await until_empty(self._dsn[name], timeout_s=DRAIN_TIMEOUT_S) if name == SERVICE else 0
+        return Round(heard, left)
+
+    async def _send(self, name: str, connections: int, *, seconds: float = 0.0, count: int = 0) -> Heard:
+        load = Load(self._programs[name].port, connections, DEPLOYMENTS, self._next, seconds, count)
+        heard = Heard(**await ask("benchmarks.load", load))
+        self._next += heard.answered
+        return heard
+
+    async def _delay(self) -> Delay:
+        plan = self._plan
+        question = Question(
+            self._programs[SERVICE].port,
+            self._servers.nats_url,
+            STREAM,
+            DEPLOYMENTS,
+            self._next,
+            FEED_RATE,
+            plan.feed_seconds,
+        )
+        delay = Delay(**await ask("benchmarks.delay", question))
+        self._next += delay.messages
+        return delay
+
+    async def _drain(self) -> float:
+        """Messages per second of a relay that is let go when many wait; from the first one that is published."""
+        program = await self._program(SERVICE)
+        async with self._lock_held() as release, Feed(self._servers.nats_url, STREAM) as feed, program:
+            await self._send(SERVICE, 128, count=self._plan.drained)
+            before = await feed.length()
+            await release()
+            while (first := await feed.length()) == before:  # noqa: ASYNC110 - another process publishes
+                await asyncio.sleep(POLL_S)
+            began_s = perf_counter()
+            await until_empty(self._dsn[SERVICE], timeout_s=DRAIN_TIMEOUT_S)
+            return (before + self._plan.drained - first) / (perf_counter() - began_s)
+
+    @asynccontextmanager
+    async def _lock_held(self) -> AsyncIterator[Any]:
+        """Another session is the relay, and does nothing."""
+        connection = await asyncpg.connect(self._dsn[SERVICE])
+        try:
+            await connection.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
+            yield connection.close
+        finally:
+            await connection.close()
+
+
+ENTRIES_EACH = "SELECT (SELECT count(*) FROM transitions)::float8 / (SELECT count(*) FROM callbacks)"
