@@ -272,3 +272,13 @@ async def test_postgresql_away_is_503(postgres_dsn: str) -> None:
         for path in ("/vms", "/callbacks", "/operations/a/b", "/feed"):
             answer = await api.get(path)
             assert (answer.status, "Retry-After" in answer.headers) == (503, True), path
+
+
+async def test_a_question_that_takes_too_long_is_ended(postgres_dsn: str, connection: Any) -> None:
+    """By PostgreSQL itself; the next one is answered, on the same pool."""
+    async with windows(postgres_dsn, query_timeout_s=0.5, query_pool_size=1) as api:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE vms IN ACCESS EXCLUSIVE MODE")
+            answer = await api.get("/vms")
+            assert (answer.status, "query_timeout_s" in answer.body["detail"]) == (503, True)
+        assert (await api.get("/vms")).status == 200

@@ -16,6 +16,7 @@ import asyncpg
 from receiver.api.errors import UnavailableError
 from receiver.database import BROKEN, UNUSABLE
 from receiver.errors import SettingsError
+from receiver.hosts import Hosts
 from receiver.settings import Settings
 from receiver.store import prepare
 
@@ -29,6 +30,10 @@ SESSION = {
     "enable_seqscan": "off",
 }
 """A reading session's settings. Tables are read by indexes, also while they are so small that nobody would mind."""
+
+
+CUT_AFTER_S = 1.0
+"""So much longer than PostgreSQL has, before its silence is taken for a broken connection."""
 
 
 class Snapshot:
@@ -57,12 +62,13 @@ class Reader:
         """Make the pool. Raises SettingsError for a DSN that is none."""
         settings = self._settings
         session = {**SESSION, "statement_timeout": str(round(settings.query_timeout_s * 1000))}
-        # A reader that hangs between two questions would hold back vacuum and, as its transaction's end, nothing else.
+        # A reader that hangs between two questions would hold back vacuum.
         session["idle_in_transaction_session_timeout"] = session["statement_timeout"]
         try:
             self._pool = await asyncpg.create_pool(
                 settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size, init=prepare,
-                timeout=settings.postgres_connect_timeout_s, server_settings=session,
+                connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect,
+                server_settings=session,
             )  # fmt: skip
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
@@ -70,26 +76,40 @@ class Reader:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """One moment of the database. Raises UnavailableError."""
-        assert self._pool is not None  # opened
-        with _ours(self._settings.query_timeout_s):
-            async with (
-                asyncio.timeout(self._settings.query_timeout_s),
-                self._pool.acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield Snapshot(connection)
+        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield Snapshot(connection)
 
     async def rows(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """The rows of one question that needs no transaction. Raises UnavailableError."""
-        assert self._pool is not None  # opened
-        with _ours(self._settings.query_timeout_s):
-            async with asyncio.timeout(self._settings.query_timeout_s), self._pool.acquire() as connection:
-                return await connection.fetch(sql, *values)
+        async with self._connection() as connection:
+            return await connection.fetch(sql, *values)
 
     async def row(self, sql: str, *values: Any) -> asyncpg.Record | None:
         """The first of these rows. Raises UnavailableError."""
         rows = await self.rows(sql, *values)
         return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+        """A connection for as long as a question may take; then it is cut, as PostgreSQL ought to have ended it."""
+        assert self._pool is not None  # opened
+        loop, timeout_s = asyncio.get_running_loop(), self._settings.query_timeout_s
+        with _ours(timeout_s):
+            async with asyncio.timeout(timeout_s):
+                connection = await self._pool.acquire()
+            until = loop.time() + timeout_s + CUT_AFTER_S
+            cut = loop.call_at(until, connection.terminate)
+            try:
+                yield connection
+            except Exception as error:
+                if loop.time() >= until:
+                    raise TimeoutError("the time for it was over") from error
+                raise
+            finally:
+                try:
+                    await self._pool.release(connection)
+                finally:
+                    cut.cancel()
 
     def close(self) -> None:
         """Drop all connections."""
