@@ -79,7 +79,8 @@ def _envelope(body_bytes: int) -> Envelope:
 
 def spool_at(folder: Path, **changed: Any) -> Spool:
     """A spool in this folder; `changed` are settings. It retries at once, so that no test waits."""
-    return Spool(Settings(**{"spool_dir": folder, "spool_retry_s": 0} | changed))
+    given: dict[str, Any] = {"spool_dir": folder, "spool_retry_s": 0} | changed
+    return Spool(Settings(**given))
 
 
 @asynccontextmanager
