@@ -131,7 +131,8 @@ class Partitions:
         return True
 
     async def _list(self, connection: Connection, table: str) -> list[tuple[str, datetime]]:
-        return [(row["name"], row["ends_at"]) for row in await connection.fetch(self._sql["partitions"], table)]
+        rows = await connection.fetch(self._sql["partitions"], table)
+        return [(row["name"], row["ends_at"]) for row in rows if row["ends_at"]]  # None: dropped while we looked
 
 
 def _made(p: Partition) -> str:
