@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length of a round.  [3]")
 @click.option("--quick", is_flag=True, help="Within a minute; the figures are rough.")
 @click.option(
-    "--only", "programs", multiple=True, type=click.Choice([NOTHING, ORDINARY, SERVICE]), help="Only these programs."
+    "--only", "programs", multiple=True, type=click.Choice([NOTHING, ORDINARY, SERVICE]), help="Only this program."
 )
 @click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -33,7 +34,8 @@ def main(*, quick: bool, as_json: bool, **chosen: Any) -> None:
 
     \b
     Examples:
-      python -m benchmarks --quick
+      make bench
+      make bench ARGS=--quick
       python -m benchmarks --only service --connections 128 --rounds 3
     """
     plan = Plan(**(QUICK if quick else {}) | {name: value for name, value in chosen.items() if value})
@@ -43,6 +45,8 @@ def main(*, quick: bool, as_json: bool, **chosen: Any) -> None:
         return
     for table in tables(plan, results):
         Console().print(table)
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    Console().print(f"{os.cpu_count()} processors; load averages {load} (above their number: others were at work)")
 
 
 async def _measured(plan: Plan) -> Results:
@@ -51,12 +55,11 @@ async def _measured(plan: Plan) -> Results:
         Progress(console=Console(stderr=True), transient=True) as progress,
     ):
         bar = progress.add_task("PostgreSQL and NATS", total=None)
-
-        def tell(step: str) -> None:
-            progress.update(bar, description=step, advance=1, total=comparison.steps)
-
         async with Embedded() as servers:
-            comparison = Comparison(plan, servers, Path(folder), tell)
+            comparison = Comparison(
+                plan, servers, Path(folder), lambda step: progress.update(bar, description=step, advance=1)
+            )
+            progress.update(bar, total=comparison.steps)
             return await comparison.run()
 
 

@@ -6,14 +6,13 @@ This file must not know how a result is shown.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import asyncpg
 
@@ -27,12 +26,12 @@ NOTHING, ORDINARY, SERVICE = "nothing", "ordinary", "service"
 CONNECTIONS = (1, 32, 128)
 DEPLOYMENTS = 4_000
 """So many that even a group of 256 callbacks names none twice."""
-DRAINED = 20_000
 FEED_RATE = 500.0
 DRAIN_TIMEOUT_S = 120.0
 STREAM = "ESC"
-SERVE = ["-m", "receiver", "serve"]
 POLL_S = 0.01
+
+COUNTS = "SELECT ARRAY[(SELECT count(*) FROM transitions), (SELECT count(*) FROM callbacks)]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Plan:
     rounds: int = 5
     seconds: float = 3.0
     feed_seconds: float = 10.0
-    drained: int = DRAINED
+    drained: int = 20_000
     connections: Sequence[int] = CONNECTIONS
     programs: Sequence[str] = (NOTHING, ORDINARY, SERVICE)
 
@@ -52,8 +51,10 @@ class Round:
     """One program under load, once."""
 
     heard: Heard
-    backlog: int = 0
+    backlog: int
     """Messages that its relay had not published when the load ended."""
+    cpu_s: float
+    """Of the program's process, until the backlog was gone."""
 
 
 @dataclass(slots=True)
@@ -82,12 +83,12 @@ class Comparison:
     """One run."""
 
     def __init__(self, plan: Plan, servers: Embedded, folder: Path, tell: Callable[[str], None]) -> None:
-        """`tell` hears of each step when it begins."""
-        self.results = Results()
+        """`tell` hears of each step when it begins; `folder` is for logs and the like."""
         self._plan = plan
         self._servers = servers
         self._folder = folder
         self._tell = tell
+        self._results = Results()
         self._programs: dict[str, Program] = {}
         self._dsn: dict[str, str] = {}
         self._next = 0
@@ -100,24 +101,19 @@ class Comparison:
 
     async def run(self) -> Results:
         """All of it."""
-        plan = self._plan
         async with AsyncExitStack() as programs:
-            for name in plan.programs:
+            for name in self._plan.programs:
                 self._tell(f"{name}: start and warm-up")
                 await programs.enter_async_context(await self._program(name))
                 await self._warm_up(name)
-            for connections, _, name in product(plan.connections, range(plan.rounds), plan.programs):
-                self._tell(f"{name}: {connections} connections")
-                self.results.rounds.setdefault((name, connections), []).append(await self._round(name, connections))
-            self.results.peak_bytes = {name: program.peak_bytes for name, program in self._programs.items()}
-            if SERVICE in plan.programs:
+            await self._compare()
+            if SERVICE in self._plan.programs:
                 self._tell("from POST to consumer")
-                self.results.delay = await self._delay()
-                self.results.ledger_entries_each = await one_value(self._dsn[SERVICE], ENTRIES_EACH)
-        if SERVICE in plan.programs:
-            self._tell("draining a backlog")
-            self.results.drain_rate = await self._drain()
-        return self.results
+                self._results.delay = await self._delay()
+        if SERVICE in self._plan.programs:
+            self._tell("publishing what has piled up")
+            self._results.drain_rate = await self._drain()
+        return self._results
 
     # The programs.
 
@@ -125,22 +121,19 @@ class Comparison:
         """Not yet started."""
         if name != NOTHING and name not in self._dsn:
             self._dsn[name] = await new_database(self._servers.postgres_dsn, name)
-        log = self._folder / f"{name}.log"
-        if name == SERVICE:
+        arguments, environment = [f"benchmarks.{name}", "{port}"], {}
+        if name == ORDINARY:
+            arguments += [self._dsn[name], self._servers.nats_url]
+        elif name == SERVICE:
+            arguments = ["receiver", "serve"]
             environment = {
                 "ESC_RECEIVER_POSTGRES_DSN": self._dsn[name],
                 "ESC_RECEIVER_NATS_URL": self._servers.nats_url,
                 "ESC_RECEIVER_STREAM_NAME": STREAM,
+                "ESC_RECEIVER_DATA_DIR": str(self._folder),
                 "ESC_RECEIVER_PORT": "{port}",
-                "ESC_RECEIVER_DATA_DIR": str(self._folder / name),
             }
-            program = Program(name, SERVE, log, environment)
-        elif name == ORDINARY:
-            arguments = ["-m", "benchmarks.ordinary", "{port}", self._dsn[name], self._servers.nats_url]
-            program = Program(name, arguments, log)
-        else:
-            program = Program(name, ["-m", "benchmarks.nothing", "{port}"], log)
-        self._programs[name] = program
+        program = self._programs[name] = Program(name, ["-m", *arguments], self._folder / f"{name}.log", environment)
         return program
 
     async def _warm_up(self, name: str) -> None:
@@ -151,10 +144,26 @@ class Comparison:
 
     # The measurements.
 
+    async def _compare(self) -> None:
+        plan, results = self._plan, self._results
+        before = await self._counts()
+        for connections, _, name in product(plan.connections, range(plan.rounds), plan.programs):
+            self._tell(f"{name}: {connections} connections")
+            results.rounds.setdefault((name, connections), []).append(await self._round(name, connections))
+        results.peak_bytes = {name: program.peak_bytes for name, program in self._programs.items()}
+        entries, callbacks = (now - then for now, then in zip(await self._counts(), before, strict=True))
+        results.ledger_entries_each = entries / max(1, callbacks)
+
+    async def _counts(self) -> list[int]:
+        """Ledger entries and callbacks of the service."""
+        return list(await one_value(self._dsn[SERVICE], COUNTS)) if SERVICE in self._dsn else [0, 0]
+
     async def _round(self, name: str, connections: int) -> Round:
+        program = self._programs[name]
+        cpu_s = program.cpu_s
         heard = await self._send(name, connections, seconds=self._plan.seconds)
         left = await until_empty(self._dsn[name], timeout_s=DRAIN_TIMEOUT_S) if name == SERVICE else 0
-        return Round(heard, left)
+        return Round(heard, left, program.cpu_s - cpu_s)
 
     async def _send(self, name: str, connections: int, *, seconds: float = 0.0, count: int = 0) -> Heard:
         load = Load(self._programs[name].port, connections, DEPLOYMENTS, self._next, seconds, count)
@@ -163,42 +172,34 @@ class Comparison:
         return heard
 
     async def _delay(self) -> Delay:
-        plan = self._plan
-        question = Question(
-            self._programs[SERVICE].port,
-            self._servers.nats_url,
-            STREAM,
-            DEPLOYMENTS,
-            self._next,
-            FEED_RATE,
-            plan.feed_seconds,
-        )
+        port, seconds = self._programs[SERVICE].port, self._plan.feed_seconds
+        question = Question(port, self._servers.nats_url, STREAM, DEPLOYMENTS, self._next, FEED_RATE, seconds)
         delay = Delay(**await ask("benchmarks.delay", question))
         self._next += delay.messages
         return delay
 
     async def _drain(self) -> float:
         """Messages per second of a relay that is let go when many wait; from the first one that is published."""
-        program = await self._program(SERVICE)
-        async with self._lock_held() as release, Feed(self._servers.nats_url, STREAM) as feed, program:
+        async with (
+            self._lock_held() as release,
+            Feed(self._servers.nats_url, STREAM) as feed,
+            await self._program(SERVICE),
+        ):
             await self._send(SERVICE, 128, count=self._plan.drained)
             before = await feed.length()
             await release()
-            while (first := await feed.length()) == before:  # noqa: ASYNC110 - another process publishes
+            while (first := await feed.length()) == before:  # noqa: ASYNC110  # the relay is another process
                 await asyncio.sleep(POLL_S)
             began_s = perf_counter()
             await until_empty(self._dsn[SERVICE], timeout_s=DRAIN_TIMEOUT_S)
             return (before + self._plan.drained - first) / (perf_counter() - began_s)
 
     @asynccontextmanager
-    async def _lock_held(self) -> AsyncIterator[Any]:
-        """Another session is the relay, and does nothing."""
+    async def _lock_held(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Another session is the relay, and does nothing, until what is given is called."""
         connection = await asyncpg.connect(self._dsn[SERVICE])
         try:
             await connection.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
             yield connection.close
         finally:
             await connection.close()
-
-
-ENTRIES_EACH = "SELECT (SELECT count(*) FROM transitions)::float8 / (SELECT count(*) FROM callbacks)"

@@ -70,6 +70,12 @@ class Program:
         return self._process.pid
 
     @property
+    def cpu_s(self) -> float:
+        """What it has taken of the processors."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
+
+    @property
     def peak_bytes(self) -> int:
         """The most memory it ever had resident; where the kernel keeps no such mark, what it has now."""
         status = Path(f"/proc/{self.pid}/status")
