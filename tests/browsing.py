@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from receiver.app import App
 from receiver.serve import running
@@ -36,7 +36,7 @@ DEPLOYED, ALIVE, SERVICE_ALIVE = (
     SAMPLES[name] for name in ("rec-deploy-01-vm-deployed", "rec-deploy-02-vm-alive", "rec-deploy-03-service-alive")
 )
 VM_NAME = b"depzz_g1_0_50521f93-7374-4881-960b-95aa13d55ddf"
-WAIT_MS = 15_000
+WAIT_MS = 60_000
 
 
 @asynccontextmanager
@@ -65,6 +65,7 @@ async def visiting(chromium: Browser, url: str, **context: Any) -> AsyncIterator
     """The page at `url`, in a browser context of its own."""
     opened: BrowserContext = await chromium.new_context(**context)
     opened.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
     try:
         visit = Visit(await opened.new_page())
         visit.page.on("request", lambda request: visit.requested.append(request.url))
