@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable, Coroutine
@@ -121,6 +122,20 @@ async def failing(folder: str, *calls: str) -> None:
         tell("kept", *receipts(before + after))
 
 
+async def refused(folder: str) -> None:
+    """Killed when a callback was just refused because its fsync failed."""
+    high = [os.open(os.devnull, os.O_RDONLY) for _ in range(FIRST_FAILING_FILE)]
+    async with spooling(Path(folder)) as spool:
+        await spool.put(before := envelopes(5))
+        fail("fsync", "fdatasync")
+        try:
+            await spool.put(envelopes(3))
+        except SpoolBrokenError:
+            tell("kept", *receipts(before))
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert not high
+
+
 async def _until_mended(spool: Spool) -> None:
     while True:
         try:
@@ -161,6 +176,7 @@ PROGRAMS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "hold": hold,
     "limited": limited,
     "failing": failing,
+    "refused": refused,
 }
 
 if __name__ == "__main__":

@@ -7,12 +7,8 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
-
-from hypothesis import strategies as st
 
 from receiver.envelope import Clock, Envelope
 from receiver.notification import Channel, Status
@@ -23,31 +19,6 @@ from receiver.spool.pages import PAGE_BYTES
 _CLOCK = Clock()
 _FRAME_BYTES = PAGE_BYTES + 24
 _LOG_HEADER_BYTES = 32
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-"""Whatever `fit` lets through, and NUL."""
-
-
-def hostile(**fixed: Any) -> st.SearchStrategy[Envelope]:
-    """Envelopes with anything their types allow."""
-    fields: dict[str, st.SearchStrategy[Any]] = {
-        "receipt": st.uuids().map(lambda drawn: UUID(int=drawn.int)),
-        "received_at": st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
-        "source": TEXT,
-        "channel": st.none() | st.sampled_from(Channel),
-        "remote": st.none() | TEXT,
-        "ref": st.none() | TEXT,
-        "headers": st.lists(st.tuples(TEXT, TEXT), max_size=8),
-        "body": st.binary(max_size=40) | st.integers(0, 20_000).map(lambda length: b"\0<\xff" * length),
-        "redacted": st.booleans(),
-        "transaction_id": st.none() | TEXT,
-        "status": st.sampled_from(Status),
-        "status_code": st.none() | st.integers(-(2**31), 2**31 - 1),
-        "status_message": st.none() | TEXT,
-        "notes": st.lists(TEXT, max_size=3).map(tuple),
-        "undecodable_because": st.none() | TEXT,
-    }
-    return st.builds(Envelope, **fields | {name: st.just(value) for name, value in fixed.items()})
 
 
 def envelopes(count: int, *, body_bytes: int = 600) -> list[Envelope]:
@@ -79,8 +50,8 @@ def _envelope(body_bytes: int) -> Envelope:
 
 def spool_at(folder: Path, **changed: Any) -> Spool:
     """A spool in this folder; `changed` are settings. It retries at once, so that no test waits."""
-    given: dict[str, Any] = {"spool_dir": folder, "spool_retry_s": 0} | changed
-    return Spool(Settings(**given))
+    settings: dict[str, Any] = {"spool_dir": folder, "spool_retry_s": 0} | changed
+    return Spool(Settings(**settings))
 
 
 @asynccontextmanager

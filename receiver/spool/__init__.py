@@ -2,7 +2,7 @@
 
 `spool` is the room that others use, on the event loop; `file` works in its one thread, and knows what to do when disk
 or file fail; `table` holds the statements, `rows` the form of a callback; `folder` keeps the files private and whole;
-`salvage` takes over what a damaged file still gives, `pages` reads it past SQLite.
+`inspection` finds damage that SQLite would pass over, `salvage` takes over what is left, `pages` reads it past SQLite.
 
 To look into it by hand, as the receiver's own user, also while the receiver runs:
 

@@ -18,6 +18,7 @@ NAME = "spool.db"
 _LOCK = "spool.lock"
 _OURS = "spool."
 _NOT_OURS_AND_HARMLESS = {"lost+found"}
+_PARTS = ("", "-wal", "-journal")
 _CHUNK_BYTES = 1_048_576
 
 
@@ -32,6 +33,7 @@ class SpoolFolder:
         """Takes what is read of a damaged file; worth nothing until it is complete."""
         self._complete = path / f"{NAME}.complete"
         self._reserve = path / "spool.reserve"
+        self._suspicion = path / "spool.suspected"
         self._lock: int | None = None
 
     def take(self) -> None:
@@ -67,6 +69,29 @@ class SpoolFolder:
         sync(self.path)
 
     @property
+    def suspected(self) -> bool:
+        """Whether the disk failed to write these files, since the machine was started."""
+        return self._suspicion.exists()
+
+    def suspect(self, newest: int | None) -> None:
+        """Tell the process after us, and up to which position callbacks were acknowledged.
+
+        It need not reach the disk: after a start of the machine there is nothing to suspect.
+        """
+        with suppress(OSError):
+            self._suspicion.touch(0o600)
+            self._suspicion.write_text("" if newest is None else f"{newest}\n")
+
+    def suspected_after(self) -> int | None:
+        """The last position acknowledged before the disk failed, if a process before us told."""
+        text = self._suspicion.read_text() if self.suspected else ""
+        return int(text) if text.strip().isdigit() else None
+
+    def trust(self) -> None:
+        """The files are new."""
+        self._suspicion.unlink(missing_ok=True)
+
+    @property
     def holds_reserve(self) -> bool:
         """Whether there is room that was set apart."""
         return self._reserve.exists()
@@ -100,12 +125,18 @@ class SpoolFolder:
         """It came to nothing."""
         self.draft.unlink(missing_ok=True)
 
-    def end_draft(self) -> Path:
-        """The draft is complete: it becomes the database, and what was there is set aside under the name returned."""
-        sync(self.draft)
+    def end_draft(self, *, keep: bool = True) -> Path:
+        """The draft is complete and on the disk: it becomes the database.
+
+        What was there is set aside, and kept under the name returned.
+        """
         self.draft.rename(self._complete)
         sync(self.path)
-        return self.settle()
+        aside = self.settle()
+        if not keep:
+            for end in _PARTS:
+                Path(f"{aside}{end}").unlink(missing_ok=True)
+        return aside
 
     def settle(self) -> Path:
         """Finish what `end_draft` began, perhaps in another life; where nothing was begun, nothing is done.
@@ -114,7 +145,7 @@ class SpoolFolder:
         """
         aside = self.path / f"{NAME}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         if self._complete.exists():
-            for end in ("", "-wal", "-journal"):
+            for end in _PARTS:
                 with suppress(FileNotFoundError):
                     (self.path / f"{NAME}{end}").rename(f"{aside}{end}")
             (self.path / f"{NAME}-shm").unlink(missing_ok=True)  # a mere index of the log

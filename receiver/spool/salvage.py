@@ -1,18 +1,19 @@
-"""Takes over what a damaged spool still gives: into a draft, which takes its place when it is complete.
+"""Puts another file in the spool's place: what a damaged one still gives, or a copy where the disk failed.
 
-The damaged file is read and then renamed, nothing else. Must not know when that is done (`file`).
+It is written as a draft, which takes its place when it is complete. A damaged file is read and then renamed, nothing
+else. Must not know when that is done (`file`).
 """
 
 from __future__ import annotations
 
-import errno
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from receiver.spool import table
-from receiver.spool.folder import SpoolFolder
+from receiver.spool.folder import SpoolFolder, sync
 from receiver.spool.pages import Pages
 from receiver.spool.rows import Row, UnreadableError, from_head, to_envelope, to_row
 
@@ -39,33 +40,46 @@ def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
 
     Raises OSError when the disk gives back too little of it to say that it is the file which is damaged.
     """
-    folder.begin_draft()
-    try:
-        callbacks, malformed, gaps = _fill_draft(folder, least, most)
-    except BaseException:
-        folder.drop_draft()
-        raise
+    pages = Pages(folder.database, folder.log)
+    with _draft(folder) as draft:
+        # The same row may be found often, whole and broken; so the whole ones come first, and the first one stays.
+        callbacks = _copy(pages, draft, least, most, _unharmed)
+        malformed = _copy(pages, draft, least, most, _mended)
+        gaps = table.gaps(draft)
+        if pages.refused > pages.read * REFUSED_SHARE_MAX:
+            raise OSError("the disk gives too little of the spool back to read it anew")
     return Salvaged(callbacks, malformed, gaps, folder.end_draft())
 
 
-def _fill_draft(folder: SpoolFolder, least: int, most: int) -> tuple[int, int, int]:
-    pages = Pages(folder.database, folder.log)
-    with closing(table.connect(folder.draft, 0)) as draft:
-        table.set_up_draft(draft)
-        with table.transaction(draft):
-            callbacks = _copy(pages, draft, least, most, mend=False)
-            malformed = _copy(pages, draft, least, most, mend=True)
-        gaps = table.gaps(draft)
-    if pages.refused > pages.read * REFUSED_SHARE_MAX:
-        raise OSError(errno.EIO, "the disk gives too little of the spool back to read it anew")
-    return callbacks, malformed, gaps
+def renew(folder: SpoolFolder, connection: sqlite3.Connection) -> None:
+    """Replace the database of `folder` by a copy of all that this connection to it reads; the former one is deleted.
+
+    Raises UnreadableError, sqlite3.Error or OSError; then the former one is as it was.
+    """
+    with _draft(folder) as draft:
+        for position, row in table.every_row(connection):
+            table.insert(draft, [position], [row])
+    folder.end_draft(keep=False)
 
 
-def _copy(pages: Pages, draft: sqlite3.Connection, least: int, most: int, *, mend: bool) -> int:
-    """The same row may be found often, whole and broken; so the whole ones come first, and the first one stays."""
+@contextmanager
+def _draft(folder: SpoolFolder) -> Iterator[sqlite3.Connection]:
+    folder.begin_draft()
+    try:
+        with closing(table.connect(folder.draft, 0)) as draft:
+            table.set_up_draft(draft)
+            with table.transaction(draft):
+                yield draft
+        sync(folder.draft)
+    except BaseException:
+        folder.drop_draft()
+        raise
+
+
+def _copy(pages: Pages, draft: sqlite3.Connection, least: int, most: int, readable: Callable[[Row], Row | None]) -> int:
     before = draft.total_changes
     for position, row in pages.rows():
-        if least <= position <= most and (kept := _mended(row) if mend else _unharmed(row)):
+        if least <= position <= most and (kept := readable(row)):
             table.insert(draft, [position], [kept], "INSERT OR IGNORE")
     return draft.total_changes - before
 

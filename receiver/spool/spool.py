@@ -151,8 +151,8 @@ class Spool:
 
     @property
     def full(self) -> bool:
-        """Whether `spool_bytes_max` is reached, the room set apart for a full disk included."""
-        return self.bytes + self._file.reserve_bytes >= self._settings.spool_bytes_max
+        """Whether `spool_bytes_max` is reached, with the room for the log and what is set apart for a full disk."""
+        return self._file.state.full
 
     def _write_on(self) -> None:
         if self._writing is None:

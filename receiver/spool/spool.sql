@@ -28,6 +28,10 @@ SELECT count(*), max(position) FROM callbacks;
 -- The oldest.
 SELECT position, checksum, head, body FROM callbacks ORDER BY position LIMIT ?;
 
+-- name: every_row
+-- To copy them elsewhere.
+SELECT position, checksum, head, body FROM callbacks ORDER BY position;
+
 -- name: forget
 -- These are kept elsewhere now.
 DELETE FROM callbacks WHERE position IN (SELECT value FROM json_each(?));

@@ -24,9 +24,13 @@ from receiver.statements import statements
 ROWS_AT_ONCE = 256
 """Rows in one INSERT. Each statement gives up the interpreter's lock, and may wait long to have it back."""
 
+COMMIT_BYTES = 4 * PAGE_BYTES
+"""About what a commit writes to the log besides the pages that it fills or empties."""
+
 _SETTINGS = (
     f"page_size = {PAGE_BYTES}",
     "synchronous = FULL",
+    "wal_autocheckpoint = 0",  # we begin them ourselves, to see how they end
     "fullfsync = ON",  # macOS: else an fsync ends in the drive's own memory
     "secure_delete = ON",  # what is forgotten is gone, and no salvage brings it back
     "cell_size_check = ON",
@@ -44,6 +48,7 @@ _DAMAGED = {
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 }
 _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PRIMARY = 0xFF
 """What SQLite's extended codes have in common with the plain one."""
@@ -77,13 +82,20 @@ def connect(path: Path, locked_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def close_unfolded(connection: sqlite3.Connection, path: Path) -> None:
+    """Close it without the last checkpoint, which a connection that cannot write does not begin."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as last:
+        with suppress(sqlite3.Error):  # it may be damaged; what counts is that it is open
+            last.execute("PRAGMA schema_version").fetchone()
+        connection.close()
+
+
 def set_up(connection: sqlite3.Connection, log_bytes_max: int) -> None:
-    """Make the connection durable and the table exist; a longer log is copied into the database and begun anew.
+    """Make the connection durable and the table exist; a longer log is cut when it is begun anew.
 
     Raises SetupError where that is impossible.
     """
-    log_settings = (f"wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}", f"journal_size_limit = {log_bytes_max}")
-    for setting in (*_SETTINGS, *log_settings):
+    for setting in (*_SETTINGS, f"journal_size_limit = {log_bytes_max}"):
         connection.execute(f"PRAGMA {setting}")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone() != (b"wal",):
         raise SetupError("spool_dir: SQLite cannot keep a write-ahead log on this file system")
@@ -166,6 +178,15 @@ def _insertion(verb: str, rows: int) -> str:
     return f"{verb} INTO callbacks (position, checksum, head, body) VALUES {places}"
 
 
+def every_row(connection: sqlite3.Connection) -> Iterator[tuple[int, Row]]:
+    """All, with their positions. Raises UnreadableError."""
+    with closing(connection.execute(SQL["every_row"])) as rows:
+        for position, *columns in rows:
+            row = Row(*columns)
+            to_envelope(row)
+            yield position, row
+
+
 def forget(connection: sqlite3.Connection, positions: Sequence[int]) -> int:
     """Delete rows; how many there were."""
     return connection.execute(SQL["forget"], (orjson.dumps(positions).decode(),)).rowcount
@@ -177,24 +198,27 @@ def forget_after(connection: sqlite3.Connection, position: int) -> None:
 
 
 def fold(connection: sqlite3.Connection) -> None:
-    """Copy the log into the database and empty it, if that can be done now."""
-    with if_possible():
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """Copy the log into the database and empty it."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def fold_on(connection: sqlite3.Connection) -> None:
+    """Copy the log into the database, so that the next commit begins it anew."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def shrink(connection: sqlite3.Connection) -> None:
-    """Give the room of an emptied file back, likewise."""
-    with if_possible():
-        connection.execute("VACUUM")
-        fold(connection)
+    """Give the room of an emptied file back."""
+    connection.execute("VACUUM")
+    fold(connection)
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All or nothing, durable at the end."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        yield connection
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):
@@ -202,19 +226,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def if_possible() -> Iterator[None]:
-    """For housekeeping, which can be done another time."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if is_damage(error):
-            raise
-
-
 def is_passing(error: Exception) -> bool:
-    """A full disk or a locked file: nothing was written, and the connection is as good as before."""
+    """A full disk or a locked file: nothing was committed, and the connection is as good as before."""
     return _code(error) & _PRIMARY in _PASSING or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+
+
+def is_unsynced(error: Exception) -> bool:
+    """The disk said that it did not keep what had been written."""
+    return _code(error) in _UNSYNCED or (isinstance(error, OSError) and error.errno == errno.EIO)
 
 
 def is_damage(error: Exception) -> bool:
