@@ -102,7 +102,9 @@ WITH kept AS (
     FROM ledger WHERE entity = 'operation' AND to_state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')
 ), posted AS (
     INSERT INTO outbox (id, at, subject, headers, payload, kv_key, kv_ended)
-    SELECT * FROM unnest($12::uuid[], $13::timestamptz[], $14::text[], $15::json[], $16::json[], $17::text[], $18::boolean[])
+    SELECT id, at, subject, headers::json, payload::json, kv_key, kv_ended
+    FROM unnest($12::uuid[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::boolean[])
+        AS new (id, at, subject, headers, payload, kv_key, kv_ended)
     RETURNING 1
 )
 SELECT pg_notify('esc_receiver_outbox', operations) FROM ended WHERE EXISTS (SELECT FROM posted);

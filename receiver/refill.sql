@@ -26,8 +26,8 @@ ORDER BY xid, position;
 -- Before everything that is there: what comes meanwhile, comes after.
 INSERT INTO outbox (position, id, at, subject, headers, payload, kv_key, kv_ended)
 OVERRIDING SYSTEM VALUE
-SELECT $1 + number, id, at, subject, headers, payload, kv_key, kv_ended
-FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::json[], $6::json[], $7::text[], $8::boolean[])
+SELECT $1 + number, id, at, subject, headers::json, payload::json, kv_key, kv_ended
+FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[])
     WITH ORDINALITY AS posted (id, at, subject, headers, payload, kv_key, kv_ended, number);
 
 -- name: begin_again

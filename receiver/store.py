@@ -6,7 +6,7 @@ locked in key order, so that many receivers share one database. Must not know HT
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -42,18 +42,9 @@ SESSION = {
 
 async def prepare(connection: Connection) -> None:
     """Make JSON columns read and write Python values, also inside the rows of an array."""
-    for name, head in (("jsonb", b"\x01"), ("json", b"")):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", format="binary", encoder=_encoder(head), decoder=_decoder(len(head))
-        )  # fmt: skip
-
-
-def _encoder(head: bytes) -> Callable[[Any], bytes]:
-    return lambda value: head + (value.encode() if isinstance(value, str) else orjson.dumps(value))
-
-
-def _decoder(skip: int) -> Callable[[bytes], Any]:
-    return lambda value: orjson.loads(value[skip:])
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", format="binary", encoder=orjson.dumps, decoder=orjson.loads
+    )  # fmt: skip
 
 
 _GIVEN_BY_POSTGRESQL = (None, None)

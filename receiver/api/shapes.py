@@ -28,7 +28,7 @@ CALLBACK = (
 
 def entity_columns(kind: type[E]) -> str:
     """The columns of an entity, by position; the one that is never shown is not read."""
-    return ", ".join("'{}'::jsonb AS memory" if name == "memory" else name for name in kind._fields)
+    return ", ".join("'{}'::json AS memory" if name == "memory" else name for name in kind._fields)
 
 
 COLUMNS: Mapping[str, str] = {
