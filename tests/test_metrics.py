@@ -71,7 +71,7 @@ def test_the_counts_add_up_after_every_step(story: list[tuple[str, ...]]) -> Non
 
 def samples_in_flight(metrics: Metrics) -> dict[str, float]:
     """As a scrape shows it."""
-    return {"in_flight": samples(metrics.registry, "esc_receiver_in_flight")[()]}
+    return {"recovered": 0, "spooled": 0, "in_flight": samples(metrics.registry, "esc_receiver_in_flight")[()]}
 
 
 def test_both_formats_can_be_read() -> None:
@@ -105,6 +105,7 @@ def test_nothing_that_names_one_thing_is_a_label() -> None:
         "stream",
         "version",
         "python",
+        "mode",
         "le",
     }
 
