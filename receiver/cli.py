@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +37,43 @@ CONFIG = click.option(
 )
 
 
+PROGRAM = "esc-receiver"
+
+
 class Group(click.Group):
     """A group whose commands end in one clear line when we know what is wrong."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words that come before the command."""
+        with _told_in_a_line(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
-        try:
+        with _told_in_a_line(ctx):
             return super().invoke(ctx)
-        except ReceiverError as error:
-            for line in str(error).splitlines():
-                click.echo(f"{ctx.info_name}: {line}", err=True)
-            ctx.exit(2)
+
+
+@contextmanager
+def _told_in_a_line(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except ReceiverError as error:
+        said = str(error)
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        asked = error.ctx.command_path.removeprefix(ctx.command_path) if error.ctx else ""
+        said = f"{error.format_message().rstrip('.')} (see {PROGRAM}{asked} --help)"
+    else:
+        return
+    for line in said.splitlines():
+        click.echo(f"{PROGRAM}: {line}", err=True)
+    ctx.exit(2)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="esc-receiver")
+@click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
     """Stands at Cisco ESC's callback URL: keeps every message, understands it, and tells everyone else."""
 

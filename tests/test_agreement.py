@@ -96,7 +96,9 @@ def commands_in(text: str) -> Iterable[list[str]]:
 def test_every_command_in_the_pages_can_be_called_so(words: list[str]) -> None:
     """The command exists and takes these options (none is run)."""
     command = main.commands[words[0]]
-    with click.Context(command, info_name=words[0]) as context:
+    # Below its group, as it is run: a command keeps the names of its help option from the first time it is asked.
+    group = click.Context(main, **main.context_settings)
+    with click.Context(command, info_name=words[0], parent=group) as context:
         command.make_parser(context).parse_args(words[1:])
 
 

@@ -72,6 +72,9 @@ def test_the_program_names_its_commands_and_its_version() -> None:
         (["migrate"], {"postgres_dsn": NOBODY, "port": "http"}, "ESC_RECEIVER_PORT: "),
         (["simulate", "--target", f"http://127.0.0.1:{free_port()}"], {}, "nothing answers at"),
         (["simulate", "--faults", "nonsense=1"], {}, "faults: cannot read nonsense=1"),
+        (["simulate", "--zzz"], {}, "No such option '--zzz' (see esc-receiver simulate --help)"),
+        (["nonsense"], {}, "No such command 'nonsense' (see esc-receiver --help)"),
+        (["--zzz"], {}, "No such option '--zzz' (see esc-receiver --help)"),
     ],
 )
 def test_an_error_is_one_line_and_exit_status_2(arguments: list[str], settings: dict[str, str], told: str) -> None:
@@ -80,6 +83,7 @@ def test_an_error_is_one_line_and_exit_status_2(arguments: list[str], settings: 
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if told in line]
     assert len(lines) == 1, result.stderr
+    assert all(line.startswith("esc-receiver: ") for line in result.stderr.splitlines()), result.stderr
     assert "s3" not in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -181,6 +181,4 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         said = (await process.stderr.read()).decode()
         await rest_of(process)
     assert process.returncode == 2
-    assert (
-        said == f"python -m receiver: 127.0.0.1:{port} is taken by another program; choose another port with --port\n"
-    )
+    assert said == f"esc-receiver: 127.0.0.1:{port} is taken by another program; choose another port with --port\n"

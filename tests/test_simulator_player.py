@@ -21,8 +21,9 @@ from click.testing import CliRunner
 from lxml import etree
 from rich.console import Console
 
+from receiver.cli import main
 from receiver.errors import SettingsError, SetupError
-from receiver.simulator import Faults, SimulateOptions, Summary, Traffic, simulate, simulate_command
+from receiver.simulator import Faults, SimulateOptions, Summary, Traffic, simulate
 from receiver.simulator.report import Latency, print_summary
 
 
@@ -308,7 +309,7 @@ def test_percentiles_are_right_to_two_percent() -> None:
 
 def test_help_has_examples() -> None:
     """`--help` shows how the command is used."""
-    result = CliRunner().invoke(simulate_command, ["--help"])
+    result = CliRunner().invoke(main, ["simulate", "--help"])
     assert result.exit_code == 0
     assert "esc-receiver simulate --deployments 200" in result.output
 
@@ -323,17 +324,18 @@ def test_help_has_examples() -> None:
 )
 def test_what_cannot_be_played_is_one_line_and_status_2(arguments: list[str], words: str) -> None:
     """A wrong option or an unreachable target ends with one clear line."""
-    result = CliRunner().invoke(simulate_command, arguments)
+    result = CliRunner().invoke(main, ["simulate", *arguments])
     assert result.exit_code == 2
     assert words in result.output
+    assert result.output.startswith("esc-receiver: ")
     assert len(result.output.splitlines()) == 1
 
 
 async def command(*arguments: str) -> asyncio.subprocess.Process:
     """The command in a process of its own."""
-    code = "from receiver.simulator import simulate_command; simulate_command()"
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, stdout=pipe, stderr=pipe)
+    program = (sys.executable, "-m", "receiver", "simulate")
+    return await asyncio.create_subprocess_exec(*program, *arguments, stdout=pipe, stderr=pipe)
 
 
 async def test_the_command_prints_json_and_writes_the_truth(target: Target, tmp_path: Path) -> None:

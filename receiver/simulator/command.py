@@ -23,7 +23,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from receiver.errors import ReceiverError, SettingsError, SetupError
+from receiver.errors import SettingsError, SetupError
 from receiver.simulator.book import Book
 from receiver.simulator.faults import Faults
 from receiver.simulator.messages import HEADER_STYLES
@@ -237,19 +237,16 @@ def simulate_command(
     names = tuple(filter(None, (name.strip() for name in sources.split(","))))
     if given["seed"] is None:
         del given["seed"]
-    try:
-        options = SimulateOptions(
-            sources=names,
-            tokens=_tokens(tokens, names),
-            faults=Faults.of(faults),
-            keep_book=truth_file is not None,
-            duration_s=given.pop("duration"),
-            timeout_s=given.pop("timeout"),
-            **given,
-        )
-        summary = asyncio.run(_until_interrupted(options, Console(stderr=True)))
-    except ReceiverError as error:
-        raise _CannotPlayError(str(error)) from error
+    options = SimulateOptions(
+        sources=names,
+        tokens=_tokens(tokens, names),
+        faults=Faults.of(faults),
+        keep_book=truth_file is not None,
+        duration_s=given.pop("duration"),
+        timeout_s=given.pop("timeout"),
+        **given,
+    )
+    summary = asyncio.run(_until_interrupted(options, Console(stderr=True)))
     if truth_file is not None and summary.book is not None:
         truth_file.write_text(json.dumps({"seed": summary.seed, **summary.book.as_dict()}, indent=1))
     if as_json:
@@ -257,12 +254,6 @@ def simulate_command(
     else:
         print_summary(summary, Console())
     sys.exit(1 if summary.surprises else 0)
-
-
-class _CannotPlayError(click.ClickException):
-    """One clear line and exit status 2 (design section 3)."""
-
-    exit_code = 2
 
 
 def _tokens(given: tuple[str, ...], sources: tuple[str, ...]) -> dict[str, str]:
