@@ -2,7 +2,8 @@
 
 `spool` is the room that others use, on the event loop; `file` works in its one thread, and knows what to do when disk
 or file fail; `table` holds the statements, `rows` the form of a callback; `folder` keeps the files private and whole;
-`inspection` finds damage that SQLite would pass over, `salvage` takes over what is left, `pages` reads it past SQLite.
+`inspection` finds damage that SQLite would pass over, `salvage` takes over what is left, `pages` reads it past SQLite;
+`room` is what it may take of the disk, `account` what it holds, `retry` when it is tried again.
 
 To look into it by hand, as the receiver's own user, also while the receiver runs:
 

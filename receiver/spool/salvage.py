@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from receiver.spool import table
 from receiver.spool.folder import SpoolFolder, sync
 from receiver.spool.pages import Pages
@@ -20,6 +22,8 @@ from receiver.spool.rows import Row, UnreadableError, from_head, to_envelope, to
 REFUSED_SHARE_MAX = 0.5
 """A disk with a few bad sectors is read around; of one that is gone for a moment nothing is concluded."""
 BECAUSE = "it was damaged on the disk of the spool"
+
+log = structlog.get_logger()
 
 
 class Salvaged(NamedTuple):
@@ -35,10 +39,11 @@ class Salvaged(NamedTuple):
     """The damaged file's new name."""
 
 
-def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
+def salvage(folder: SpoolFolder, least: int, most: int, why: str) -> Salvaged:
     """Replace the database of `folder`, which nobody has open, by what of it can be read from `least` to `most`.
 
-    Raises OSError when the disk gives back too little of it to say that it is the file which is damaged.
+    `why` it is damaged is told in the log. Raises OSError when the disk gives back too little of it to say that it is
+    the file which is damaged.
     """
     pages = Pages(folder.database, folder.log)
     with _draft(folder) as draft:
@@ -48,7 +53,16 @@ def salvage(folder: SpoolFolder, least: int, most: int) -> Salvaged:
         gaps = table.gaps(draft)
         if pages.refused > pages.read * REFUSED_SHARE_MAX:
             raise OSError("the disk gives too little of the spool back to read it anew")
-    return Salvaged(callbacks, malformed, gaps, folder.end_draft())
+    found = Salvaged(callbacks, malformed, gaps, folder.end_draft())
+    log.error(
+        "the spool's file is damaged; it was set aside, and what can be read of it was taken over",
+        why=why,
+        file=str(found.aside),
+        callbacks=callbacks,
+        kept_as_malformed=malformed,
+        unreadable_about=gaps,
+    )
+    return found
 
 
 def renew(folder: SpoolFolder, connection: sqlite3.Connection) -> None:

@@ -137,12 +137,12 @@ class Spool:
     @property
     def recovered(self) -> int:
         """Callbacks found in it when it was opened (or salvaged) that this process had not put there."""
-        return self._file.recovered
+        return self._file.account.recovered
 
     @property
     def lost(self) -> int:
         """Callbacks put there or recovered by this process that a damaged file no longer gave back."""
-        return self._file.lost
+        return self._file.account.lost
 
     @property
     def trouble(self) -> str | None:
