@@ -56,6 +56,9 @@ class Message:
     """The VMs it names: name and `vm_uuid`, source before target."""
     pause_s: float = 0.0
     """How long ESC takes before it, at full scale."""
+    vm_state: str = ""
+    """As it reports them; empty where it reports none."""
+    service_state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

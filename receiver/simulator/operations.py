@@ -6,7 +6,7 @@ for ESC has done the work whether or not anybody hears of it. This file must not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
@@ -65,10 +65,28 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Act:
+class Act:
+    """A step with the VMs it names. `pause_s`: how long before it; None: as the pace has it."""
+
     step: Step
     source: Side | None
     target: Side | None = None
+    pause_s: float | None = None
+
+
+Merge = Callable[[Sequence[Sequence[Act]], Random], list[Act]]
+"""Puts the lines of several VMs into one order, each line kept in its own."""
+
+Renew = Callable[[Vm, Random], Instance]
+"""What the VIM runs for a VM after a redeploy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """An operation that has not happened yet, and the instance each VM would end with, by its name."""
+
+    operation: Operation
+    finals: Mapping[str, Instance]
 
 
 def perform(
@@ -78,24 +96,42 @@ def perform(
 
     `network` is what the deployment brings with it (network before subnet); it is used where the script says so.
     """
-    transaction = uuid_of(rng)
+    rehearsal = rehearse(script, deployment, cast, network, style=style, rng=rng)
+    first, *others = rehearsal.operation.messages
+    first = replace(first, pause_s=first.pause_s + rng.uniform(*_rest_s(deployment)))
+    settle(script, deployment, cast, rehearsal.finals)
+    return replace(rehearsal.operation, messages=(first, *others))
+
+
+def rehearse(
+    script: Script,
+    deployment: Deployment,
+    cast: Cast,
+    network: Sequence[Resource],
+    *,
+    style: str,
+    rng: Random,
+    transaction: str = "",
+    merge: Merge | None = None,
+    renew: Renew | None = None,
+) -> Rehearsal:
+    """What the operation will be; the world is left as it is, until `settle`."""
+    transaction = transaction or uuid_of(rng)
     fresh = frozenset(vm.name for vms in cast.values() for vm in vms if not vm.state)
-    finals, acts = _acts(script, deployment, cast, rng)
+    finals, acts = _acts(script, deployment, cast, rng, merge or interleave, renew or _made_anew(deployment))
     messages = [_message(act, deployment, transaction, style, rng) for act in acts]
     steps = _network_messages(script, network, transaction, style)
     if script.networks == "CREATE":
         messages = [*steps, *messages]
     else:
         messages = [*messages[:-1], *steps, *messages[-1:]] if script.closing else messages
-    messages[0] = replace(messages[0], pause_s=messages[0].pause_s + rng.uniform(*_rest_s(deployment)))
     claims = [
         *_vm_claims(script, deployment, cast, finals, messages, fresh=fresh),
         *_deployment_claims(script, deployment, messages),
         *_network_claims(script, network, deployment, messages),
     ]
-    _move_on(script, deployment, cast, finals)
     closed_by = _saying(messages, (script.closed_by,))
-    return Operation(
+    operation = Operation(
         script.kind,
         script.outcome,
         deployment.source,
@@ -106,6 +142,7 @@ def perform(
         key_of(deployment),
         has_resource_steps=bool(steps),
     )
+    return Rehearsal(operation, finals)
 
 
 def _rest_s(deployment: Deployment) -> tuple[float, float]:
@@ -118,7 +155,7 @@ def key_of(deployment: Deployment) -> Key:
     return deployment.source, deployment.internal_id, deployment.incarnation
 
 
-def interleave(lines: Sequence[Sequence[_Act]], rng: Random) -> list[_Act]:
+def interleave(lines: Sequence[Sequence[Act]], rng: Random) -> list[Act]:
     """The lines merged at random, each kept in its own order."""
     tickets = [number for number, line in enumerate(lines) for _ in line]
     rng.shuffle(tickets)
@@ -126,49 +163,55 @@ def interleave(lines: Sequence[Sequence[_Act]], rng: Random) -> list[_Act]:
     return [next(iterators[number]) for number in tickets]
 
 
-def _acts(script: Script, deployment: Deployment, cast: Cast, rng: Random) -> tuple[dict[str, Instance], list[_Act]]:
+def _made_anew(deployment: Deployment) -> Renew:
+    return lambda vm, rng: make_instance(deployment.vim, len(vm.instance.nics), rng)
+
+
+def _acts(
+    script: Script, deployment: Deployment, cast: Cast, rng: Random, merge: Merge, renew: Renew
+) -> tuple[dict[str, Instance], list[Act]]:
     """Every step with the VMs it names, and the instance each VM ends with, by its name."""
     finals: dict[str, Instance] = {}
-    lines: list[list[_Act]] = []
+    lines: list[list[Act]] = []
     for role, steps in script.lines.items():
         born = next(iter(cast.get("born", ())), None)
         for vm in cast.get(role, ()):
-            instances = _instances(steps, vm, deployment, rng)
+            instances = _instances(steps, vm, renew, rng)
             finals[vm.name] = list(instances.values())[-1]
             lines.append([_act(step, vm, born, instances) for step in steps])
-    acts = interleave(lines, rng)
+    acts = merge(lines, rng)
     if script.closing is not None:
         acts.append(_closing(script.closing, acts, deployment))
     return finals, acts
 
 
-def _instances(steps: Iterable[Step], vm: Vm, deployment: Deployment, rng: Random) -> dict[str, Instance]:
+def _instances(steps: Iterable[Step], vm: Vm, renew: Renew, rng: Random) -> dict[str, Instance]:
     instances = {"old": vm.instance}
     for word in ("new", "newer"):
         if any(step.target == word for step in steps):
-            instances[word] = make_instance(deployment.vim, len(vm.instance.nics), rng)
+            instances[word] = renew(vm, rng)
     return instances
 
 
-def _act(step: Step, vm: Vm, born: Vm | None, instances: Mapping[str, Instance]) -> _Act:
+def _act(step: Step, vm: Vm, born: Vm | None, instances: Mapping[str, Instance]) -> Act:
     source = Side(vm, instances[step.source]) if step.named else None
     if step.target == "born" and born is not None:
-        return _Act(step, source, Side(born, born.instance))
+        return Act(step, source, Side(born, born.instance))
     instance = instances.get("old" if step.target == "same" else step.target)
     reported = replace(step, vm_state=REPORTED_VM_STATES.get(vm.state, "")) if step.vm_state == "=" else step
-    return _Act(reported, source, Side(vm, instance) if instance else None)
+    return Act(reported, source, Side(vm, instance) if instance else None)
 
 
-def _closing(step: Step, acts: Sequence[_Act], deployment: Deployment) -> _Act:
+def _closing(step: Step, acts: Sequence[Act], deployment: Deployment) -> Act:
     """A service stage; one that reports a VM state carries the block of the VM spoken of last."""
     if not step.named or not step.vm_state:
-        return _Act(step, None)
+        return Act(step, None)
     spoken_of = [act.source for act in acts if act.source is not None]
     fallback = deployment.live_vms()[0]
-    return _Act(step, spoken_of[-1] if spoken_of else Side(fallback, fallback.instance))
+    return Act(step, spoken_of[-1] if spoken_of else Side(fallback, fallback.instance))
 
 
-def _message(act: _Act, deployment: Deployment, transaction: str, style: str, rng: Random) -> Message:
+def _message(act: Act, deployment: Deployment, transaction: str, style: str, rng: Random) -> Message:
     step = act.step
     if step.service_state:
         root = "deployment"
@@ -186,7 +229,9 @@ def _message(act: _Act, deployment: Deployment, transaction: str, style: str, rn
         headers=headers_of(style, transaction, text, ok=step.ok),
         body=body,
         vms=tuple(side.named() for side in (act.source, act.target) if side is not None),
-        pause_s=rng.uniform(*PACE_S.get(step.says, PACE_OTHERS_S)),
+        pause_s=rng.uniform(*PACE_S.get(step.says, PACE_OTHERS_S)) if act.pause_s is None else act.pause_s,
+        vm_state=step.vm_state,
+        service_state=step.service_state,
     )
 
 
@@ -261,7 +306,7 @@ def _network_claims(
         yield Claim("resource", resource.key(deployment.source), "state", frozenset({str(state)}), by)
 
 
-def _move_on(script: Script, deployment: Deployment, cast: Cast, finals: Mapping[str, Instance]) -> None:
+def settle(script: Script, deployment: Deployment, cast: Cast, finals: Mapping[str, Instance]) -> None:
     """Brings the world to where the script ends."""
     for role, vms in cast.items():
         for vm in vms:
