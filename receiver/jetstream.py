@@ -11,6 +11,7 @@ This file must not know of PostgreSQL or the outbox.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,9 @@ EXPECTED_SEQUENCE = "Nats-Expected-Last-Sequence"
 EXPECTED_ID = "Nats-Expected-Last-Msg-Id"
 MESSAGE_ID = "Nats-Msg-Id"
 
+DUPLICATE_WINDOW_MIN_NS = 100_000_000
+"""The shortest that JetStream knows."""
+
 _NO_STREAM = 10059
 _NO_MESSAGE = 10037
 _NOT_THE_LAST = frozenset({10070, 10071, 10158})
@@ -65,6 +69,7 @@ class StreamState(NamedTuple):
     identity: str
     """Name and time of creation: another one when the stream was made anew."""
     last_sequence: int
+    messages: int
     message_bytes_max: int
     """Headers and payload together."""
 
@@ -154,6 +159,8 @@ class JetStream:
         if sequence == last_sequence + len(chain):
             return Acknowledged(sequence, duplicate=False)
         if duplicate and not head:
+            if not await self._has(client, answer["stream"], sequence):
+                raise NotAcknowledgedError(f"a message is gone from {answer['stream']}, but still passes for a repeat")
             return Acknowledged(last_sequence, duplicate=True)
         raise DeposedError(f"the last of {len(chain)} messages is {sequence}, not {last_sequence + len(chain)}")
 
@@ -188,13 +195,22 @@ class JetStream:
         except (NatsError, OSError, TimeoutError) as error:
             raise _ours(error, f"reading the tail of {stream.name}") from error
         # The consumer may sit at a replica that is behind; and what was not read there would be published again.
-        if reached < stream.last_sequence and await self._has(client, stream):
+        if reached < stream.last_sequence and await self._has(client, stream.name, stream.last_sequence):
             raise NotAcknowledgedError(f"the tail of {stream.name} cannot be read to its end just now")
 
-    async def _has(self, client: Client, stream: StreamState) -> bool:
-        """Whether the leader still has the last message, or it was deleted or has expired."""
+    async def empty(self, stream: StreamState) -> None:
+        """Take all messages out, and let their ids come again. Its consumers stay, and its sequence goes on."""
+        client = await self._broker.client()
+        await self._api(client, f"STREAM.PURGE.{stream.name}", {})
+        info = await self._api(client, f"STREAM.INFO.{stream.name}", {})
+        forgetful = info["config"] | {"duplicate_window": DUPLICATE_WINDOW_MIN_NS}  # `feed` sets it as it was
+        await self._api(client, f"STREAM.UPDATE.{stream.name}", forgetful)
+        await asyncio.sleep(3 * DUPLICATE_WINDOW_MIN_NS / _NANOSECONDS)
+
+    async def _has(self, client: Client, stream: str, sequence: int) -> bool:
+        """Whether the leader still has a message, or it was deleted or has expired."""
         try:
-            await self._api(client, f"STREAM.MSG.GET.{stream.name}", {"seq": stream.last_sequence})
+            await self._api(client, f"STREAM.MSG.GET.{stream}", {"seq": sequence})
         except _ApiError as error:
             if error.err_code == _NO_MESSAGE:
                 return False
@@ -233,6 +249,7 @@ class JetStream:
             name=name,
             identity=f"{name}@{info['created']}",
             last_sequence=info["state"]["last_seq"],
+            messages=info["state"]["messages"],
             message_bytes_max=_message_bytes_max(client, name, info["config"]),
         )
 

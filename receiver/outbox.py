@@ -24,6 +24,8 @@ Rows: TypeAlias = Sequence[asyncpg.Record]
 """Each with position, at, subject, headers, payload, kv_key, kv_ended."""
 
 CHANNEL = "esc_receiver_outbox"
+PLACE = "esc_receiver_relay"
+"""Whoever needs the relay's place to itself for a while asks here."""
 LOCK_KEY = 0x0E5C_0002
 """Any fixed number that nothing else in the database locks."""
 PING_AFTER_S = 1.0
@@ -69,6 +71,7 @@ class Outbox:
         self._sql = statements("relay.sql")
         self._open: Connection | None = None
         self._used_s = 0.0
+        self._asked_to_leave = False
 
     async def elect(self) -> bool:
         """Whether this is the relay; becomes it when nobody is.
@@ -76,15 +79,30 @@ class Outbox:
         A connection that was lost is never replaced in silence: with it went the lock and, when PostgreSQL
         crashed, maybe the last marks.
         """
-        if self._open is None:
-            with _ours():
-                self._open = await self._connect()
-                await self._open.execute(self._session())
+        if self._asked_to_leave:
+            self._asked_to_leave = False
+            raise OutboxError("the relay's place was asked for, to rebuild the stream")
+        connection = self._open or await self._opened()
         if not self.leading:
-            self.leading = await self._took_lock(self._open)
+            self.leading = await self._took_lock(connection)
         elif time.monotonic() - self._used_s > PING_AFTER_S:
             await self._rows("ping")
         return self.leading
+
+    async def demand(self, timeout_s: float) -> None:
+        """Become the relay at the cost of another one: it is asked to leave, and we stand first in line.
+
+        It must hold for longer than a relay may be silent, so this connection is never ended for that.
+        """
+        connection = self._open or await self._opened()
+        with _ours():
+            await connection.execute("SET idle_session_timeout = 0")
+            await connection.execute(self._sql["ask"], PLACE)
+            try:
+                await connection.execute(self._sql["wait"], LOCK_KEY, timeout=timeout_s)
+            except TimeoutError:
+                raise OutboxError(f"another receiver is the relay, and did not leave within {timeout_s:g} s") from None
+        self.leading = True
 
     async def next_rows(self, rows_max: int) -> Rows:
         """The first rows, in order of position."""
@@ -132,6 +150,12 @@ class Outbox:
         finally:
             self.drop()
 
+    async def _opened(self) -> Connection:
+        with _ours():
+            self._open = await self._connect()
+            await self._open.execute(self._session())
+        return self._open
+
     def _session(self) -> str:
         settings = self._settings
         takeover_s = max(1, round(settings.relay_takeover_s))
@@ -147,6 +171,7 @@ class Outbox:
         with _ours():
             connection.add_termination_listener(self._heard)
             await connection.add_listener(CHANNEL, self._heard)
+            await connection.add_listener(PLACE, self._heard_demand)
         return True
 
     async def _rows(self, name: str, *arguments: object) -> Rows:
@@ -157,6 +182,10 @@ class Outbox:
             return await self._open.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
 
     def _heard(self, *_: object) -> None:
+        self._on_wake()
+
+    def _heard_demand(self, *_: object) -> None:
+        self._asked_to_leave = True
         self._on_wake()
 
 

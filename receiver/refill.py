@@ -7,7 +7,7 @@ and `item.sequence` tells. All in one transaction: it is done whole or not at al
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,10 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
 }
 
 
+async def nothing() -> None:
+    """There is nothing to do at last."""
+
+
 class Refill:
     """Fills the outbox of one database."""
 
@@ -37,12 +41,27 @@ class Refill:
         self._settings = settings
         self._sql = statements("refill.sql")
 
-    async def run(self, stream: str, last_sequence: int) -> int:
+    async def run(
+        self,
+        stream: str,
+        last_sequence: int,
+        *,
+        at_last: Callable[[], Awaitable[None]] = nothing,
+        tell: Callable[[int, int], None] = lambda _, __: None,
+    ) -> int:
         """Post the whole ledger again, for `stream` as it stands; how many messages that is.
 
-        Raises asyncpg's errors; then nothing has changed.
+        `at_last` is done when all is posted and only the commit is missing; `tell` hears how many of how many are
+        posted. Raises asyncpg's errors; then nothing has changed.
         """
-        async with self._database.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+        # A ledger is read for longer than a batch may take.
+        timeout_s = self._settings.rebuild_timeout_s
+        async with (
+            self._database.acquire(timeout_s) as connection,
+            connection.transaction(isolation="repeatable_read"),
+        ):
+            # First, as it locks the row: of two that rebuild, the second waits here, and then finds it done.
+            await connection.execute(self._sql["begin_again"], stream, last_sequence)
             await connection.execute(self._sql["empty"])
             counts = await connection.fetchrow(self._sql["how_many"])
             assert counts is not None  # one row of counts
@@ -51,7 +70,8 @@ class Refill:
             async for rows in self._rows(connection):
                 await connection.execute(self._sql["post"], position - 1, *map(list, zip(*rows, strict=True)))
                 position += len(rows)
-            await connection.execute(self._sql["begin_again"], stream, last_sequence)
+                tell(messages + position, messages)
+            await at_last()
         return messages
 
     async def _rows(self, connection: Connection) -> AsyncIterator[Sequence[OutboxRow]]:

@@ -33,3 +33,7 @@ FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $
 -- name: begin_again
 -- From now on this stream is the one published to, and nothing in it is ours yet.
 UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now();
+
+-- name: how_many_left
+-- Of what was posted, that which is not published yet; what came since has later positions.
+SELECT count(*) FROM outbox WHERE position < 0;

@@ -3,6 +3,14 @@
 -- snapshot, and with it keeps vacuum from clearing up after the outbox.
 SELECT pg_try_advisory_lock($1);
 
+-- name: ask
+-- Ask the relay to leave.
+SELECT pg_notify($1, '');
+
+-- name: wait
+-- Take the relay's lock as soon as it is free, before all who only try.
+SELECT pg_advisory_lock($1);
+
 -- name: ping
 -- Show that the session is in use.
 SELECT;

@@ -34,6 +34,17 @@ A_MOMENT = timedelta(milliseconds=1)
 """A file may tell the time of a receipt less exactly than it is kept."""
 
 
+async def check_schema(database: Database) -> None:
+    """Raises SetupError when PostgreSQL or its schema is not as this program needs it."""
+    await database.ping()
+    connection = await database.connect()
+    try:
+        if old := await pending(connection):
+            raise SetupError(f"the schema lacks {old[0].name}: run `esc-receiver migrate` first")
+    finally:
+        await connection.close()
+
+
 class Chosen:
     """The callbacks of a selection, as it was when the run began: `total` of them, in order of arrival."""
 
@@ -65,13 +76,7 @@ class Replay:
 
     async def check(self) -> None:
         """Raises SetupError when PostgreSQL or its schema is not as this program needs it."""
-        await self._database.ping()
-        connection = await self._database.connect()
-        try:
-            if old := await pending(connection):
-                raise SetupError(f"the schema lacks {old[0].name}: run `esc-receiver migrate` first")
-        finally:
-            await connection.close()
+        await check_schema(self._database)
 
     @asynccontextmanager
     async def choose(self, selection: Selection) -> AsyncIterator[Chosen]:

@@ -1,21 +1,17 @@
-"""`esc-receiver replay`: kept callbacks applied again, or written to a file, with a progress bar and a summary.
+"""`esc-receiver replay` in a terminal: what it takes, what it refuses, what it prints.
 
-`replay` and `export` are what tests call; `replay_command` is the same for a terminal. This file must not know how a
-callback is judged, nor what a line of a file looks like.
+Must not know how a run goes (`replay_run`, `replay_stream`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
@@ -23,138 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from receiver import logs
-from receiver.database import UNUSABLE, Database
 from receiver.entities import Transition
 from receiver.errors import SettingsError, SetupError
-from receiver.lifecycle import Windows
-from receiver.metrics import Metrics
-from receiver.partitions import Partitions
-from receiver.replay import Replay
-from receiver.replay_file import count, line_of, lines
-from receiver.replayed import Fate, Replayed, Selection, Wanted
-from receiver.reread import envelope_of
-from receiver.settings import Settings, load
-from receiver.store import Store
-
-Batches = AsyncIterator[list[Wanted]]
-Show = Callable[[Replayed], None]
-Tell = Callable[[int, int], None]
-"""Hears how many are done, of how many."""
-
-FAILURES_TOLD_MAX = 20
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run did, or would do."""
-
-    dry_run: bool
-    callbacks: int = 0
-    fates: Counter[Fate] = field(default_factory=Counter)
-    new: int = 0
-    """Callbacks that were not kept before."""
-    entries: int = 0
-    """Ledger entries appended."""
-    failures: list[str] = field(default_factory=list)
-    """The first of them."""
-
-    def note(self, one: Replayed) -> None:
-        """One callback is through."""
-        self.callbacks += 1
-        self.fates[one.fate] += 1
-        self.new += one.is_new
-        self.entries += len(one.entries)
-        if one.fate is Fate.FAILED and len(self.failures) < FAILURES_TOLD_MAX:
-            self.failures.append(f"callback {one.receipt} could not be applied: {one.why}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """For scripts."""
-        fates = {fate.value: self.fates[fate] for fate in Fate}
-        return {"dry_run": self.dry_run, "callbacks": self.callbacks, **fates, "new": self.new, "entries": self.entries}
-
-
-async def replay(
-    settings: Settings,
-    selection: Selection,
-    file: Path | None = None,
-    *,
-    dry_run: bool = False,
-    show: Show = lambda _: None,
-    tell: Tell = lambda _, __: None,
-) -> Summary:
-    """Apply again what is kept, or what is in `file` (of the selection only the source counts then).
-
-    Raises SetupError and SchemaTooNewError.
-    """
-    summary = Summary(dry_run)
-    async with (
-        _opened(settings, dry_run=dry_run) as run,
-        _batches(run, selection, file, settings) as (batches, total),
-    ):
-        async for batch in batches:
-            for one in await run.apply(batch, datetime.now(UTC)):
-                summary.note(one)
-                show(one)
-            tell(summary.callbacks, total)
-    return summary
-
-
-async def export(settings: Settings, selection: Selection, path: Path, tell: Tell = lambda _, __: None) -> int:
-    """Write the callbacks to a file that only the user may read; how many. Raises SetupError and SchemaTooNewError."""
-    draft, written = path.with_name(f"{path.name}.new"), 0
-    async with _opened(settings, dry_run=True) as run, run.choose(selection) as batches:
-        with _created(draft) as file:
-            async for batch in batches:
-                rows = await run.kept(batch)
-                file.writelines(line_of(envelope_of(row)) for row in rows)
-                written += len(rows)
-                tell(written, batches.total)
-        draft.replace(path)
-    return written
-
-
-@asynccontextmanager
-async def _opened(settings: Settings, *, dry_run: bool) -> AsyncIterator[Replay]:
-    database = Database(settings, Metrics(settings.all_sources))
-    await database.open()
-    try:
-        store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        run = Replay(database, store, Partitions(settings), settings, dry_run=dry_run)
-        await run.check()
-        yield run
-    except UNUSABLE as error:
-        raise SetupError(f"PostgreSQL cannot be used now: {str(error) or type(error).__name__}") from error
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _batches(
-    run: Replay, selection: Selection, file: Path | None, settings: Settings
-) -> AsyncIterator[tuple[Batches, int]]:
-    if file is None:
-        async with run.choose(selection) as selected:
-            yield aiter(selected), selected.total
-    else:
-        yield _from_file(file, selection.source, settings), count(file, settings)
-
-
-async def _from_file(path: Path, source: str | None, settings: Settings) -> Batches:
-    with path.open("rb") as file:
-        envelopes = (one for one in lines(file, str(path), settings) if source in (None, one.source))
-        while batch := list(islice(envelopes, settings.batch_callbacks_max)):
-            yield [Wanted(envelope.receipt, envelope.received_at, envelope) for envelope in batch]
-
-
-@contextmanager
-def _created(path: Path) -> Iterator[Any]:
-    """A new file; bodies and headers are nobody else's business."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        yield file
-
-
-# The terminal.
+from receiver.replay_run import Summary, export, replay
+from receiver.replay_stream import to_stream as rebuilt
+from receiver.replayed import Fate, Replayed, Selection
+from receiver.settings import load
 
 
 def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
@@ -176,6 +46,7 @@ Examples:
   esc-receiver replay --since 2026-01-31T10:00 --until 2026-01-31T12:00 --source lab1 --dry-run
   esc-receiver replay --quarantine --export quarantine.jsonl
   esc-receiver replay --file quarantine.jsonl
+  esc-receiver replay --to-stream                    the feed anew, where its stream was lost
 
 \b
 A file holds one JSON object a line: {"source": "lab1", "body": "<base64>", "headers": [["name", "value"], …]},
@@ -193,7 +64,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of an embedded receiver; its endpoints.json tells where PostgreSQL is.",
+    help="Folder of an embedded receiver; its endpoints.json tells where PostgreSQL and NATS are.",
 )
 @click.option("--quarantine", is_flag=True, help="Those that were never applied: malformed or unclassified.")
 @click.option(
@@ -208,6 +79,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--export", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write them to a file instead."
 )
+@click.option("--to-stream", is_flag=True, help="Publish the whole ledger again, into a stream that is empty.")
+@click.option("--purge", is_flag=True, help="With --to-stream: empty the stream first.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be appended to the ledger, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; the last one is the summary.")
 def replay_command(
@@ -219,6 +92,8 @@ def replay_command(
     source: str | None,
     file: Path | None,
     target: Path | None,
+    to_stream: bool,
+    purge: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -226,12 +101,22 @@ def replay_command(
 
     The ledger is never rewritten: where the result is what it was, nothing changes; where it is different, entries
     are appended, with trigger `replay`. Receivers may run meanwhile. It may be repeated, and interrupted, at any time.
+
+    With --to-stream nothing is judged: every ledger entry, and every unclassified callback, is published again, with
+    the ids of the first time.
     """
     selection = Selection(since, until, source, quarantine)
+    if to_stream:
+        others = file or target or dry_run or selection != Selection()
+        _rebuild(config, data_dir, purge=purge, as_json=as_json, alone=not others)
+        return
+    if purge:
+        raise SettingsError("--purge goes with --to-stream")
     _check(selection, file, target, dry_run=dry_run)
     settings = load(config, _environment(data_dir))
     logs.configure(settings)
-    with _progress(Console(stderr=True)) as tell:
+    with _bar(Console(stderr=True)) as bar:
+        tell = partial(bar, "callbacks")
         if target:
             written = asyncio.run(export(settings, selection, target, tell))
         else:
@@ -241,6 +126,17 @@ def replay_command(
         click.echo(orjson.dumps({"exported": written}).decode() if as_json else f"{written} callbacks in {target}")
     else:
         _conclude(summary, as_json=as_json)
+
+
+def _rebuild(config: Path | None, data_dir: Path | None, *, purge: bool, as_json: bool, alone: bool) -> None:
+    if not alone:
+        raise SettingsError("--to-stream goes with none of the options that choose callbacks, nor with --dry-run")
+    settings = load(config, _environment(data_dir))
+    logs.configure(settings)
+    with _bar(Console(stderr=True)) as tell:
+        messages = asyncio.run(rebuilt(settings, tell, purge=purge))
+    told = orjson.dumps({"published": messages}).decode() if as_json else f"{messages} messages published"
+    click.echo(told)
 
 
 def _check(selection: Selection, file: Path | None, target: Path | None, *, dry_run: bool) -> None:
@@ -257,20 +153,22 @@ def _environment(data_dir: Path | None) -> dict[str, str]:
         return dict(os.environ)
     path = data_dir / "endpoints.json"
     try:
-        return {**os.environ, "ESC_RECEIVER_POSTGRES_DSN": str(orjson.loads(path.read_bytes())["postgres_dsn"])}
+        found = orjson.loads(path.read_bytes())
+        pointed = {f"ESC_RECEIVER_{name.upper()}": str(found[name]) for name in ("postgres_dsn", "nats_url")}
     except OSError as error:
         raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} does not say where PostgreSQL is") from error
+        raise SetupError(f"{path} does not say where PostgreSQL and NATS are") from error
+    return {**os.environ, **pointed}
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Tell]:
-    """A bar where there is a terminal to draw it on."""
+def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar where there is a terminal to draw it on: what is done, how many of it, of how many."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("callbacks", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+        bar = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)
 
 
 def _show(one: Replayed) -> None:

@@ -168,6 +168,9 @@ class Settings(BaseModel):
         default=0.01, description="Least time from one batch that is not full to the next."
     )
     relay_sweep_s: PositiveFloat = Field(default=5, description="How often the relay looks for a lost wake-up.")
+    rebuild_timeout_s: PositiveFloat = Field(
+        default=3_600, description="Time to put the whole ledger into the outbox again, for a stream that lost it."
+    )
     relay_takeover_s: PositiveFloat = Field(default=2, description="How often a standby tries to become the relay.")
     stream_name: str = Field(default="ESC", pattern=r"^[^\s.*>/\\]+$", description="JetStream stream of the feed.")
     stream_replicas: int = Field(default=1, ge=1, le=5, description="Copies of the stream in a NATS cluster.")

@@ -1,7 +1,10 @@
-"""A stream that lost everything is rebuilt from the ledger, once, with the ids of the first time."""
+"""A stream is rebuilt from the ledger, by itself or on demand, once, with the ids of the first time."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -14,10 +17,14 @@ import pytest
 
 from receiver.app import App
 from receiver.embedded import EmbeddedNats
+from receiver.errors import SetupError
+from receiver.replay_stream import to_stream
 from receiver.serve import running
 from receiver.settings import Settings
 from receiver.simulator import Faults, SimulateOptions, simulate
-from tests import feed
+from tests import auditor, feed
+
+OPTIONS = SimulateOptions(seed=3, deployments=3, rate=0, faults=Faults.of("unknown=0.2"))
 
 
 @pytest.fixture
@@ -38,7 +45,8 @@ async def ids_in_stream(url: str, name: str) -> list[str]:
     client = await nats.connect(url)
     jetstream = client.jetstream()
     last = (await jetstream.stream_info(name)).state.last_seq
-    messages = [await jetstream.get_msg(name, sequence) for sequence in range(1, last + 1)]
+    first = (await jetstream.stream_info(name)).state.first_seq
+    messages = [await jetstream.get_msg(name, sequence) for sequence in range(first, last + 1)]
     await client.close()
     return [(message.headers or {})["Nats-Msg-Id"] for message in messages]
 
@@ -48,11 +56,10 @@ async def test_empty_stream_is_rebuilt_from_the_ledger(settings: Settings, conne
     broker = EmbeddedNats(tmp_path / "nats")
     await broker.start()
     pointed = settings.model_copy(update={"nats_url": broker.url})
-    options = SimulateOptions(seed=3, deployments=3, rate=0, faults=Faults.of("unknown=0.2"))
     try:
         async with running(pointed) as app:
             await feed.until(lambda: is_direct(app))
-            await simulate(replace(options, target=app.url))
+            await simulate(replace(OPTIONS, target=app.url))
             await feed.until(lambda: drained(connection))
             before = await ids_in_stream(broker.url, settings.stream_name)
             await broker.stop()
@@ -82,3 +89,79 @@ async def stream_of(connection: Any, before: list[str], url: str, name: str) -> 
 async def is_direct(app: App) -> bool:
     """PostgreSQL keeps callbacks, rather than the spool."""
     return app.drain.direct
+
+
+@asynccontextmanager
+async def served(settings: Settings, connection: Any) -> AsyncIterator[App]:
+    """A receiver that has had traffic and published all of it."""
+    async with running(settings) as app:
+        await feed.until(lambda: is_direct(app))
+        await simulate(replace(OPTIONS, target=app.url))
+        await feed.until(lambda: drained(connection))
+        yield app
+
+
+async def test_rebuilt_on_demand_beside_a_receiver(settings: Settings, connection: Any, nats_url: str) -> None:
+    """The stream is refused as it is, and emptied and filled again when asked for; then the receiver goes on."""
+    pointed = settings.model_copy(update={"nats_url": nats_url})
+    async with served(pointed, connection) as app:
+        before = await ids_in_stream(nats_url, settings.stream_name)
+        with pytest.raises(SetupError, match=rf"holds {len(before)} messages.*--purge"):
+            await to_stream(pointed)
+        assert await ids_in_stream(nats_url, settings.stream_name) == before
+        told: list[tuple[str, int, int]] = []
+        assert await to_stream(pointed, lambda *one: told.append(one), purge=True) == len(before)
+        assert told[0][0] == "messages made"
+        after = await ids_in_stream(nats_url, settings.stream_name)
+        ledger = [str(row["id"]) for row in await connection.fetch("SELECT id FROM transitions ORDER BY xid, position")]
+        assert [i for i in after if i in set(ledger)] == ledger
+        assert sorted(after) == sorted(before)
+        await simulate(replace(OPTIONS, seed=4, target=app.url))
+        await feed.until(lambda: drained(connection))
+        await feed.until(lambda: is_calm(app))
+    await auditor.assert_feed_equals_ledger(connection, await auditor.published(connection, nats_url))
+
+
+async def test_rebuilt_on_demand_without_a_receiver(settings: Settings, connection: Any, nats_url: str) -> None:
+    """An empty stream is filled whoever runs, also one whose messages were taken out a moment ago."""
+    pointed = settings.model_copy(update={"nats_url": nats_url, "stream_duplicate_window_s": 1})
+    async with served(pointed, connection):
+        before = await ids_in_stream(nats_url, settings.stream_name)
+    client = await nats.connect(nats_url)
+    await client.jetstream().purge_stream(settings.stream_name)
+    await client.close()
+    assert await to_stream(pointed) == len(before)
+    assert sorted(await ids_in_stream(nats_url, settings.stream_name)) == sorted(before)
+    await auditor.assert_feed_equals_ledger(connection, await auditor.published(connection, nats_url))
+
+
+async def test_rebuilding_may_take_longer_than_a_commit(settings: Settings, connection: Any, nats_url: str) -> None:
+    """A ledger of years is not read within `commit_timeout_s`: here somebody holds a lock for twice as long."""
+    pointed = settings.model_copy(update={"nats_url": nats_url, "commit_timeout_s": 0.5})
+    async with served(pointed.model_copy(update={"commit_timeout_s": 5}), connection):
+        before = await ids_in_stream(nats_url, settings.stream_name)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
+        rebuilding = asyncio.create_task(to_stream(pointed, purge=True))
+        await feed.until(lambda: is_waited_for("transitions", pointed.postgres_dsn))
+        await connection.execute("SELECT pg_sleep(1)")
+    assert await rebuilding == len(before)
+    assert sorted(await ids_in_stream(nats_url, settings.stream_name)) == sorted(before)
+
+
+async def is_waited_for(table: str, dsn: str) -> bool:
+    """Somebody wants a lock that another one has."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return bool(
+            await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass", table
+            )
+        )
+    finally:
+        await connection.close()
+
+
+async def is_calm(app: App) -> bool:
+    """The receiver is the relay again, and publishes."""
+    return not app.relay.trouble

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from receiver.letter import Letter
-from receiver.replay_command import Summary, replay
+from receiver.replay_run import Summary, replay
 from receiver.replayed import Fate, Replayed, Selection
 from receiver.reread import envelope_of
 from receiver.serve import running

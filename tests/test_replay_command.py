@@ -26,9 +26,9 @@ async def quarantined(postgres_dsn: str) -> str:
     return postgres_dsn
 
 
-async def replay(dsn: str, *arguments: Any) -> Result:
+async def replay(dsn: str, *arguments: Any, **environment: str) -> Result:
     """The command, in a thread of its own as it runs a loop of its own."""
-    environment = {"ESC_RECEIVER_POSTGRES_DSN": dsn, "ESC_RECEIVER_LOG_LEVEL": "error"}
+    environment |= {"ESC_RECEIVER_POSTGRES_DSN": dsn, "ESC_RECEIVER_LOG_LEVEL": "error"}
     return await asyncio.to_thread(
         CliRunner().invoke, main, ["replay", *map(str, arguments)], env=environment, prog_name="esc-receiver"
     )
@@ -128,3 +128,36 @@ async def test_names_cannot_steer_the_terminal(postgres_dsn: str) -> None:
     result = await replay(postgres_dsn, "--quarantine")
     assert "d\N{REPLACEMENT CHARACTER}2J" in result.stdout
     assert "\x9b" not in result.stdout
+
+
+async def test_a_stream_is_rebuilt(quarantined: str, nats_url: str) -> None:
+    """What is published is told; a stream that holds anything is refused without --purge, by one line."""
+    await replay(quarantined, "--quarantine")
+    place = {"ESC_RECEIVER_NATS_URL": nats_url}
+    result = await replay(quarantined, "--to-stream", **place)
+    assert result.exit_code == 0, result.output
+    published = int(result.stdout.removesuffix(" messages published\n"))
+    result = await replay(quarantined, "--to-stream", **place)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"esc-receiver: stream ESC holds {published} messages: consumers would get them twice. "
+        "With --purge they are taken out first\n"
+    )
+    result = await replay(quarantined, "--to-stream", "--purge", "--json", **place)
+    assert json.loads(result.stdout) == {"published": published}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--purge", "--quarantine"), "--purge goes with --to-stream"),
+        (("--to-stream", "--dry-run"), "--to-stream goes with none of the options that choose callbacks"),
+        (("--to-stream", "--source", "lab1"), "--to-stream goes with none of the options that choose callbacks"),
+    ],
+)
+async def test_what_does_not_go_together_with_a_stream_is_named(arguments: tuple[str, ...], why: str) -> None:
+    """In one line, before anything is looked at."""
+    result = await replay("postgresql://nobody@127.0.0.1:1/none", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"esc-receiver: {why}")
+    assert len(result.stderr.splitlines()) == 1

@@ -17,8 +17,8 @@ from receiver.envelope import Envelope
 from receiver.errors import SetupError
 from receiver.migrate import migrate
 from receiver.redact import redact
-from receiver.replay_command import export, replay
 from receiver.replay_file import count, line_of, lines
+from receiver.replay_run import export, replay
 from receiver.replayed import Fate, Selection
 from receiver.settings import Settings
 from tests.auditor import Connection, assert_ledger_is_whole
