@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -246,7 +247,7 @@ def _json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """What orjson does not know: read-only mappings become objects, other things text."""
-    return dict(value) if isinstance(value, Mapping) else str(value)
+    return dict(value) if isinstance(value, MappingProxyType) else str(value)
 
 
 def _texts_mapped(value: Any, change: Callable[[str], str]) -> Any:
