@@ -45,7 +45,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics(settings.all_sources)
+        self.metrics = Metrics(settings.all_sources, settings=settings)
         self.database = Database(settings, self.metrics)
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)

@@ -196,8 +196,8 @@ class Demo:
         sums = app.metrics.sums()
         outcomes = dict.fromkeys(Outcome, 0)
         for (_, _, outcome), cell in app.metrics.stored.cells.items():
-            outcomes[Outcome(outcome)] += cell.value
-        messages = app.metrics.transitions.total + outcomes[Outcome.UNCLASSIFIED]
+            outcomes[Outcome(outcome)] += int(cell.value)
+        messages = app.metrics.lifecycle.transitions.total + outcomes[Outcome.UNCLASSIFIED]
         return Counts(sums["received"], sums["refused"], outcomes, messages)
 
     def _say(self, text: str) -> None:

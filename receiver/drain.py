@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from enum import StrEnum
 
 import structlog
 
@@ -18,22 +17,12 @@ from receiver.errors import CannotKeepError, SpoolBrokenError
 from receiver.keep import Keeper
 from receiver.letter import Letter, read
 from receiver.lifecycle import Held
+from receiver.measures.words import Mode
 from receiver.metrics import Metrics
 from receiver.settings import Settings
 from receiver.spool import Spool
 
 log = structlog.get_logger()
-
-
-class Mode(StrEnum):
-    """The way that a callback takes now."""
-
-    DIRECT = "direct"
-    """To PostgreSQL, before the answer."""
-    SPOOLING = "spooling"
-    """To the spool; PostgreSQL takes nothing."""
-    DRAINING = "draining"
-    """To the spool, behind those that PostgreSQL is taking from it."""
 
 
 class Drain:
@@ -69,7 +58,9 @@ class Drain:
 
     async def hold(self, letters: Sequence[Letter]) -> None:
         """Keep letters on this machine until PostgreSQL takes them. Raises CannotKeepError."""
+        started_s = time.perf_counter()
         await self._spool.put(letter.envelope for letter in letters)
+        self._metrics.spool_seconds.observe(time.perf_counter() - started_s)
         self._enter(Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode)
         self._metrics.spooled(len(letters))
         self._measure()
@@ -120,8 +111,7 @@ class Drain:
         for letter, what in zip(letters, kept, strict=True):
             if isinstance(what, Decision):
                 self._metrics.drained(letter.envelope.source, letter.family, what.outcome)
-                for transition, _ in what.transitions:
-                    self._metrics.moved(transition.entity, transition.to_state)
+                self._metrics.told(what)
         self._measure()
 
     def _measure(self) -> None:

@@ -275,3 +275,5 @@ class Decision(NamedTuple):
     entities: tuple[Entity, ...] = ()
     transitions: tuple[tuple[Transition, Entity], ...] = ()
     aliases: tuple[Alias, ...] = ()
+    since: tuple[datetime | None, ...] = ()
+    """For each of `transitions`, since when the entity had been in `from_state`; None where that is not known."""

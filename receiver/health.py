@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
-from prometheus_client.exposition import choose_encoder
 
 from receiver.errors import ReceiverError
+from receiver.measures.exposition import Exposition
 from receiver.metrics import Metrics
 
 Ping = Callable[[], Awaitable[None]]
@@ -38,7 +38,7 @@ class Health:
         self, dependencies: Iterable[Dependency], metrics: Metrics, ping_timeout_s: float, warnings: Iterable[str] = ()
     ) -> None:
         self._dependencies = tuple(dependencies)
-        self._metrics = metrics
+        self._exposition = Exposition(metrics.registry)
         self._ping_timeout_s = ping_timeout_s
         self._warnings = list(warnings)
 
@@ -71,8 +71,8 @@ class Health:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text or OpenMetrics, as asked for; in one synchronous step, so that the counts add up."""
-        encode, media_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-        return web.Response(body=encode(self._metrics.registry), headers={hdrs.CONTENT_TYPE: media_type})
+        body, media_type = self._exposition.written(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
 
     async def _fault(self, dependency: Dependency) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""Every metric, in one class built on a registry.
+"""Every metric of the service, in one class made from the catalogue.
 
 It must not know where the facts come from. Counts that must add up are changed by one method each,
 without an await inside, so that a scrape (also one synchronous step) never sees half of a step:
@@ -10,98 +10,38 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from enum import StrEnum
-from itertools import product
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from receiver import __version__
-from receiver.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
-from receiver.notification import Channel, Family, Outcome
-from receiver.tally import Level, Spread, Tally
+from receiver.entities import Decision
+from receiver.measures import catalogue
+from receiver.measures.cells import AtStart, Level, Levels, Spread, Tally
+from receiver.measures.lifecycle import Flapping, Lifecycle, Tenants
+from receiver.measures.words import ROOT_CHANNEL, UNKNOWN_SOURCE, Mode, Published, PublishFailure, Refused, Rejected
+from receiver.settings import Settings
 
-UNKNOWN_SOURCE = "(unknown)"
-"""Stands for every source that is not configured: a name from outside must not become a label."""
-ROOT_CHANNEL = "root"
-"""Posted to `/`: the channel is not known before the body is read."""
-
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
-PARSE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1)
-BODY_BYTES = (256, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 1048576)
-BATCH_CALLBACKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-
-_STATES: dict[EntityKind, type[StrEnum]] = {
-    EntityKind.DEPLOYMENT: DeploymentState,
-    EntityKind.VM: VmState,
-    EntityKind.RESOURCE: ResourceState,
-    EntityKind.OPERATION: OperationState,
-}
-
-
-MODES = ("direct", "spooling", "draining")
-
-
-class Refused(StrEnum):
-    """Why a callback that reached a callback path was not kept."""
-
-    UNKNOWN_SOURCE = "unknown-source"
-    CREDENTIALS = "credentials"
-    ADDRESS = "address"
-    HEADER_TOO_LARGE = "header-too-large"
-    BODY_TOO_LARGE = "body-too-large"
-    BODY_TOO_SLOW = "body-too-slow"
-    BODY_CUT_OFF = "body-cut-off"
-    CANNOT_KEEP = "cannot-keep"
-    INTERNAL_ERROR = "internal-error"
-
-
-class Rejected(StrEnum):
-    """Why a request was turned away before it could be routed, so before it could be called a callback."""
-
-    BROKEN_HEAD = "broken-head"
-    REQUEST_LINE_TOO_LONG = "request-line-too-long"
-    HEADER_FIELD_TOO_LARGE = "header-field-too-large"
-    TOO_MANY_HEADERS = "too-many-headers"
-    HEADER_TOO_LARGE = "header-too-large"
-    TOO_MANY_CONNECTIONS = "too-many-connections"
-
-
-class Published(StrEnum):
-    """The two streams that the relay publishes to."""
-
-    FEED = "feed"
-    KV = "kv"
-
-
-class PublishFailure(StrEnum):
-    """Why a publish was not acknowledged."""
-
-    TIMEOUT = "timeout"
-    REFUSED = "refused"
-    DEPOSED = "deposed"
-    DISCONNECTED = "disconnected"
-    LOST = "lost"
+__all__ = ["ROOT_CHANNEL", "UNKNOWN_SOURCE", "Metrics", "Mode", "PublishFailure", "Published", "Refused", "Rejected"]
 
 
 class Metrics:
     """All collectors, as attributes; the methods are the steps that belong together."""
 
-    def __init__(self, sources: Iterable[str] = ("default",), registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        sources: Iterable[str] = ("default",),
+        registry: CollectorRegistry | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
+        names = tuple(sources)
         self._process()
-        self._ingress()
-        self._callbacks()
+        self._ingress({"source": (*names, UNKNOWN_SOURCE)})
+        self._callbacks({"source": names})
         self._spool()
+        self._lifecycle({"source": names}, settings or Settings())
         self._relay()
-        self._dependencies()
-        self._zero((*sources, UNKNOWN_SOURCE))
+        self._surroundings(settings or Settings())
 
     # The steps. Each is one count in and one count out, with no await between.
 
@@ -135,14 +75,17 @@ class Metrics:
         self.stored.cells[source, family, outcome].value += 1
         self.spool_callbacks.value -= 1
 
-    def enter(self, mode: str) -> None:
+    def enter(self, mode: Mode) -> None:
         """Callbacks take another way from now on."""
-        for name in MODES:
-            self.mode.labels(name).set(name == mode)
+        self.mode.replace({(mode,): 1})
 
     def moved(self, entity: str, to_state: str) -> None:
         """A ledger entry was written."""
-        self.transitions.cells[entity, to_state].value += 1
+        self.lifecycle.transitions.cells[entity, to_state].value += 1
+
+    def told(self, decision: Decision) -> None:
+        """All that a decision says is committed."""
+        self.lifecycle.told(decision)
 
     def sums(self) -> dict[str, int]:
         """What adds up (design promise 8), over all labels."""
@@ -150,144 +93,90 @@ class Metrics:
             "received": self.received.total,
             "recovered": self.recovered.total,
             "stored": self.stored.total,
-            "spooled": self.spool_callbacks.value,
+            "spooled": int(self.spool_callbacks.value),
             "refused": self.refused.total,
-            "in_flight": self.in_flight.value,
+            "in_flight": int(self.in_flight.value),
         }
 
     # The collectors, by room.
 
     def _process(self) -> None:
-        registry = self.registry
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        self.build_info = Gauge(
-            "esc_receiver_build_info", "Always 1; the labels say what runs.", ["version", "python"], registry=registry
-        )
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.build_info = Levels(catalogue.BUILD_INFO, self.registry)
         self.build_info.labels(__version__, platform.python_version()).set(1)
 
-    def _ingress(self) -> None:
+    def _ingress(self, at_start: AtStart) -> None:
         registry = self.registry
-        self.received = Tally(
-            "esc_receiver_received", "POSTs that reached a callback path.", ["source", "channel"], registry=registry
-        )
-        self.refused = Tally(
-            "esc_receiver_refused",
-            "Callbacks that were answered with an error and not kept.",
-            ["reason"],
-            registry=registry,
-        )
-        self.in_flight = Level(
-            "esc_receiver_in_flight", "Callbacks received and not yet answered for.", registry=registry
-        )
-        self.rejected_before_routing = Counter(
-            "esc_receiver_rejected_before_routing",
-            "Requests turned away for their head, before any path was known.",
-            ["reason"],
-            registry=registry,
-        )
-        self.body_bytes = Spread(
-            "esc_receiver_body_bytes", "Size of a body, decoded.", bounds=BODY_BYTES, registry=registry
-        )
+        self.received = Tally(catalogue.RECEIVED, registry, at_start)
+        self.refused = Tally(catalogue.REFUSED, registry)
+        self.rejected_before_routing = Tally(catalogue.REJECTED, registry)
+        self.in_flight = Level(catalogue.IN_FLIGHT, registry)
+        self.request_seconds = Spread(catalogue.REQUEST_SECONDS, registry)
+        self.body_bytes = Spread(catalogue.BODY_SIZE, registry)
 
-    def _callbacks(self) -> None:
+    def _callbacks(self, at_start: AtStart) -> None:
         registry = self.registry
-        self.stored = Tally(
-            "esc_receiver_stored",
-            "Callbacks committed in PostgreSQL.",
-            ["source", "family", "outcome"],
-            registry=registry,
-        )
-        self.parse_seconds = Spread(
-            "esc_receiver_parse_seconds", "Reading one body.", bounds=PARSE_SECONDS, registry=registry
-        )
-        self.queue_callbacks = Gauge(
-            "esc_receiver_queue_callbacks", "Callbacks waiting for a transaction.", registry=registry
-        )
-        self.batch_callbacks = Spread(
-            "esc_receiver_batch_callbacks", "Callbacks in one transaction.", bounds=BATCH_CALLBACKS, registry=registry
-        )
-        self.commit_seconds = Spread(
-            "esc_receiver_commit_seconds", "One transaction, from begin to commit.", bounds=SECONDS, registry=registry
-        )
-        self.transitions = Tally(
-            "esc_receiver_transitions", "Ledger entries written.", ["entity", "to_state"], registry=registry
-        )
-        self.operations_overdue = Gauge(
-            "esc_receiver_operations_overdue",
-            "Open operations that have been silent for too long; all receivers of a database tell the same number.",
-            registry=registry,
-        )
+        self.parse_seconds = Spread(catalogue.PARSE_SECONDS, registry)
+        self.queue_callbacks = Level(catalogue.QUEUE_CALLBACKS, registry)
+        self.batch_callbacks = Spread(catalogue.BATCH, registry)
+        self.commit_seconds = Spread(catalogue.COMMIT_SECONDS, registry)
+        self.commit_failures = Tally(catalogue.COMMIT_FAILURES, registry)
+        self.stored = Tally(catalogue.STORED, registry, at_start)
 
     def _spool(self) -> None:
         registry = self.registry
-        self.recovered = Tally(
-            "esc_receiver_recovered", "Callbacks found in the spool at start.", [], registry=registry
-        )
-        self.spool_callbacks = Level("esc_receiver_spool_callbacks", "Callbacks in the spool.", registry=registry)
-        self.spool_bytes = Gauge("esc_receiver_spool_bytes", "What the spool takes on the disk.", registry=registry)
-        self.spool_oldest_timestamp_seconds = Gauge(
-            "esc_receiver_spool_oldest_timestamp_seconds",
-            "When the oldest callback in the spool was received; 0 when there is none.",
-            registry=registry,
-        )
-        self.drain_seconds = Spread(
-            "esc_receiver_drain_seconds", "One batch, from the spool to PostgreSQL.", bounds=SECONDS, registry=registry
-        )
-        self.mode = Gauge("esc_receiver_mode", "1 for the way that callbacks take now.", ["mode"], registry=registry)
-        for name in MODES:
-            self.mode.labels(name).set(0)
+        self.recovered = Tally(catalogue.RECOVERED, registry)
+        self.spool_callbacks = Level(catalogue.SPOOL_CALLBACKS, registry)
+        self.spool_bytes = Level(catalogue.SPOOL_BYTES, registry)
+        self.spool_free_bytes = Level(catalogue.SPOOL_FREE, registry)
+        self.spool_oldest_timestamp_seconds = Level(catalogue.SPOOL_OLDEST, registry)
+        self.spool_seconds = Spread(catalogue.SPOOL_SECONDS, registry)
+        self.drain_seconds = Spread(catalogue.DRAIN_SECONDS, registry)
+        self.mode = Levels(catalogue.MODE, registry)
+
+    def _lifecycle(self, at_start: AtStart, settings: Settings) -> None:
+        registry = self.registry
+        flapping = Flapping(settings.flapping_recoveries, settings.flapping_window_s, settings.flapping_vms_max)
+        self.lifecycle = Lifecycle(registry, flapping, Tenants(settings.tenants_max))
+        self.deployments = Levels(catalogue.DEPLOYMENTS, registry, at_start)
+        self.vms = Levels(catalogue.VMS, registry, at_start)
+        self.operations = Levels(catalogue.OPERATIONS, registry)
+        self.operations_overdue = Level(catalogue.OPERATIONS_OVERDUE, registry)
+        self.operation_oldest_timestamp_seconds = Level(catalogue.OPERATION_OLDEST, registry)
+        self.counted_timestamp_seconds = Level(catalogue.COUNTED_AT, registry)
+        self.flapping_vms = Level(catalogue.FLAPPING_VMS, registry)
 
     def _relay(self) -> None:
         registry = self.registry
-        self.outbox_messages = Gauge(
-            "esc_receiver_outbox_messages", "Messages waiting to be published.", registry=registry
-        )
-        self.outbox_oldest_seconds = Gauge(
-            "esc_receiver_outbox_oldest_seconds",
-            "Age of the oldest message waiting to be published.",
-            registry=registry,
-        )
-        self.published = Counter(
-            "esc_receiver_published", "Messages acknowledged by JetStream.", ["stream"], registry=registry
-        )
-        self.publish_seconds = Spread(
-            "esc_receiver_publish_seconds",
-            "One batch, from the first publish to the last acknowledgement.",
-            bounds=SECONDS,
-            registry=registry,
-        )
-        self.publish_lag_seconds = Spread(
-            "esc_receiver_publish_lag_seconds",
-            "One message, from its ledger entry to its acknowledgement.",
-            bounds=SECONDS,
-            registry=registry,
-        )
-        self.publish_failures = Counter(
-            "esc_receiver_publish_failures", "Publishes not acknowledged.", ["reason"], registry=registry
-        )
-        self.relay_leader = Gauge("esc_receiver_relay_leader", "1 while this receiver publishes.", registry=registry)
+        self.outbox_messages = Level(catalogue.OUTBOX_MESSAGES, registry)
+        self.outbox_oldest_seconds = Level(catalogue.OUTBOX_OLDEST, registry)
+        self.published = Tally(catalogue.PUBLISHED, registry)
+        self.publish_seconds = Spread(catalogue.PUBLISH_SECONDS, registry)
+        self.publish_lag_seconds = Spread(catalogue.PUBLISH_LAG, registry)
+        self.publish_failures = Tally(catalogue.PUBLISH_FAILURES, registry)
+        self.relay_leader = Level(catalogue.RELAY_LEADER, registry)
+        self.stream_messages = Level(catalogue.STREAM_MESSAGES, registry)
+        self.stream_bytes = Level(catalogue.STREAM_BYTES, registry)
+        self.stream_consumers = Level(catalogue.STREAM_CONSUMERS, registry)
+        self.consumer_pending_messages = Levels(catalogue.CONSUMER_PENDING, registry)
+        self.consumer_unacknowledged_messages = Levels(catalogue.CONSUMER_UNACKNOWLEDGED, registry)
 
-    def _dependencies(self) -> None:
+    def _surroundings(self, settings: Settings) -> None:
         registry = self.registry
-        self.postgres_up = Gauge("esc_receiver_postgres_up", "1 while PostgreSQL answers.", registry=registry)
-        self.nats_up = Gauge("esc_receiver_nats_up", "1 while NATS is connected.", registry=registry)
-
-    def _zero(self, sources: tuple[str, ...]) -> None:
-        """Makes the children beforehand."""
-        for pair in product(sources, (*Channel, ROOT_CHANNEL)):
-            self.received.labels(*pair)
-        for kind in product(sources[:-1], Family, Outcome):
-            self.stored.labels(*kind)
-        for reason in Refused:
-            self.refused.labels(reason)
-        for rejected in Rejected:
-            self.rejected_before_routing.labels(rejected)
-        for stream in Published:
-            self.published.labels(stream)
-        for failure in PublishFailure:
-            self.publish_failures.labels(failure)
-        for entity, states in _STATES.items():
-            for state in states:
-                self.transitions.labels(entity, state)
+        self.postgres_up = Level(catalogue.POSTGRES_UP, registry)
+        self.nats_up = Level(catalogue.NATS_UP, registry)
+        self.postgres_connections = Levels(catalogue.POSTGRES_CONNECTIONS, registry)
+        self.database_bytes = Level(catalogue.DATABASE_BYTES, registry)
+        self.partitions_end = Levels(catalogue.PARTITIONS_END, registry)
+        self.partitions_begin = Levels(catalogue.PARTITIONS_BEGIN, registry)
+        self.loop_lag_seconds = Spread(catalogue.LOOP_LAG, registry)
+        Level(catalogue.QUEUE_LIMIT, registry).set(settings.queue_callbacks_max)
+        Level(catalogue.SPOOL_LIMIT, registry).set(settings.spool_bytes_max)
+        Level(catalogue.POSTGRES_LIMIT, registry).set(settings.postgres_pool_size)
+        days = {
+            ("callbacks",): settings.callbacks_retention_days,
+            ("transitions",): settings.ledger_retention_days,
+        }
+        Levels(catalogue.RETENTION, registry).replace({table: 86_400 * kept for table, kept in days.items()})

@@ -118,7 +118,6 @@ class Overdue:
 
     def _tell(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            for transition, _ in decision.transitions:
-                self._metrics.moved(transition.entity, transition.to_state)
+            self._metrics.told(decision)
         if decisions:
             log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)

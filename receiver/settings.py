@@ -193,6 +193,17 @@ class Settings(BaseModel):
     maintenance_interval_s: PositiveFloat = Field(
         default=3_600, description="How often partitions are made and dropped."
     )
+    counts_interval_s: PositiveFloat = Field(
+        default=30, description="How often deployments, VMs and operations are counted for `/metrics`, by one receiver."
+    )
+    tenants_max: PositiveInt = Field(default=50, description="Most tenants that are told apart on `/metrics`.")
+    consumers_max: PositiveInt = Field(
+        default=50, description="Most consumers of the stream that are told apart on `/metrics`."
+    )
+    flapping_recoveries: int = Field(default=3, ge=2, description="A VM recovered so often is flapping, …")
+    flapping_window_s: PositiveFloat = Field(default=3_600, description="… when it was within this time.")
+    flapping_vms_max: PositiveInt = Field(default=10_000, description="Most VMs whose recoveries are remembered.")
+    loop_probe_s: PositiveFloat = Field(default=0.5, description="How often it is measured how late the loop turns.")
     stop_timeout_s: PositiveFloat = Field(default=30, description="Time to finish what was taken when told to stop.")
 
     @property

@@ -23,6 +23,7 @@ from receiver import logs
 from receiver.embedded import Embedded
 from receiver.migrate import migrate
 from receiver.settings import Settings
+from tests.figures import installed
 
 TEMPLATE = "template_of_tests"
 
@@ -123,6 +124,12 @@ async def nats_url(servers: Embedded) -> AsyncIterator[str]:
     for stream in await jetstream.streams_info():
         await jetstream.delete_stream(stream.config.name or "")
     await client.close()
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Prometheus's own judge of metrics, rules and expressions."""
+    return installed("promtool")
 
 
 def database_dsn(dsn: str, database: str) -> str:

@@ -135,7 +135,7 @@ async def test_a_stream_with_other_subjects_is_told_once_and_callbacks_are_kept(
 
 async def is_at_least(counter: Any, number: int) -> bool:
     """Whether a counter has come so far."""
-    return bool(counter._value.get() >= number)
+    return bool(counter.value >= number)
 
 
 async def test_two_services_on_one_database_have_one_relay_and_the_other_takes_over(
@@ -170,7 +170,7 @@ async def test_two_services_on_one_database_have_one_relay_and_the_other_takes_o
 
 def leads(app: App) -> bool:
     """Whether it is the relay."""
-    return bool(app.metrics.relay_leader._value.get())
+    return bool(app.metrics.relay_leader.value)
 
 
 async def is_led(apps: list[App]) -> bool:

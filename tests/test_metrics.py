@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
 from receiver.entities import VmState
-from receiver.metrics import BODY_BYTES, UNKNOWN_SOURCE, Metrics, Refused, Rejected
+from receiver.measures import catalogue
+from receiver.measures.catalogue import BODY_BYTES, CATALOGUE
+from receiver.measures.cells import Spread, Tally
+from receiver.measures.exposition import Exposition
+from receiver.measures.measure import Label, counter, histogram
+from receiver.measures.words import UNKNOWN_SOURCE, Refused, Rejected
+from receiver.metrics import Metrics
 from receiver.notification import Family, Outcome
-from receiver.tally import Spread, Tally
-
-
-def samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
-    """All figures of one name, by their label values."""
-    return {
-        tuple(sample.labels.values()): sample.value
-        for family in registry.collect()
-        for sample in family.samples
-        if sample.name == name
-    }
+from tests.figures import everything, run_with_input, samples
 
 
 def test_known_label_sets_start_at_zero() -> None:
@@ -86,49 +84,104 @@ def test_both_formats_can_be_read() -> None:
 
 
 def test_nothing_that_names_one_thing_is_a_label() -> None:
-    """No id of a VM, a deployment or a transaction: labels are few and known."""
-    labels = {
-        label
-        for family in Metrics().registry.collect()
-        for sample in family.samples
-        if sample.name.startswith("esc_receiver_")
-        for label in sample.labels
+    """No id of a VM, a deployment or a transaction: labels are few and known, or bounded by a setting."""
+    labels = {label.name for measure in CATALOGUE for label in measure.labels}
+    assert not {name for name in labels if "id" in name.split("_") or name in {"vm", "deployment", "operation"}}
+    assert all(label.values or label.from_where for measure in CATALOGUE for label in measure.labels)
+
+
+def test_the_catalogue_lists_what_a_scrape_shows() -> None:
+    """Name, type, help and labels of every metric of ours, and nothing else; each once."""
+    shown = {
+        family.name: (family.type, family.documentation)
+        for family in everything().collect()
+        if family.name.startswith("esc_receiver_")
     }
-    assert labels == {
-        "source",
-        "channel",
-        "family",
-        "outcome",
-        "reason",
-        "entity",
-        "to_state",
-        "stream",
-        "version",
-        "python",
-        "mode",
-        "le",
-    }
+    assert shown == {measure.family: (measure.kind, measure.help) for measure in CATALOGUE}
+    labels = {measure.family: set(measure.label_names) for measure in CATALOGUE}
+    for family in everything().collect():
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == labels.get(family.name, set(sample.labels) - {"le"})
+
+
+def test_every_metric_begins_at_zero_where_its_labels_are_known() -> None:
+    """Closed sets make their series beforehand, in every combination."""
+    registry = everything(["default", "lab"])
+    for measure in CATALOGUE:
+        if not measure.lazy and all(label.values for label in measure.labels):
+            suffix = {"counter": "_total", "gauge": "", "histogram": "_count"}[measure.kind]
+            assert set(samples(registry, measure.family + suffix)) == set(measure.known({}))
+
+
+async def test_names_and_units_are_as_prometheus_wants_them(promtool: Path) -> None:
+    """`promtool check metrics` has nothing to say, in words or by its exit status."""
+    text, _ = Exposition(everything()).written("")
+    assert await run_with_input(promtool, text, "check", "metrics") == (0, "")
+
+
+def test_the_scrape_is_written_as_the_client_writes_it() -> None:
+    """Byte for byte, in both formats, with exemplars and label values that must be escaped."""
+    registry = CollectorRegistry()
+    tally = Tally(counter("a", "things", 'Some "help"\nof \\ two lines.', Label("b")), registry)
+    spread = Spread(histogram("body_bytes", "bytes", "X", BODY_BYTES), registry)
+    for value in ('"', "\\", "\n", "ü", ""):
+        tally.labels(value).inc(3)
+    tally.labels("many").inc(12_345_678)
+    for amount in (0, 3, 700.5, 1e9):
+        spread.observe(amount, 'tx-"1\\')
+    spread.observe(5000, "x" * 200)
+    PlatformCollector(registry=registry)
+    for accept in ("", "application/openmetrics-text; version=1.0.0"):
+        assert Exposition(registry).written(accept)[0] == choose_encoder(accept)[0](registry)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/html", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+    ],
+)
+def test_the_format_is_negotiated(accept: str, media_type: str) -> None:
+    """Prometheus's own header gets OpenMetrics."""
+    assert Exposition(CollectorRegistry()).written(accept)[1] == media_type
+
+
+def test_an_exemplar_that_is_too_long_is_none() -> None:
+    """OpenMetrics allows 128 characters, name and value together; the observation counts all the same."""
+    registry = CollectorRegistry()
+    spread = Spread(catalogue.REQUEST_SECONDS, registry)
+    spread.observe(0.02, "x" * 114)
+    spread.observe(0.2, "x" * 115)
+    shown = [sample.exemplar for family in registry.collect() for sample in family.samples if sample.exemplar]
+    assert [one.labels for one in shown] == [{"transaction_id": "x" * 114}]
+    assert samples(registry, "esc_receiver_request_seconds_count") == {(): 2}
 
 
 @given(st.lists(st.floats(0, 2e6) | st.sampled_from(BODY_BYTES)))
 def test_our_histogram_counts_as_prometheus_does(observations: list[float]) -> None:
     """Only without locks."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    quick = Spread("x", "X", BODY_BYTES, ours)
-    slow = Histogram("x", "X", buckets=BODY_BYTES, registry=theirs)
+    quick = Spread(histogram("x", "things", "X", BODY_BYTES), ours)
+    slow = Histogram("esc_receiver_x", "X", buckets=BODY_BYTES, registry=theirs)
     for observation in observations:
         quick.observe(observation)
         slow.observe(observation)
-    for name in ("x_bucket", "x_count", "x_sum"):
+    for name in ("esc_receiver_x_bucket", "esc_receiver_x_count", "esc_receiver_x_sum"):
         assert samples(ours, name) == pytest.approx(samples(theirs, name))
 
 
 def test_our_counter_counts_as_prometheus_does() -> None:
     """Only without locks."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    quick, slow = Tally("x", "X", ["a"], ours), Counter("x", "X", ["a"], registry=theirs)
-    for counter in (quick, slow):
-        counter.labels("1").inc()
-        counter.labels("2").inc(3)
-    assert samples(ours, "x_total") == samples(theirs, "x_total")
+    quick = Tally(counter("x", "things", "X", Label("a")), ours)
+    slow = Counter("esc_receiver_x", "X", ["a"], registry=theirs)
+    for each in (quick, slow):
+        each.labels("1").inc()
+        each.labels("2").inc(3)
+    assert samples(ours, "esc_receiver_x_total") == samples(theirs, "esc_receiver_x_total")
     assert quick.total == 4
