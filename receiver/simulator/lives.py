@@ -12,6 +12,7 @@ from random import Random
 from receiver.simulator.casting import choose, offers_to
 from receiver.simulator.fleet import Deployment, Tenant, Vim, hex_of, make_deployment, make_instance, uuid_of
 from receiver.simulator.lifecycles import FAILED, SUCCEEDED, Script
+from receiver.simulator.messages import Message
 from receiver.simulator.operations import Cast, Claim, Operation, perform
 from receiver.simulator.resources import (
     KINDS,
@@ -69,26 +70,32 @@ def resource_life(
         resource = make_resource(kind, tenant, f"{tenant.internal_id}-{kind}-{label}-{number}", rng)
         before: frozenset[str] = frozenset()
         for action, ok in actions_of(kind, length - done, rng):
-            operation = _resource_operation(resource, action, source, before, ok=ok, style=habits.style, rng=rng)
+            transaction, message = _ending(resource, action, habits.style, ok=ok, rng=rng)
+            operation = resource_operation(resource, action, source, before, transaction, message)
             before = operation.claims[0].values
             yield operation
             done += 1
         number += 1
 
 
-def _resource_operation(
-    resource: Resource, action: Action, source: str, before: frozenset[str], *, ok: bool, style: str, rng: Random
+def resource_operation(
+    resource: Resource, action: Action, source: str, before: frozenset[str], transaction: str, message: Message
 ) -> Operation:
-    transaction = uuid_of(rng)
-    message = resource_message(resource, action, transaction, style, ok=ok)
-    message = replace(message, pause_s=rng.uniform(5, 60))
+    """Work on one resource, which `message` ends; `before`: the states it may have been in."""
     after = {"CREATE": "CREATED", "UPDATE": "UPDATED", "DELETE": "DELETED"}[action]
     # What a failed update or delete leaves behind no source says: an error, or what was there.
-    values = frozenset({after}) if ok else before | {"ERROR"}
+    values = frozenset({after}) if message.ok else before | {"ERROR"}
     told = frozenset({0})
-    claim = Claim("resource", resource.key(source), "state", values, told, if_known=not ok and bool(before))
+    claim = Claim("resource", resource.key(source), "state", values, told, if_known=not message.ok and bool(before))
     kind = f"{action.lower()}-{resource.kind}"
-    return Operation(kind, SUCCEEDED if ok else FAILED, source, transaction, (message,), (claim,), told)
+    return Operation(kind, SUCCEEDED if message.ok else FAILED, source, transaction, (message,), (claim,), told)
+
+
+def _ending(resource: Resource, action: Action, style: str, *, ok: bool, rng: Random) -> tuple[str, Message]:
+    """A new transaction, and the callback that ends it."""
+    transaction = uuid_of(rng)
+    message = resource_message(resource, action, transaction, style, ok=ok)
+    return transaction, replace(message, pause_s=rng.uniform(5, 60))
 
 
 def _after(gone: Deployment, label: str, habits: Habits, rng: Random) -> Deployment:

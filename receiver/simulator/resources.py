@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from receiver.simulator.fleet import Tenant, hex_of, uuid_of
 from receiver.simulator.messages import Message, Node, headers_of, render
 
 Action = Literal["CREATE", "UPDATE", "DELETE"]
+Values: TypeAlias = str | list[Node] | tuple[list[Node], ...]
+"""Of one field; a tuple repeats its element."""
 
 KINDS = ("tenant", "network", "subnet", "image", "flavor", "router")
 UPDATABLE = frozenset({"tenant", "network", "subnet", "router"})
@@ -77,7 +79,7 @@ class Resource:
 
     kind: str
     internal_id: str
-    values: Mapping[str, str | list[Node]]
+    values: Mapping[str, Values]
     ephemeral: bool = False
     """Made with a deployment, and removed with it."""
 
@@ -97,7 +99,7 @@ def make_deployment_network(tenant: Tenant, deployment_id: str, rng: Random) -> 
     network = make_resource("network", tenant, network_id, rng)
     network = Resource("network", network_id, {**network.values, "internal_deployment_id": deployment_id}, True)
     subnet = make_resource("subnet", tenant, f"{network_id}-subnet", rng)
-    names: dict[str, str | list[Node]] = {
+    names: dict[str, Values] = {
         "internal_network_id": network_id,
         "external_network_id": network.values["external_network_id"],
     }
@@ -107,8 +109,9 @@ def make_deployment_network(tenant: Tenant, deployment_id: str, rng: Random) -> 
 def resource_message(resource: Resource, action: Action, transaction: str, style: str, *, ok: bool) -> Message:
     """The one callback that ends the work on a resource."""
     says = f"{action}_{resource.kind.upper()}"
+    values = {**resource.values, "event_type": says}
     fields: list[Node] = [
-        (name, says if name == "event_type" else resource.values[name]) for name in _fields(resource, action, ok=ok)
+        (name, value) for name in _fields(resource, action, ok=ok) for value in _repeated(values[name])
     ]
     text = _text(says, resource, _WORDS[action], ok=ok)
     headers = headers_of(style, transaction, text, ok=ok)
@@ -126,6 +129,10 @@ def actions_of(kind: str, length: int, rng: Random) -> Sequence[tuple[Action, bo
         first_fails = rng.random() < 0.15
         actions += [("DELETE", False), ("DELETE", True)] if first_fails else [("DELETE", True)]
     return actions[:length]
+
+
+def _repeated(value: Values) -> tuple[str | list[Node], ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _fields(resource: Resource, action: Action, *, ok: bool) -> list[str]:
