@@ -1,8 +1,8 @@
 """The way of a callback, on one screen: read it, wait with others, keep it, answer.
 
-Those that wait together are committed together; one that comes alone is committed at once. What PostgreSQL does not
-take is held in the spool (`drain`). Must not know HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or
-written (`store`, `spool`).
+Those that wait together are committed together; one that comes alone is committed at once. While PostgreSQL writes
+one group, the next is judged, if it is about other things. What PostgreSQL does not take is held in the spool
+(`drain`). Must not know HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or written (`store`, `spool`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from receiver.entities import Decision
 from receiver.envelope import Envelope
 from receiver.errors import CannotKeepError
 from receiver.keep import Keeper
-from receiver.letter import Letter, read
+from receiver.letter import Letter, Thing, read
 from receiver.metrics import Metrics, Refused
 from receiver.notification import Outcome
 from receiver.settings import Settings
@@ -52,6 +52,10 @@ class Acceptor:
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[Waiting] = deque()
+        self._on_their_way = 0
+        """Groups that are not answered yet."""
+        self._busy: set[Thing] = set()
+        """What they are about."""
         self._awake = asyncio.Event()
         self._stopping = False
 
@@ -77,11 +81,14 @@ class Acceptor:
     async def run(self) -> None:
         """Commit what waits, until stopped and nothing waits any more. When cancelled, what still waits is refused."""
         try:
-            while self._waiting or not self._stopping:
-                await self._awake.wait()
-                self._awake.clear()
-                while self._waiting:
-                    await self._keep(self._take())
+            async with asyncio.TaskGroup() as commits:
+                while self._waiting or not self._stopping:
+                    await self._awake.wait()
+                    self._awake.clear()
+                    while batch := self._take():
+                        judged = asyncio.Event()
+                        commits.create_task(self._send(batch, judged))
+                        await judged.wait()
         finally:
             self._stopping = True
             self._refuse(self._waiting, CannotKeepError("the receiver was stopped before it could be kept"))
@@ -104,18 +111,45 @@ class Acceptor:
         return letter
 
     def _take(self) -> list[Waiting]:
-        count = min(len(self._waiting), self._settings.batch_callbacks_max)
-        batch = [self._waiting.popleft() for _ in range(count)]
+        """The next group, or none for now. What is about the same as a group on its way stays, and so does what came
+        after that about the same: order holds, and no two groups wait for each other's rows."""
+        if self._on_their_way >= self._settings.commits_max:
+            return []
+        batch: list[Waiting] = []
+        passed: list[Waiting] = []
+        busy = set(self._busy)
+        for _ in range(min(len(self._waiting), self._settings.batch_callbacks_max)):
+            waiting = self._waiting.popleft()
+            about = waiting[0].about
+            if busy.isdisjoint(about):
+                batch.append(waiting)
+            else:
+                passed.append(waiting)
+                busy.update(about)
+        self._waiting.extendleft(reversed(passed))
         self._metrics.queue_callbacks.set(len(self._waiting))
-        self._metrics.batch_callbacks.observe(count)
         return batch
 
-    async def _keep(self, batch: list[Waiting]) -> None:
+    async def _send(self, batch: list[Waiting], judged: asyncio.Event) -> None:
+        """See one group through; `judged` is set when nothing but PostgreSQL has work with it any more."""
+        self._metrics.batch_callbacks.observe(len(batch))
+        about = {thing for letter, _ in batch for thing in letter.about}
+        self._on_their_way += 1
+        self._busy |= about
+        try:
+            await self._keep(batch, judged.set)
+        finally:
+            self._on_their_way -= 1
+            self._busy -= about
+            judged.set()
+            self._awake.set()
+
+    async def _keep(self, batch: list[Waiting], judged: Callable[[], None]) -> None:
         """Answer all of a batch, whatever goes wrong: what neither PostgreSQL nor the spool took is refused."""
         error = CannotKeepError("the receiver failed to keep it")
         try:
             if self._drain.direct:
-                batch = await self._commit(batch)
+                batch = await self._commit(batch, judged)
             if batch:
                 await self._hold(batch)
                 batch = []
@@ -126,10 +160,10 @@ class Acceptor:
         finally:
             self._refuse(batch, error)
 
-    async def _commit(self, batch: Sequence[Waiting]) -> list[Waiting]:
+    async def _commit(self, batch: Sequence[Waiting], judged: Callable[[], None]) -> list[Waiting]:
         """The direct way; what PostgreSQL did not take."""
         started_s = time.perf_counter()
-        kept = await self._keeper.keep([letter for letter, _ in batch])
+        kept = await self._keeper.keep([letter for letter, _ in batch], judged)
         self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
         rest = []
         for waiting, what in zip(batch, kept, strict=True):

@@ -7,7 +7,7 @@ PostgreSQL itself does not answer is it not kept. Must not know HTTP, XML, SQL o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from receiver.letter import Letter
 from receiver.metrics import Metrics
 from receiver.partitions import Partitions
 from receiver.settings import Settings
-from receiver.store import Store
+from receiver.store import Store, nobody_waits
 
 Kept = Decision | CannotKeepError
 Fates = dict[UUID, Kept]
@@ -35,6 +35,7 @@ class Effort:
 
     until_s: float
     """By the loop's clock."""
+    judged: Callable[[], None]
     kept: Fates = field(default_factory=dict)
 
     def left_s(self) -> float:
@@ -58,11 +59,14 @@ class Keeper:
         self._settings = settings
         self._metrics = metrics
 
-    async def keep(self, letters: Sequence[Letter]) -> list[Kept]:
-        """What became of each letter, in order: its decision, or why it could not be kept in time."""
+    async def keep(self, letters: Sequence[Letter], judged: Callable[[], None] = nobody_waits) -> list[Kept]:
+        """What became of each letter, in order: its decision, or why it could not be kept in time.
+
+        `judged` is called when they are judged, and only PostgreSQL has work with them.
+        """
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in letters]
-        effort = Effort(asyncio.get_running_loop().time() + self._settings.commit_timeout_s)
+        effort = Effort(asyncio.get_running_loop().time() + self._settings.commit_timeout_s, judged)
         try:
             await self._patiently(letters, effort)
         except AWAY as error:
@@ -100,7 +104,7 @@ class Keeper:
     async def _once(self, letters: Sequence[Letter], effort: Effort) -> Fates:
         async with self._database.acquire(effort.left_s()) as connection:
             await self._partitions.ensure(connection, (letter.envelope.received_at for letter in letters))
-            decisions = await self._store.keep(connection, letters)
+            decisions = await self._store.keep(connection, letters, effort.judged)
         return {letter.envelope.receipt: decision for letter, decision in zip(letters, decisions, strict=True)}
 
     async def _before(self, letters: Sequence[Letter], effort: Effort) -> Fates:

@@ -15,6 +15,9 @@ from receiver.parse import channel_of, parse
 
 log = structlog.get_logger()
 
+Thing = tuple[str, ...]
+"""What a callback may be about: an operation, a deployment or a resource, by its identity."""
+
 
 def read(envelope: Envelope, depth_max: int, held: Held | None = None) -> Letter:
     """What an envelope says, or why it cannot be read."""
@@ -62,6 +65,19 @@ class Letter:
     def family(self) -> Family:
         """What it is about, as far as it could be read."""
         return self.notification.family if self.notification else Family.UNKNOWN
+
+    @property
+    def about(self) -> list[Thing]:
+        """What it names; VMs belong to their deployment."""
+        n = self.notification
+        if n is None:
+            return []
+        things: list[Thing] = [("operation", n.source, n.transaction_id)] if n.transaction_id else []
+        if n.deployment:
+            things.append(("deployment", n.source, n.deployment.internal_id))
+        if n.resource:
+            things.append(("resource", n.source, n.resource.kind, n.resource.id))
+        return things
 
     @property
     def channel(self) -> Channel:

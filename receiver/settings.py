@@ -84,6 +84,7 @@ class Settings(BaseModel):
 
     queue_callbacks_max: PositiveInt = Field(default=10_000, description="Most callbacks waiting for a transaction.")
     batch_callbacks_max: PositiveInt = Field(default=256, description="Most callbacks in one transaction.")
+    commits_max: PositiveInt = Field(default=2, description="Most transactions with callbacks at one time.")
     commit_timeout_s: PositiveFloat = Field(default=5, description="Time for one transaction.")
     commit_races_max: PositiveInt = Field(
         default=10, description="How often a batch is judged again because another receiver was quicker."

@@ -6,7 +6,7 @@ locked in key order, so that many receivers share one database. Must not know HT
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -51,6 +51,10 @@ _GIVEN_BY_POSTGRESQL = (None, None)
 """`xid` and `position`, the last columns of a callback and of a ledger entry (migration 0004)."""
 
 
+def nobody_waits() -> None:
+    """For letters whose judgement nobody waits for."""
+
+
 class Store:
     """Keeps batches. Holds no connection: each call is given one."""
 
@@ -58,9 +62,12 @@ class Store:
         self.windows = windows
         self._sql = statements("queries.sql")
 
-    async def keep(self, connection: Connection, letters: Sequence[Letter]) -> list[Decision]:
+    async def keep(
+        self, connection: Connection, letters: Sequence[Letter], judged: Callable[[], None] = nobody_waits
+    ) -> list[Decision]:
         """Judge and write `letters` in their order, in one transaction; what became of each.
 
+        `judged` is called between the two.
         Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
         """
         async with _replicated(connection), connection.transaction():
@@ -72,6 +79,7 @@ class Store:
                 kept.append((letter, decision))
                 events += events_of(letter, decision)
             decisions = [decision for _, decision in kept]
+            judged()
             await self.write(connection, known, kept, decisions, events)
         return decisions
 

@@ -18,7 +18,7 @@ from receiver.notification import Outcome
 from tests import feed
 from tests.auditor import Connection
 from tests.keeping import accepting, of_deployment
-from tests.samples import MALFORMED, SAMPLES, Sample
+from tests.samples import MALFORMED, SAMPLES, Sample, envelope_of
 
 DEPLOYED = SAMPLES["rec-deploy-01-vm-deployed"]
 ALIVE = SAMPLES["rec-deploy-02-vm-alive"]
@@ -79,6 +79,51 @@ async def test_those_that_come_during_a_commit_go_together_next(
             others = [place.accept(deployed(n)) for n in range(20)]
         await asyncio.gather(first, *others)
     assert list((await transactions(connection)).values()) == [1, 1, 20]
+
+
+WAITING_TO_INSERT = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid')"
+ANOTHER_OPERATION = """
+    INSERT INTO operations
+    SELECT (jsonb_populate_record(o, jsonb_build_object('id', gen_random_uuid(), 'transaction_id', $1::text))).*
+    FROM operations AS o LIMIT 1
+"""
+
+
+async def test_while_one_transaction_is_written_others_that_are_about_other_things_go_past_it(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """What is about the same waits behind it, in order."""
+    held_up, same, other = deployed(1), of_deployment(ALIVE, "deployment-1"), deployed(2)
+    transaction = connection.transaction()
+    async with accepting(postgres_dsn, tmp_path) as place:
+        await place.accept(deployed(0))
+        await transaction.start()  # its row is in the way of the first one's
+        await connection.execute(ANOTHER_OPERATION, envelope_of(held_up).transaction_id)
+        first = place.accept(held_up)
+        await feed.until(lambda: connection.fetchval(WAITING_TO_INSERT))
+        second, third = place.accept(same), place.accept(other)
+        assert (await third).outcome is Outcome.APPLIED
+        assert {first.done(), second.done()} == {False}
+        await transaction.rollback()
+        assert [(await one).rule for one in (first, second)] == ["vm-deployed", "vm-alive"]
+    assert sum((await transactions(connection)).values()) == 4
+
+
+async def test_with_one_transaction_at_a_time_all_wait_for_it(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """`commits_max` is kept."""
+    transaction = connection.transaction()
+    async with accepting(postgres_dsn, tmp_path, commits_max=1) as place:
+        await place.accept(deployed(0))
+        await transaction.start()
+        await connection.execute(ANOTHER_OPERATION, envelope_of(deployed(1)).transaction_id)
+        first = place.accept(deployed(1))
+        await feed.until(lambda: connection.fetchval(WAITING_TO_INSERT))
+        others = [place.accept(deployed(n)) for n in (2, 3)]
+        await transaction.rollback()
+        await asyncio.gather(first, *others)
+    assert list((await transactions(connection)).values()) == [1, 1, 2]
 
 
 async def test_what_was_decided_is_told(postgres_dsn: str, tmp_path: Path) -> None:
