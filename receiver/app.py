@@ -19,6 +19,7 @@ from receiver.accept import Acceptor
 from receiver.api import Api
 from receiver.board.page import Board
 from receiver.broker import Broker
+from receiver.counts import Counts
 from receiver.database import Database
 from receiver.drain import Drain
 from receiver.errors import ReceiverError, SetupError
@@ -35,6 +36,7 @@ from receiver.relay import Relay
 from receiver.settings import Settings
 from receiver.spool import Spool
 from receiver.store import Store
+from receiver.watch import Watch
 from receiver.web import make_app, start_site
 
 log = structlog.get_logger()
@@ -64,6 +66,8 @@ class App:
             self.metrics,
             Refill(self.database, settings).run,
         )
+        self.counts = Counts(self.database, settings, self.metrics)
+        self.watch = Watch(self.broker, settings, self.metrics)
         self.api = Api(self.database.connect, settings, self.metrics.registry)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -109,6 +113,8 @@ class App:
             group.create_task(self.relay.run())
             group.create_task(self.drain.run())
             group.create_task(self.overdue.run())
+            group.create_task(self.counts.run())
+            group.create_task(self.watch.run())
             group.create_task(self.api.run())
 
     def _health(self) -> Health:

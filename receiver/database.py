@@ -106,6 +106,11 @@ class Database:
         """A connection apart from the pool, for whoever holds a lock as long as it lives."""
         return await connect(self._settings)
 
+    def connections(self) -> dict[tuple[str, ...], float]:
+        """How many of the pool are in use, and how many are idle."""
+        size, idle = (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
+        return {("used",): size - idle, ("idle",): idle}
+
     async def ping(self) -> None:
         """Raises SetupError when PostgreSQL does not answer, or not with the schema that is needed."""
         try:

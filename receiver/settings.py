@@ -197,6 +197,7 @@ class Settings(BaseModel):
     counts_interval_s: PositiveFloat = Field(
         default=30, description="How often deployments, VMs and operations are counted for `/metrics`, by one receiver."
     )
+    counts_timeout_s: PositiveFloat = Field(default=10, description="Time for one such count.")
     tenants_max: PositiveInt = Field(default=50, description="Most tenants that are told apart on `/metrics`.")
     consumers_max: PositiveInt = Field(
         default=50, description="Most consumers of the stream that are told apart on `/metrics`."

@@ -102,7 +102,7 @@ async def columns(connection: Connection, table: str) -> list[str]:
     return [row["column_name"] for row in rows]
 
 
-@pytest.mark.parametrize("file", ["queries.sql", "partitions.sql", "relay.sql"])
+@pytest.mark.parametrize("file", ["queries.sql", "partitions.sql", "relay.sql", "counts.sql"])
 async def test_every_statement_fits_the_schema(connection: Connection, file: str) -> None:
     """PostgreSQL prepares each against the migrated schema."""
     for name, sql in statements(file).items():
@@ -131,6 +131,7 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "resources_identity",
         "resources_pkey",
         "schema_migrations_pkey",
+        "state_counts_pkey",
         "transitions_of_an_entity",
         "transitions_pkey",
         "vm_aliases_pkey",

@@ -54,6 +54,11 @@ def _live(states: Iterable[StrEnum]) -> tuple[str, ...]:
     return tuple(state for state in states if state not in ("UNSEEN", "UNDEPLOYED"))
 
 
+def operation_kind(kind: str) -> str:
+    """The value of the label `kind`."""
+    return kind if kind in KINDS else RESOURCE
+
+
 SOURCE = Label("source", from_where="the configured sources; what was posted to any other is `(unknown)`")
 ENDPOINT = Label("endpoint", from_where="the endpoints of the query API")
 KIND = Label("kind", OPERATION_KINDS)

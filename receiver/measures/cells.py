@@ -149,6 +149,7 @@ class Levels(_Labelled[Cell]):
 
     def __init__(self, measure: Measure, registry: CollectorRegistry, at_start: AtStart | None = None) -> None:
         super().__init__(measure, registry, Cell, at_start)
+        self._asked: Callable[[], Mapping[tuple[str, ...], float]] | None = None
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """All of it anew: what is not told is zero, and what appeared only when it was seen is gone."""
@@ -160,8 +161,14 @@ class Levels(_Labelled[Cell]):
         for labels, value in values.items():
             self.cells[labels].value = value
 
+    def ask(self, asked: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Ask this at each scrape from now on; it must be quick."""
+        self._asked = asked
+
     def collect(self) -> Iterable[Metric]:
         """As Prometheus wants it."""
+        if self._asked:
+            self.replace(self._asked())
         family = GaugeMetricFamily(
             self.measure.family, self.measure.help, labels=self.measure.label_names, unit=self._unit
         )
@@ -187,9 +194,8 @@ class Level(Cell, Collector):
     def collect(self) -> Iterable[Metric]:
         """As Prometheus wants it."""
         unit = self.measure.unit if self.measure.name.endswith(f"_{self.measure.unit}") else ""
-        value = self.value if self._asked is None else self._asked()
         family = GaugeMetricFamily(self.measure.family, self.measure.help, labels=(), unit=unit)
-        family.add_metric((), value)
+        family.add_metric((), self.value)
         yield family
 
 

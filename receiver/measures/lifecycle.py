@@ -15,7 +15,6 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry
 
 from receiver.entities import Decision, DeploymentState, EntityKind, Operation, OperationState, Transition, VmState
-from receiver.lifecycle.overdue import KINDS, RESOURCE
 from receiver.measures import catalogue
 from receiver.measures.cells import AtStart, Spreads, Tally
 from receiver.measures.words import OTHER, RecoveryEnd, RecoveryStep, Step
@@ -129,7 +128,7 @@ class Lifecycle:
     def _operation(self, transition: Transition, operation: Operation) -> None:
         if operation.ended_at is None or transition.from_state not in RUNNING:
             return
-        kind = operation.kind if operation.kind in KINDS else RESOURCE
+        kind = catalogue.operation_kind(operation.kind)
         outcome = transition.to_state.lower()
         self.operations_ended.cells[kind, outcome].value += 1
         if outcome == "succeeded":

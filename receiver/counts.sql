@@ -1,0 +1,42 @@
+-- name: told
+-- What was counted last, and when.
+SELECT counts::text, extract(epoch FROM counted_at)::float8 AS counted_at_s FROM state_counts;
+
+-- name: claim
+-- Take the next count upon oneself, unless another receiver has it in hand or was quicker.
+SELECT true AS mine
+FROM state_counts
+WHERE counted_at IS NULL OR counted_at <= now() - $1::interval
+FOR UPDATE SKIP LOCKED;
+
+-- name: count
+-- How many are in which state: of those that are not gone, by the indexes on their states alone.
+SELECT 'deployments' AS what, source AS one, state AS two, count(*)::float8 AS number
+FROM deployments WHERE state = ANY($1::text[]) GROUP BY source, state
+UNION ALL
+SELECT 'vms', source, state, count(*) FROM vms WHERE state = ANY($2::text[]) GROUP BY source, state
+UNION ALL
+SELECT 'operations', kind, state, count(*) FROM operations WHERE state = 'OPEN' GROUP BY kind, state
+UNION ALL
+SELECT 'operations', kind, state, count(*) FROM operations WHERE state = 'OVERDUE' GROUP BY kind, state
+UNION ALL
+SELECT 'oldest', '', '', coalesce(extract(epoch FROM (SELECT min(first_seen_at) FROM operations WHERE state = 'OPEN')), 0);
+
+-- name: keep
+-- For all receivers to read.
+UPDATE state_counts SET counted_at = now(), counts = $1::text::json;
+
+-- name: surroundings
+-- The database's size, and from when to when there are partitions.
+WITH bounds AS (
+    SELECT inhparent::regclass::text AS parent,
+           substring(pg_get_expr(relpartbound, oid) FROM 'FROM \(''([^'']+)''\)')::timestamptz AS begins_at,
+           substring(pg_get_expr(relpartbound, oid) FROM 'TO \(''([^'']+)''\)')::timestamptz AS ends_at
+    FROM pg_inherits JOIN pg_class ON oid = inhrelid
+    WHERE inhparent IN ('callbacks'::regclass, 'transitions'::regclass)
+)
+SELECT 'bytes' AS what, '' AS of_what, pg_database_size(current_database())::float8 AS number
+UNION ALL
+SELECT 'begin', parent, extract(epoch FROM min(begins_at)) FROM bounds GROUP BY parent
+UNION ALL
+SELECT 'end', parent, extract(epoch FROM max(ends_at)) FROM bounds GROUP BY parent;
