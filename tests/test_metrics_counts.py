@@ -80,8 +80,8 @@ async def test_a_scrape_asks_postgresql_nothing_and_is_as_long_with_many_vms(
         await counts.run_once()
         few, _ = Exposition(metrics.registry).written("")
         await connection.execute(
-            "INSERT INTO vms SELECT (jsonb_populate_record(v, jsonb_build_object('id', gen_random_uuid(),"
-            " 'vm_name', 'vm-' || n))).* FROM (SELECT * FROM vms LIMIT 1) AS v, generate_series(1, 10000) AS n"
+            "INSERT INTO vms SELECT (jsonb_populate_record(NULL::vms, to_jsonb(v) || jsonb_build_object("
+            "'id', gen_random_uuid(), 'vm_name', 'vm-' || n))).* FROM vms AS v, generate_series(1, 10000) AS n"
         )
         await counts.run_once()
     many, _ = Exposition(metrics.registry).written("")
