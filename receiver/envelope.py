@@ -26,6 +26,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
 _INT4_MAX = 2**31 - 1
 _REMEMBERED_BYTES_MAX = 64
+RESOLUTION_NS = 1_000
+"""What a `timestamptz` can tell apart."""
 
 _TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
 _CONFLICTS = {
@@ -81,7 +83,8 @@ class Head(NamedTuple):
 
 
 class Clock:
-    """The receiver's own time. It never runs backwards, whatever is done to the machine's clock."""
+    """The receiver's own time. It only runs forwards, whatever is done to the machine's clock: which operation came
+    first is told by it, so no two callbacks arrive at the same moment."""
 
     def __init__(self, machine_ns: Callable[[], int] = time_ns) -> None:
         self._machine_ns = machine_ns
@@ -89,7 +92,7 @@ class Clock:
 
     def stamp(self) -> tuple[datetime, UUID]:
         """The time now, and a receipt whose millisecond is the same."""
-        self._last_ns = now = max(self._machine_ns(), self._last_ns)
+        self._last_ns = now = max(self._machine_ns(), self._last_ns + RESOLUTION_NS)
         return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
 
 
