@@ -11,13 +11,52 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Protocol
 
 PROGRAM = "receiver.cli"
 
 
-def born(log: Path, environment: Mapping[str, str]) -> ForkServerProcess:
+class Born(Protocol):
+    """A process on its way."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its id."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended; negative for a signal, None while it lives."""
+
+
+class Alone:
+    """One that was started from a program file."""
+
+    def __init__(self, popen: Popen[bytes]) -> None:
+        self._popen = popen
+
+    @property
+    def pid(self) -> int | None:
+        """Its id."""
+        return self._popen.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended; negative for a signal, None while it lives."""
+        return self._popen.poll()
+
+
+def born_alone(log: Path, environment: Mapping[str, str]) -> Born:
+    """The same, from the beginning: for an environment that counts before Python begins."""
+    with log.open("ab") as output:
+        command = [sys.executable, "-m", "receiver", "serve"]
+        return Alone(
+            Popen(command, env=environment, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True)  # noqa: S603 - our own program
+        )
+
+
+def born(log: Path, environment: Mapping[str, str]) -> Born:
     """A receiver on its way, with this environment, writing to `log`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, PROGRAM])

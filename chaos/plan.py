@@ -18,15 +18,22 @@ RECEIVER_FAULTS = ("kill-receiver", "kill-draining", "freeze-receiver", "term-re
 SPOOL_FAULTS = ("spool-full", "spool-disk-full")
 POSTGRES_FAULTS = (
     "kill-postgres", "crash-postgres", "freeze-postgres", "end-sessions", "cut-postgres", "tear-postgres",
-    "stall-postgres", "no-connections", "lock-table", "lock-rows", "postgres-disk-full", "no-partitions",
+    "stall-postgres", "no-connections", "lock-table", "lock-rows", "postgres-disk-full", "no-partitions", "silent-host",
+    "fail-over",
 )  # fmt: skip
-NATS_FAULTS = ("kill-nats", "empty-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats")
-WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed")
+NATS_FAULTS = ("kill-nats", "empty-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats", "kill-nats-leader")
+WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed", "clock-back")
 ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
 REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
 """Only under these may a sender see anything but the right answer."""
 FREEZING = frozenset({"freeze-receiver"})
 SMALL_SPOOL_BYTES = 200_000
+APART: Mapping[str, frozenset[str]] = {
+    "fail-over": frozenset({*POSTGRES_FAULTS, "both-down", "dark-start"}),
+    "kill-nats-leader": frozenset({*NATS_FAULTS, "both-down", "dark-start"}),
+    "clock-back": frozenset({"one-of-two-killed"}),
+}
+"""What is on a stage of its own (a pair, a cluster), and which faults have no place there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class Plan:
 def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
     """The plan of a seed. `only`: these faults and no others, all of them."""
     rng = Random(f"chaos/{seed}")
-    events = [_event(fault, rng) for fault in (only or _faults(rng))]
+    events = [_event(fault, rng) for fault in (only or _together(_faults(rng)))]
     names = {event.fault for event in events}
     settings: dict[str, object] = {
         "batch_callbacks_max": rng.choice((4, 32, 256)),
@@ -89,6 +96,8 @@ def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
         "publish_batch_max": rng.choice((8, 64, 512)),
     }
     receivers = 2 if rng.random() < 0.35 or "one-of-two-killed" in names else 1
+    if "clock-back" in names:
+        receivers = 1  # how far the clocks of two differ is their administrator's to see to
     # Short, so that what is slow goes to the spool; long, so that it is waited for.
     settings["commit_timeout_s"] = 1 if seed % 2 else 3
     if "kill-draining" in names:
@@ -112,11 +121,19 @@ def _faults(rng: Random) -> list[str]:
     return faults
 
 
+def _together(faults: list[str]) -> list[str]:
+    """Those that can be on one stage: whatever needs one of its own drives the others away."""
+    for one, others in APART.items():
+        if one in faults:
+            faults = [fault for fault in faults if fault == one or fault not in others]
+    return faults
+
+
 _KINDS = (RECEIVER_FAULTS, POSTGRES_FAULTS, POSTGRES_FAULTS, NATS_FAULTS, SPOOL_FAULTS, WHOLE_FAULTS)
 
 
 def _event(fault: str, rng: Random) -> Event:
-    at_s = 0.0 if fault == "dark-start" else rng.uniform(0.1, DURATION_S - 0.6)
+    at_s = 0.0 if fault in {"dark-start", "silent-host"} else rng.uniform(0.1, DURATION_S - 0.6)
     return Event(
         round(at_s, 3), fault, round(rng.choice((0.05, 0.4, 1.2, 2.0)) * rng.uniform(0.5, 1.0), 3), rng.randrange(10**6)
     )

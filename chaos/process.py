@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 
-from chaos.nursery import born
+from chaos.clock import Clock
+from chaos.nursery import Born, born, born_alone
 from chaos.patience import until
 
 START_TIMEOUT_S = 30.0
@@ -52,8 +52,12 @@ def adds_up(sums: Mapping[str, int]) -> bool:
 class Receiver:
     """`python -m receiver serve` on one port and one folder, through all its lives."""
 
-    def __init__(self, name: str, folder: Path, port: int, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, name: str, folder: Path, port: int, settings: Mapping[str, object], *, own_clock: bool = False
+    ) -> None:
         self.name = name
+        self.clock = Clock(folder / "clock")
+        self._own_clock = own_clock and self.clock.settable
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.lives: list[Life] = []
@@ -65,7 +69,7 @@ class Receiver:
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "ESC_RECEIVER_"))
         } | {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in given.items()}
-        self._process: ForkServerProcess | None = None
+        self._process: Born | None = None
 
     @property
     def running(self) -> bool:
@@ -78,7 +82,10 @@ class Receiver:
         if self.lives and self.lives[-1].status is None:
             await self._ended()  # it was not us who ended it
         self.lives.append(Life(self._log.stat().st_size if self._log.exists() else 0))
-        self._process = born(self._log, self._environment)
+        if self._own_clock:
+            self._process = born_alone(self._log, self._environment | self.clock.environment())
+        else:
+            self._process = born(self._log, self._environment)
         await until(self._serves, START_TIMEOUT_S)
 
     async def kill(self) -> None:

@@ -18,11 +18,12 @@ import aiohttp
 from yarl import URL
 
 from chaos.audit import answered, audited
+from chaos.outages import darken
 from chaos.patience import until
 from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
 from chaos.stage import Stage, World
-from chaos.strikes import darken, strike
+from chaos.strikes import strike
 from receiver.simulator.book import Book
 from receiver.simulator.player import Player, Target
 from receiver.simulator.report import Summary

@@ -17,7 +17,9 @@ import asyncpg
 import nats
 import psutil
 
+from chaos.cluster import NODES, Cluster
 from chaos.disk import Disk
+from chaos.pair import Pair
 from chaos.plan import Plan
 from chaos.process import Receiver
 from chaos.wire import Wire
@@ -131,14 +133,23 @@ class Stage:
         self.to_postgres = Wire(lambda: world.postgres.port)
         self.to_nats = Wire(lambda: world.nats.port)
         self.spool_disks = [Disk(folder / f"spool-{number}", SPOOL_DISK_MB) for number in range(plan.receivers)]
-        self.receivers = [self._receiver(number) for number in range(plan.receivers)]
+        self.silent_host = Wire(lambda: world.postgres.port)
+        """One that takes connections and says nothing, named before PostgreSQL."""
+        self.pair = Pair(folder / "pair") if plan.has("fail-over") else None
+        self.cluster = Cluster(folder / "cluster") if plan.has("kill-nats-leader") else None
+        self.receivers: list[Receiver] = []
         self.told: list[str] = []
         """What was done, and when."""
 
     @property
     def dsn(self) -> str:
         """Of the run's database, past all wires."""
-        return database_dsn(self.world.postgres.dsn, self.database)
+        return self.pair.dsn if self.pair else database_dsn(self.world.postgres.dsn, self.database)
+
+    @property
+    def nats_url(self) -> str:
+        """Of the run's streams, past all wires."""
+        return self.cluster.nodes[0].url if self.cluster else self.world.nats.url
 
     @asynccontextmanager
     async def set(self) -> AsyncIterator[Stage]:
@@ -148,10 +159,16 @@ class Stage:
                 await connection.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
                 await connection.execute(f"CREATE DATABASE {self.database} TEMPLATE {TEMPLATE}")
             undo.push_async_callback(self._strike)
+            if self.pair:
+                await undo.enter_async_context(self.pair.running())
+            if self.cluster:
+                await undo.enter_async_context(self.cluster.running())
             for disk in self.spool_disks:
                 await undo.enter_async_context(disk.mounted())
-            for wire in (self.to_postgres, self.to_nats):
+            for wire in (self.to_postgres, self.to_nats, self.silent_host):
                 await undo.enter_async_context(wire.laid())
+            self.silent_host.stall()
+            self.receivers = [self._receiver(number) for number in range(self.plan.receivers)]
             for receiver in self.receivers:
                 undo.push_async_callback(receiver.kill)
             yield self
@@ -169,6 +186,8 @@ class Stage:
         for disk in self.spool_disks:
             disk.free()
         await self.world.heal()
+        if self.cluster:
+            await self.cluster.heal()
         for receiver in self.receivers:
             if receiver.running:
                 receiver.signal(signal.SIGCONT)
@@ -176,16 +195,27 @@ class Stage:
                 await receiver.start()
 
     def _receiver(self, number: int) -> Receiver:
-        dsn = urlsplit(self.dsn_through(self.to_postgres.port)).geturl()
-        nats_url = self.world.nats.url.replace(f":{self.world.nats.port}", f":{self.to_nats.port}")
+        copies = NODES if self.cluster else 1
         settings = {
-            "postgres_dsn": dsn, "nats_url": nats_url, "spool_dir": self.spool_disks[number].folder / "spool",
+            "postgres_dsn": self._dsn_to_use(), "nats_url": self._nats_url_to_use(), "stream_replicas": copies,
+            "kv_replicas": copies, "spool_dir": self.spool_disks[number].folder / "spool",
         } | dict(QUICK) | dict(self.plan.settings)  # fmt: skip
-        return Receiver(f"receiver-{number}", self.folder / f"receiver-{number}", free_port(), settings)
+        name, own_clock = f"receiver-{number}", self.plan.has("clock-back")
+        return Receiver(name, self.folder / name, free_port(), settings, own_clock=own_clock)
 
-    def dsn_through(self, port: int) -> str:
-        """Of the run's database, at another port."""
-        return self.dsn.replace(f":{self.world.postgres.port}/", f":{port}/")
+    def _dsn_to_use(self) -> str:
+        """A receiver's: through the wire, or of both of a pair."""
+        if self.pair:
+            return self.pair.both
+        hosts = f"127.0.0.1:{self.to_postgres.port}"
+        if self.plan.has("silent-host"):
+            hosts = f"127.0.0.1:{self.silent_host.port},{hosts}"
+        return self.dsn.replace(f"127.0.0.1:{self.world.postgres.port}/", f"{hosts}/")
+
+    def _nats_url_to_use(self) -> str:
+        if self.cluster:
+            return self.cluster.url
+        return self.world.nats.url.replace(f":{self.world.nats.port}", f":{self.to_nats.port}")
 
     async def _strike(self) -> None:
         await self.world.heal()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,8 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
-from receiver.child import Account, Child, free_port, listens
-from receiver.embedded import EmbeddedPostgres, _account, _give, _within_reach, bundled_postgres
+from receiver.embedded import EmbeddedPostgres
 from receiver.entities import Decision
 from receiver.hosts import each_host
 from receiver.keep import Keeper
@@ -26,23 +23,15 @@ from tests.auditor import assert_ledger_is_whole
 from tests.feed import until
 from tests.keeping import decisions, keeping, letter, of_deployment
 from tests.samples import SEQUENCES
+from tests.standby import IN_SYNC, PATIENCE_S, demand_standby, standby_of
 
 STORY = next(one for one in SEQUENCES if one.scenario == "deploy-ok").samples
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-IN_SYNC = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
-PATIENCE_S = 30
 
 
 def story(name: str) -> list[Letter]:
     """The deploy of a deployment of this name."""
     return [letter(of_deployment(sample, name)) for sample in STORY]
-
-
-async def demand_standby(connection: asyncpg.Connection[asyncpg.Record], name: str) -> None:
-    """From now on every commit waits for the standby of this name; none waits when it is empty."""
-    await connection.execute("SET synchronous_commit = local")
-    await connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
-    await connection.execute("SELECT pg_reload_conf()")
 
 
 async def until_kept(keeper: Keeper, letters: Sequence[Letter]) -> None:
@@ -72,34 +61,6 @@ async def test_a_commit_that_stopped_waiting_for_its_standby_is_not_kept(tmp_pat
         assert await connection.fetchval("SELECT count(*) FROM callbacks") == 2 * len(STORY)
         await assert_ledger_is_whole(connection)
         await connection.close()
-
-
-@asynccontextmanager
-async def standby_of(primary: EmbeddedPostgres, folder: Path) -> AsyncIterator[int]:
-    """A streaming standby named `standby`; its port."""
-    folder.mkdir(mode=0o711)
-    account = _account(folder)
-    programs = _within_reach(bundled_postgres(), folder, account)
-    data, port = folder / "data", free_port()
-    data.mkdir(mode=0o700)
-    _give(data, account)
-    source = f"{primary.dsn}?application_name=standby"
-    command: list[str | Path] = [programs / "pg_basebackup", "-D", data, "-d", source, "-R", "-c", "fast"]
-    assert await (await Child.spawn(command, log=folder / "log", account=account)).ended() == 0
-    server = await started(programs, data, port, account)
-    try:
-        yield port
-    finally:
-        await server.stop(patience_s=PATIENCE_S)
-        shutil.rmtree(data)
-
-
-async def started(programs: Path, data: Path, port: int, account: Account | None) -> Child:
-    """PostgreSQL on an existing folder."""
-    options = (f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories=")
-    server = await Child.spawn([programs / "postgres", "-D", data, *options], log=data.parent / "log", account=account)
-    assert await server.until(partial(listens, port), timeout_s=PATIENCE_S), server.last_words()
-    return server
 
 
 async def test_a_failover_loses_nothing(tmp_path: Path) -> None:
