@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV PYTHON
 BIN = $(VENV)/bin
-CODE = receiver tests chaos docs $(wildcard benchmarks)
+CODE = receiver tests chaos dashboards docs $(wildcard benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
@@ -32,6 +32,7 @@ bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and 
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
+	@$(BIN)/python -m dashboards
 	@$(BIN)/python -m docs
 
 format: $(VENV)/.dev ## format the code, and mend what lint can mend
@@ -42,8 +43,8 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer versions)
-	$(UV_COMPILE) pyproject.toml --extra embedded --group build $(ARGS) -o requirements/run.lock
-	$(UV_COMPILE) pyproject.toml --extra embedded --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --group build $(ARGS) -o requirements/run.lock
+	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
 	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
 
 clean: ## remove what the other targets made
