@@ -19,6 +19,7 @@ from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
 from receiver.replay_command import replay_command
 from receiver.serve import (
+    allow_open_files,
     embedded,
     forget_endpoints,
     running,
@@ -98,6 +99,7 @@ def serve(config: Path | None, is_embedded: bool, **flags: Any) -> None:
     required = () if is_embedded else ("postgres_dsn",)
     settings = load(config, _environment(flags), required=required)
     logs.configure(settings)
+    allow_open_files(settings.connections_max)
     asyncio.run(until_signalled(lambda: _serve_embedded(settings) if is_embedded else _serve(settings)))
 
 

@@ -32,6 +32,7 @@ RACES = (
 BROKEN = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -69,9 +70,10 @@ class Database:
     async def open(self) -> None:
         """Make the pool; it connects when it is used."""
         settings = self._settings
+        session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
         self._pool = await asyncpg.create_pool(
             settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
-            connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect, server_settings=SESSION,
+            connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect, server_settings=session,
             reset=_left_as_found,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ EXIT_AT_ONCE = 130
 COLLECTOR_THRESHOLD = 50_000
 """More objects than a group of callbacks is made of."""
 ENDPOINTS = "endpoints.json"
+FILES_BESIDE = 128
+"""Open files that are no connections of clients: databases, the broker, the spool, logs."""
 
 
 @asynccontextmanager
@@ -42,6 +45,21 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTOR_THRESHOLD)
+
+
+def allow_open_files(connections_max: int) -> None:
+    """Let as many connections be open as the settings allow: many systems begin with 1,024 files for a process."""
+    wanted = connections_max + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < ceiling:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+    if ceiling < wanted:
+        log.warning(
+            "the system lets this process open fewer files than ESC_RECEIVER_CONNECTIONS_MAX asks for (ulimit -n)",
+            files_max=hard,
+            wanted=wanted,
+        )
 
 
 @asynccontextmanager

@@ -92,6 +92,9 @@ class Settings(BaseModel):
     commit_retry_s: PositiveFloat = Field(default=0.1, description="Pause before a broken transaction is tried again.")
     postgres_connect_timeout_s: PositiveFloat = Field(default=5, description="Time to connect to PostgreSQL.")
     postgres_pool_size: PositiveInt = Field(default=4, description="Most connections to PostgreSQL.")
+    postgres_silence_s: PositiveFloat = Field(
+        default=10, description="Time after which PostgreSQL lets go of what a frozen or lost receiver has locked."
+    )
 
     spool_dir: Path | None = Field(
         default=None, description="Folder of the spool, the receiver's alone; unset: `spool` in DATA_DIR."
