@@ -111,7 +111,7 @@ def status_line(facts: Facts, counts: Counts) -> str:
     outcomes = ", ".join(f"{outcome} {n}" for outcome, n in counts.outcomes.items() if n)
     fleet = ", ".join(f"{state} {n}" for state, n in _states(facts, "deployment", DeploymentState))
     vms = ", ".join(f"{state} {n}" for state, n in _states(facts, "vm", VmState))
-    feed = f"{facts.messages}, {counts.messages - facts.messages} on their way, lag p99 {facts.lag_ms(0.99):.0f} ms"
+    feed = f"{facts.messages}, {_on_their_way(facts, counts)} on their way, lag p99 {facts.lag_ms(0.99):.0f} ms"
     return (
         f"-- callbacks {counts.received} ({facts.rate(counts.received):.0f}/s): {outcomes or 'none'} "
         f"-- deployments {fleet or 'none'} -- VMs {vms or 'none'} -- feed {feed}"
@@ -132,10 +132,15 @@ def _callbacks(facts: Facts, counts: Counts) -> list[tuple[str, str]]:
 def _feed(facts: Facts, counts: Counts) -> list[tuple[str, str]]:
     return [
         ("messages", f"{facts.messages:,}"),
-        ("on their way", f"{counts.messages - facts.messages:,}"),
+        ("on their way", f"{_on_their_way(facts, counts):,}"),
         ("lag p50", f"{facts.lag_ms(0.5):.0f} ms"),
         ("lag p99", f"{facts.lag_ms(0.99):.0f} ms"),
     ]
+
+
+def _on_their_way(facts: Facts, counts: Counts) -> int:
+    """The receiver's count was read a moment ago; messages have come since."""
+    return max(0, counts.messages - facts.messages)
 
 
 def _column(title: str, rows: Sequence[tuple[str, str]]) -> Table:
