@@ -14,6 +14,7 @@ import click
 from receiver import __version__, logs
 from receiver.database import UNUSABLE, connect
 from receiver.demo import demo_command
+from receiver.emulator.command import emulate_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
@@ -24,10 +25,10 @@ from receiver.serve import (
     forget_endpoints,
     running,
     spare_the_collector,
-    until_signalled,
     write_endpoints,
 )
 from receiver.settings import Settings, load
+from receiver.signals import until_signalled
 from receiver.simulator import simulate_command
 from receiver.tail import tail_command
 
@@ -119,6 +120,7 @@ def migrate(config: Path | None, dry_run: bool) -> None:
 
 
 main.add_command(demo_command)
+main.add_command(emulate_command)
 main.add_command(replay_command)
 main.add_command(simulate_command)
 main.add_command(tail_command)

@@ -32,8 +32,9 @@ from receiver.embedded import Embedded
 from receiver.errors import SetupError
 from receiver.event import SUBJECTS
 from receiver.notification import Outcome
-from receiver.serve import running, until_signalled, write_endpoints
+from receiver.serve import running, write_endpoints
 from receiver.settings import Settings, load
+from receiver.signals import until_signalled
 from receiver.simulator import Faults, SimulateOptions, simulate
 from receiver.tail import follow
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import resource
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from receiver.settings import Settings
 
 log = structlog.get_logger()
 
-EXIT_AT_ONCE = 130
 COLLECTOR_THRESHOLD = 50_000
 """More objects than a group of callbacks is made of."""
 ENDPOINTS = "endpoints.json"
@@ -84,31 +81,3 @@ def write_endpoints(folder: Path, app: App) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     draft.replace(path)
-
-
-async def until_signalled(
-    work: Callable[[], Awaitable[None]],
-    signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
-    *,
-    at_once: Callable[[], None] = lambda: None,
-) -> None:
-    """Run `work` until it ends, or until one of `signals` cancels it; a second one does `at_once` and exits."""
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
-    asked = False
-
-    def asked_to_stop() -> None:
-        nonlocal asked
-        if asked:
-            at_once()
-            os._exit(EXIT_AT_ONCE)
-        asked = True
-        log.info("stopping; a second signal exits at once")
-        task.cancel()
-
-    for number in signals:
-        loop.add_signal_handler(number, asked_to_stop)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not asked:
-            raise
