@@ -120,6 +120,15 @@ def test_a_network_of_its_own_is_an_operation_of_its_own() -> None:
     assert operation(("CREATE_NETWORK", alone | {"failed": True})).state == O.FAILED
 
 
+def test_what_ended_by_a_borrowed_ending_is_open_again_and_says_so() -> None:
+    """The ESC document prints a tenant's callback and a deploy's under one id."""
+    world = World()
+    world.hear(notification("CREATE_TENANT", **TENANT, family=Family.RESOURCE, txn="t1"))
+    world.hear(notification("VM_DEPLOYED", vm="a", txn="t1", at_s=1))
+    told = [(entry.rule, entry.to_state) for entry in world.ledger if entry.entity == "operation"]
+    assert told == [("operation-opened", O.OPEN), ("operation-succeeded", O.SUCCEEDED), ("operation-reopened", O.OPEN)]
+
+
 CLOSINGS: dict[str, tuple[list[Said | str], str]] = {
     "failed over succeeded": (["SERVICE_ALIVE", ("SERVICE_ALIVE", {"failed": True})], O.FAILED),
     "service over event": ([("VM_STOP_COMPLETE", A | {"failed": True}), "SERVICE_STOPPED"], O.SUCCEEDED),

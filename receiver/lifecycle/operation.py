@@ -19,6 +19,9 @@ ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED, OperationSta
 LEVELS: Mapping[Family, int] = {Family.RESOURCE: 0, Family.VM_EVENT: 1, Family.DEPLOYMENT: 2}
 NAMELESS_MAX = 64
 RESUMED = Verdict("operation-resumed", "it was overdue, and a message came after all", changed=True)
+REOPENED = Verdict(
+    "operation-reopened", "what had ended it was a part of it: a stage of the service shares its id", changed=True
+)
 REASONS = {
     OperationState.OPEN: "its first message was received",
     OperationState.SUCCEEDED: "its closing message reports success",
@@ -117,6 +120,8 @@ def _state(before: Operation, n: Notification, kept: dict[str, Any]) -> str:
 def _verdict(before: Operation, state: str) -> Verdict:
     if state == OperationState.OPEN and before.state == OperationState.OVERDUE:
         return RESUMED
+    if state == OperationState.OPEN and before.state in ENDED:
+        return REOPENED
     rule = "operation-opened" if state == OperationState.OPEN else f"operation-{state.lower()}"
     return Verdict(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
 
