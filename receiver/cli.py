@@ -18,6 +18,7 @@ from receiver.emulator.command import emulate_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.migrate import migrate as apply_migrations
 from receiver.migrate import pending
+from receiver.reading import COMMANDS as READING
 from receiver.replay_command import replay_command
 from receiver.serve import (
     allow_open_files,
@@ -124,6 +125,8 @@ main.add_command(emulate_command)
 main.add_command(replay_command)
 main.add_command(simulate_command)
 main.add_command(tail_command)
+for command in READING:
+    main.add_command(command)
 
 
 async def _serve(settings: Settings) -> None:

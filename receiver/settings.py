@@ -34,6 +34,8 @@ from receiver.sources import AddressRange, Source, SourceName
 
 PREFIX = "ESC_RECEIVER_"
 CONFIG = PREFIX + "CONFIG"
+NOT_SETTINGS = frozenset({CONFIG, PREFIX + "URL", PREFIX + "TOKEN"})
+"""Environment variables of commands: which file to read, which receiver to ask."""
 
 Limit = Annotated[int, Field(ge=-1)]
 """A limit of JetStream's: -1 is none."""
@@ -288,7 +290,7 @@ def _from_toml(path: Path | None, faults: list[str]) -> dict[str, _Written]:
 
 
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str, _Written]:
-    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name != CONFIG}
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
     return _collected({name.removeprefix(PREFIX).lower(): _Written(ours[name], name) for name in ours}, faults)
 
 

@@ -1,23 +1,25 @@
-"""`esc-receiver tail`: follows the feed in the terminal, straight from JetStream.
+"""`esc-receiver tail`: follows the feed in the terminal, of a receiver or straight from JetStream.
 
-It reads with a consumer of its own that leaves nothing behind, needs no receiver to be up, and goes on behind
-the last message it showed when NATS was away. This file must not know how the feed comes about.
+From JetStream it reads with a consumer of its own that leaves nothing behind, and needs no receiver to be up. Either
+way it goes on behind the last message it showed when the other side was away. This file must not know how the feed
+comes about.
 """
 
 from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
 from datetime import datetime
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import click
 import orjson
+from click.core import ParameterSource
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -28,7 +30,11 @@ from nats.js.errors import NotFoundError
 from receiver.entities import EntityKind
 from receiver.errors import SetupError
 from receiver.event import SUBJECTS
+from receiver.reading.client import QueryClient
+from receiver.reading.feed import entries
+from receiver.reading.options import token_option, url_option
 from receiver.subjects import token
+from receiver.terminal import colour_of, plain
 
 FETCH_MESSAGES_MAX = 256
 FETCH_S = 2.0
@@ -37,37 +43,24 @@ AGAIN_S = 0.5
 FORGET_AFTER_S = 60.0
 """JetStream forgets the consumer when nobody has asked it for so long."""
 
-COLOURS = {
-    "red": {"error", "failed", "overdue"},
-    "green": {"alive", "active", "succeeded", "created", "updated"},
-    "yellow": {
-        "recovering",
-        "stopping",
-        "starting",
-        "rebooting",
-        "undeploying",
-        "deploying",
-        "unclassified",
-        "cancelled",
-    },
-    "bright_black": {"undeployed", "deleted", "stopped", "inert", "open"},
-}
-
 EPILOG = """\b
 Examples:
   esc-receiver tail                                  what happens from now on
   esc-receiver tail --from-start --entity vm         all that happened to VMs
   esc-receiver tail --change error --change failed   failures only
-  esc-receiver tail --data-dir data --source lab1    of an embedded receiver
-  esc-receiver tail --json | jq .data.item           CloudEvents, one a line
+  esc-receiver tail --data-dir data --source lab1    of an embedded receiver, from its NATS
+  esc-receiver tail --json | jq .to_state            ledger entries (from NATS: CloudEvents), one a line
 """
 
 
 @click.command("tail", epilog=EPILOG)
+@url_option
+@token_option
 @click.option(
     "--nats-url",
     envvar="ESC_RECEIVER_NATS_URL",
-    help="NATS servers, comma between. [env: ESC_RECEIVER_NATS_URL; default: nats://127.0.0.1:4222]",
+    show_envvar=True,
+    help="Read from these NATS servers instead, comma between, unless --url is given.",
 )
 @click.option(
     "--data-dir",
@@ -86,32 +79,54 @@ Examples:
     "entities",
     multiple=True,
     type=click.Choice([*(kind.value for kind in EntityKind), "callback"]),
-    help="Only these; may be given several times, like the next two.",
+    help="Only these; may be given several times, like the next three. NATS alone tells of callbacks not understood.",
 )
 @click.option("--change", "changes", multiple=True, help="Only this new state or note: alive, error, succeeded …")
 @click.option("--source", "sources", multiple=True, help="Only this ESC instance.")
-@click.option("--from-start", is_flag=True, help="First all that the stream still has, then what comes.")
+@click.option("--deployment", "deployments", multiple=True, help="Only what belongs to this deployment (internal id).")
+@click.option("--from-start", is_flag=True, help="First all that is still kept, then what comes.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many messages.")
-@click.option("--json", "as_json", is_flag=True, help="Each message as a CloudEvent in JSON, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Each message in JSON, one a line; from NATS as a CloudEvent.")
+@click.pass_context
 def tail_command(
+    ctx: click.Context,
+    url: str,
+    token: str | None,
     nats_url: str | None,
     data_dir: Path | None,
     stream: str,
     entities: tuple[str, ...],
     changes: tuple[str, ...],
     sources: tuple[str, ...],
+    deployments: tuple[str, ...],
     from_start: bool,
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Follow the feed in the terminal, until Ctrl-C."""
-    url = _where(nats_url, data_dir)
-    show = _as_cloud_event if as_json else _as_line
-    feed = follow(url, stream, _filters(entities, changes, sources), from_start=from_start)
+    """Follow the feed in the terminal, until Ctrl-C.
+
+    It is a receiver's (--url), or the one of a NATS that is named by --nats-url or --data-dir.
+    """
     try:
-        asyncio.run(_print(feed, show, limit))
+        if data_dir is None and (nats_url is None or _is_given(ctx, "url")):
+            filters = {"entity": entities, "change": changes, "source": sources, "deployment": deployments}
+            _print_entries(entries(QueryClient(url, token), filters, from_start=from_start), limit, as_json=as_json)
+            return
+        feed = follow(_where(nats_url, data_dir), stream, _filters(entities, changes, sources), from_start=from_start)
+        show = _as_cloud_event if as_json else _as_line
+        asyncio.run(_print(_of_deployments(feed, deployments), show, limit))
     except KeyboardInterrupt:
         return
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
+
+
+def _print_entries(feed: Generator[dict[str, Any], None, None], limit: int | None, *, as_json: bool) -> None:
+    with closing(feed):
+        for entry in islice(feed, limit):
+            click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
 
 
 async def _print(feed: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: int | None) -> None:
@@ -122,6 +137,21 @@ async def _print(feed: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: i
             shown += 1
             if shown == limit:
                 return
+
+
+async def _of_deployments(feed: AsyncGenerator[Msg], wanted: Sequence[str]) -> AsyncGenerator[Msg]:
+    """Only messages of these deployments, if any is named; where the id stands in a subject depends on the entity."""
+    async with aclosing(feed) as messages:
+        async for message in messages:
+            if not wanted or _deployment(message) in wanted:
+                yield message
+
+
+def _deployment(message: Msg) -> str | None:
+    try:
+        return str(orjson.loads(message.data)["deployment"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _where(nats_url: str | None, data_dir: Path | None) -> str:
@@ -239,17 +269,17 @@ def _as_line(message: Msg) -> str:
     try:
         return _line(orjson.loads(message.data))
     except (ValueError, KeyError, TypeError):
-        return _plain(f"{message.subject}  {len(message.data)} bytes that are none of ours")
+        return plain(f"{message.subject}  {len(message.data)} bytes that are none of ours")
 
 
 def _line(event: dict[str, Any]) -> str:
     at = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     who = "/".join(filter(None, (event["source"], event.get("tenant"), *_names(event))))
-    colour = next((name for name, changes in COLOURS.items() if event["change"] in changes), None)
-    change = click.style(f"{_plain(event['change']):<12}", fg=colour, bold=colour == "red")
+    colour = colour_of(event["change"])
+    change = click.style(f"{plain(event['change']):<12}", fg=colour, bold=colour == "red")
     moved = f"{event['from_state']} → {event['to_state']}  " if "to_state" in event else ""
-    why = click.style(_plain(f"{event['trigger'] or ''}: {event['reason']}"), dim=True)
-    return f"{at}  {event['entity']:<10}  {change}  {_plain(who)}  {_plain(moved)}{why}"
+    why = click.style(plain(f"{event['trigger'] or ''}: {event['reason']}"), dim=True)
+    return f"{at}  {event['entity']:<10}  {change}  {plain(who)}  {plain(moved)}{why}"
 
 
 def _names(event: dict[str, Any]) -> tuple[str | None, ...]:
@@ -260,8 +290,3 @@ def _names(event: dict[str, Any]) -> tuple[str | None, ...]:
             return (event["root"], event["receipt"])
         case _:
             return (event["name"],)
-
-
-def _plain(text: str) -> str:
-    """Names come from outside: nothing in them may steer the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -225,7 +225,21 @@ async def test_the_live_vm_is_given_where_a_name_is_not_enough(postgres_dsn: str
 
 async def test_names_may_be_anything(postgres_dsn: str, connection: Any) -> None:
     """Slashes, quotes, markup, right-to-left and 300 characters are names like others, in paths, filters, cursors."""
-    names = ["a/b", "a~b", "<script>", "it's", '"', "שלום", "x" * 300, "100%", "a b+c", "\u202egnp.exe"]
+    names = [
+        "a/b",
+        "a~b",
+        "${a}",
+        "{{",
+        "..",
+        "<script>",
+        "it's",
+        '"',
+        "שלום",
+        "x" * 300,
+        "100%",
+        "a b+c",
+        "\u202egnp.exe",
+    ]
     await kept(postgres_dsn, [one for number in range(len(names)) for one in deploy(f"dep-{number}")])
     for number, name in enumerate(names):
         await connection.execute("UPDATE vms SET vm_name = $1 WHERE deployment = $2", name, f"dep-{number}")

@@ -39,7 +39,7 @@ def test_routes_and_document_agree() -> None:
         raise OSError
 
     api = Api(nowhere, SETTINGS, CollectorRegistry())
-    routes = {(route.method.lower(), route.path) for route in api.routes()}
+    routes = {(route.method.lower(), route.path.replace(":[^/]+}", "}")) for route in api.routes()}
     told = {(method, path) for path, methods in NOW["paths"].items() for method in methods}
     assert routes - told == {("get", "/api/v1/openapi.json"), ("get", "/api/docs")}
     assert told <= routes

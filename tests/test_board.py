@@ -22,7 +22,7 @@ from tests.samples import MALFORMED
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
-MARKUP = """<script>pwned=1</script><img src=x onerror=pwned=1>"'`&amp;"""
+MARKUP = """<script>pwned=1</script><img src=x onerror=pwned=1>${pwned=1}{{pwned=1}}"'`&amp;"""
 RIGHT_TO_LEFT = "fw-\u202egnp.exe\u202c-\u05e9\u05dc\u05d5\u05dd"
 LONG = "long-" + "n" * 295
 HOSTILE = (MARKUP, RIGHT_TO_LEFT, LONG)

@@ -42,6 +42,12 @@ def test_a_command_that_needs_no_database_asks_for_none() -> None:
     assert load(None, {}, required=()).postgres_dsn == ""
 
 
+def test_what_commands_are_told_is_no_setting() -> None:
+    """The same shell may run the service and the commands that ask it."""
+    asking = {"ESC_RECEIVER_URL": "http://127.0.0.1:9010", "ESC_RECEIVER_TOKEN": "one"}
+    assert load(None, HAS_DSN | asking) == load(None, HAS_DSN)
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """As the design says, setting by setting."""
     config = toml(tmp_path, f'port = 1\nhost = "::1"\npostgres_dsn = "{DSN}"')

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from receiver.embedded import EmbeddedNats
 from receiver.event import OutboxRow, unclassified_event
 from tests import feed
 from tests.test_event import notification
+from tests.windows import READ, deploy, kept, windows
 
 TAIL = "from receiver.cli import main; main(prog_name='esc-receiver')"
 
@@ -210,6 +211,76 @@ async def test_relay_and_tail_meet(postgres_dsn: str, nats_url: str, connection:
         await drain(place.relay())
     status, output, _ = await tail("--nats-url", nats_url, "--from-start", "--limit", "6")
     assert (status, len(output.splitlines())) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"entity": ["vm"]},
+        {"entity": ["vm", "operation"], "change": ["succeeded", "alive"]},
+        {"deployment": ["dep-a"], "source": ["default"], "change": ["alive"]},
+    ],
+)
+async def test_a_receivers_feed(postgres_dsn: str, wanted: dict[str, list[str]]) -> None:
+    """Without a NATS it is read from a receiver; the same filters choose, and --json gives its ledger entries."""
+    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    async with windows(postgres_dsn) as api:
+        ledger = await api.all_items("/transitions")
+        expected = [entry for entry in ledger if all(entry[name] in some for name, some in wanted.items())]
+        chosen = [word for name, some in wanted.items() for one in some for word in (f"--{name}", one)]
+        fixed = ("--from-start", "--limit", str(len(expected)), *chosen)
+        status, output, errors = await tail(*fixed, "--json", ESC_RECEIVER_URL=api.url)
+        assert (status, errors) == (0, "")
+        assert [orjson.loads(line) for line in output.splitlines()] == expected
+        _, output, _ = await tail("--url", api.url, *fixed, ESC_RECEIVER_NATS_URL="nats://127.0.0.1:1")
+        assert [line.split()[1:3] for line in output.splitlines()] == [[e["entity"], e["change"]] for e in expected]
+
+
+async def test_a_receivers_feed_goes_on_when_it_comes_back(postgres_dsn: str) -> None:
+    """Behind the last entry that was shown: nothing is missed and nothing shown twice."""
+    async with AsyncExitStack() as first, AsyncExitStack() as rest:
+        port = free_port()
+        api = await first.enter_async_context(windows(postgres_dsn, port=port))
+        await kept(postgres_dsn, deploy("dep-a"))
+        many = len(await api.all_items("/transitions"))
+        process = await rest.enter_async_context(following("--url", api.url, "--from-start", "--json"))
+        shown = await lines_of(process, many)
+        await first.aclose()
+        await kept(postgres_dsn, deploy("dep-b"))
+        api = await rest.enter_async_context(windows(postgres_dsn, port=port))
+        ledger = await api.all_items("/transitions")
+        shown += await lines_of(process, len(ledger) - many)
+        assert [orjson.loads(line)["id"] for line in shown] == [entry["id"] for entry in ledger]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--token", "wrong"], "it does not take this token"),
+        (["--token", "reader", "--entity", "callback"], "entity: A parameter is wrong: must be one of"),
+    ],
+)
+async def test_faults_of_a_receivers_feed_are_one_clear_line(
+    postgres_dsn: str, arguments: list[str], told: str
+) -> None:
+    """With exit status 2."""
+    async with windows(postgres_dsn, read_tokens=[READ]) as api:
+        status, output, errors = await tail("--url", api.url, *arguments)
+    assert (status, output, len(errors.splitlines())) == (2, "", 1)
+    assert told in errors
+
+
+@pytest.mark.parametrize("deployment", ["dep-1", "dep-2"])
+async def test_a_deployment_chosen_from_nats(nats_url: str, deployment: str) -> None:
+    """Wherever its id stands in the subject."""
+    rows = [*some_of_each(), feed.event(feed.vm("vm-9", deployment="dep-2"))]
+    await publish(nats_url, rows)
+    expected = [row.id for row in rows if orjson.loads(row.payload).get("deployment") == deployment]
+    arguments = ("--from-start", "--json", "--limit", str(len(expected)), "--deployment", deployment)
+    status, output, _ = await tail("--nats-url", nats_url, *arguments)
+    assert (status, [orjson.loads(line)["id"] for line in output.splitlines()]) == (0, list(map(str, expected)))
+    assert expected
 
 
 async def _is_read(url: str) -> bool:

@@ -82,7 +82,7 @@ class Windows:
 @asynccontextmanager
 async def windows(dsn: str, **changed: Any) -> AsyncIterator[Windows]:
     """The API on a database; `changed` are settings."""
-    settings = Settings(postgres_dsn=dsn, port=0, **changed)
+    settings = Settings.model_validate({"postgres_dsn": dsn, "port": 0} | changed)
     metrics = Metrics(settings.all_sources)
     database = Database(settings, metrics)
     api = Api(database.connect, settings, metrics.registry)

@@ -7,6 +7,7 @@ wait. It must not know SQL.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -70,7 +71,8 @@ class Api:
 
     def _route(self, endpoint: Any) -> web.RouteDef:
         handler = self._guard.before(endpoint, getattr(self, endpoint.name))
-        path = PREFIX + endpoint.path
+        # By itself `{name}` takes no braces, and a name may hold any character.
+        path = PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", endpoint.path)
         if endpoint.method == "GET":
             return web.get(path, handler, allow_head=endpoint.name != "feed")
         return web.route(endpoint.method, path, handler)

@@ -1,0 +1,94 @@
+"""How things look on a terminal: the colour of a state or a change, and text from outside made harmless.
+
+Colours and tables appear on a terminal only; what goes into a pipe is plain text. This file must not know where what
+is shown comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 10_000
+"""Columns of what is no terminal: nothing is folded or cut for a pipe."""
+
+COLOURS = {
+    "red": {"error", "failed", "overdue"},
+    "green": {"alive", "active", "succeeded", "created", "updated"},
+    "yellow": {
+        "recovering",
+        "stopping",
+        "starting",
+        "rebooting",
+        "undeploying",
+        "deploying",
+        "unclassified",
+        "cancelled",
+    },
+    "bright_black": {"undeployed", "deleted", "stopped", "inert", "open"},
+}
+
+
+def colour_of(word: str) -> str | None:
+    """The colour of a state or a change; None for a word that has none."""
+    return next((name for name, words in COLOURS.items() if word.lower() in words), None)
+
+
+def plain(text: str) -> str:
+    """Names come from outside: nothing in them may steer the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def console(file: IO[str]) -> Console:
+    """A console that takes text as it is: no markup, no emoji, nothing coloured but what is said to be."""
+    made = Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    if not made.is_terminal:
+        made.width = WIDE
+    return made
+
+
+def state(word: str) -> Text:
+    """A state in its colour."""
+    colour = colour_of(word) or ""
+    return Text(plain(word), style=f"bold {colour}" if colour == "red" else colour)
+
+
+def at(time: str | None) -> str:
+    """A time of the API in the user's zone, to the second."""
+    return "" if time is None else f"{_local(time):%Y-%m-%d %H:%M:%S}"
+
+
+def at_ms(time: str | None) -> str:
+    """The same to the millisecond."""
+    return "" if time is None else f"{_local(time):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def span(time_s: float) -> str:
+    """A duration in the two largest units that matter."""
+    if time_s < 60:
+        return f"{max(0.0, time_s):.1f} s"
+    left = timedelta(seconds=round(time_s))
+    minutes, seconds = divmod(left.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if left.days:
+        return f"{left.days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+    """Columns without lines between them; what is too long for the screen is folded, never cut."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        made.add_column(header, overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    return made
+
+
+def _local(time: str) -> datetime:
+    return datetime.fromisoformat(time).astimezone()
