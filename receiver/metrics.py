@@ -74,6 +74,7 @@ class Metrics:
         """One from the spool is committed in PostgreSQL."""
         self.stored.cells[source, family, outcome].value += 1
         self.spool_callbacks.value -= 1
+        self.drained_callbacks.cells[()].value += 1
 
     def enter(self, mode: Mode) -> None:
         """Callbacks take another way from now on."""
@@ -133,6 +134,7 @@ class Metrics:
         self.spool_free_bytes = Level(catalogue.SPOOL_FREE, registry)
         self.spool_oldest_timestamp_seconds = Level(catalogue.SPOOL_OLDEST, registry)
         self.spool_seconds = Spread(catalogue.SPOOL_SECONDS, registry)
+        self.drained_callbacks = Tally(catalogue.DRAINED, registry)
         self.drain_seconds = Spread(catalogue.DRAIN_SECONDS, registry)
         self.mode = Levels(catalogue.MODE, registry)
 

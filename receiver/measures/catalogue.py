@@ -108,6 +108,7 @@ SPOOL_OLDEST = gauge(
     "When the oldest callback in the spool was received; 0 when there is none.",
 )  # fmt: skip
 SPOOL_SECONDS = histogram("spool_seconds", "seconds", "One batch, to the disk and fsynced.", SECONDS)
+DRAINED = counter("drained", "callbacks", "Callbacks taken from the spool to PostgreSQL.")
 DRAIN_SECONDS = histogram("drain_seconds", "seconds", "One batch, from the spool to PostgreSQL.", SECONDS)
 MODE = gauge("mode", "boolean", "1 for the way that callbacks take now.", Label("mode", tuple(Mode)))
 
