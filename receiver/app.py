@@ -31,6 +31,7 @@ from receiver.lifecycle import Windows
 from receiver.metrics import Metrics
 from receiver.overdue import Overdue
 from receiver.partitions import Partitions
+from receiver.published import PublishedMessages
 from receiver.refill import Refill
 from receiver.relay import Relay
 from receiver.settings import Settings
@@ -68,7 +69,8 @@ class App:
         )
         self.counts = Counts(self.database, settings, self.metrics)
         self.watch = Watch(self.broker, settings, self.metrics)
-        self.api = Api(self.database.connect, settings, self.metrics.registry)
+        published = PublishedMessages(self.broker, settings)
+        self.api = Api(self.database.connect, settings, self.metrics.registry, published.find)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import pytest
 
 from receiver.api.expected import NEXT, RESTS, expected
 from receiver.entities import Vm, VmState
 from receiver.lifecycle import tables
 from receiver.overdue_after import OVERDUE_AFTER_S
+from tests import feed
+from tests.browsing import post, receiving
 from tests.keeping import letter, of_deployment
-from tests.samples import RECEIVED_AT
-from tests.windows import ALIVE, DEPLOYED, deploy, kept, windows
+from tests.samples import RECEIVED_AT, SAMPLES
+from tests.windows import ALIVE, DEPLOYED, SERVICE_ALIVE, deploy, kept, windows
 
 
 async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
@@ -33,7 +37,8 @@ async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
         by = datetime.fromisoformat(story["expected"]["by"])
         heard = datetime.fromisoformat(operation["last_seen_at"])
         assert by - heard == timedelta(seconds=OVERDUE_AFTER_S["deploy"])
-        assert story["published"] == {"stream": "ESC", "id": story["cause"]["id"], "published": False}
+        published = {"published": False, "sequence": None, "at": None}
+        assert story["published"] == {"stream": "ESC", "id": story["cause"]["id"]} | published
         assert "Expected next: VM_ALIVE (ALIVE)" in " ".join(story["words"])
 
 
@@ -49,6 +54,36 @@ async def test_a_vm_at_rest(postgres_dsn: str, connection: Any) -> None:
         assert story["previous"]["since"] == story["history"][-1]["at"]
         assert story["published"]["published"] is True
         assert [entry["sequence"] for entry in story["history"]] == [2, 1]
+
+
+async def test_the_publish_receipt(postgres_dsn: str, nats_url: str, tmp_path: Path) -> None:
+    """Stream, sequence and time are those of the message that bears the change; NATS away, they are not known."""
+    async with receiving(postgres_dsn, nats_url, tmp_path) as app, aiohttp.ClientSession(app.url) as client:
+        await app.until_ready()
+        for _ in range(3):  # the same subject again and again: it comes up, is rebooted, and comes up
+            await post(app, [of_deployment(sample, "dep-a") for sample in (DEPLOYED, ALIVE, SERVICE_ALIVE)])
+            await post(app, [of_deployment(SAMPLES["rec-service-reboot-01-vm-rebooted"], "dep-a")])
+
+        async def explained() -> dict[str, Any]:
+            async with client.get("/api/v1/vms") as answer:
+                (vm,) = (await answer.json())["items"]
+            async with client.get(f"/api/v1/explain/default/{vm['vm_name']}") as answer:
+                story: dict[str, Any] = await answer.json()
+                return story
+
+        async def is_published() -> bool:
+            return bool((await explained())["published"]["published"])
+
+        await feed.until(is_published)
+        story = await explained()
+        (message,) = [one for one in await feed.stored(nats_url) if str(one.id) == story["cause"]["id"]]
+        assert story["published"]["sequence"] == message.sequence
+        assert datetime.fromisoformat(story["cause"]["at"]) < datetime.fromisoformat(
+            story["published"]["at"][:26] + "Z"
+        )
+        assert f"message {message.sequence} of stream ESC" in story["words"][-1]
+        await app.broker.close()
+        assert (await explained())["published"]["sequence"] is None
 
 
 async def test_what_is_past_its_retention_is_said_to_be(postgres_dsn: str, connection: Any) -> None:

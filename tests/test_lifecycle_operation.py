@@ -220,3 +220,17 @@ def test_an_operation_knows_its_deployment_and_the_callers_reference() -> None:
     """`?ref=` of the callback URL is kept with it."""
     got = operation(("VM_DEPLOYED", A | {"ref": "order-17"}))
     assert (got.deployment, got.tenant, got.ref) == ("d1", "tenant", "order-17")
+
+
+def test_a_vm_in_recovery_has_not_failed_until_it_is_given_up() -> None:
+    """A step that fails leads on to the next; the end of the recovery tells."""
+    failed = A | {"failed": True}
+    steps: list[Said | str] = [
+        ("VM_RECOVERY_INIT", failed),
+        ("VM_RECOVERY_REBOOT", failed),
+        ("VM_RECOVERY_DEPLOYED", A),
+    ]
+    recovering = operation(*steps, before=up())
+    assert (recovering.vms_seen, recovering.vms_failed) == (1, 0)
+    assert operation(*steps, ("VM_RECOVERY_COMPLETE", A), before=up()).vms_failed == 0
+    assert operation(*steps, ("VM_RECOVERY_COMPLETE", failed), before=up()).vms_failed == 1

@@ -78,6 +78,7 @@ EXPLANATION = {
         "VM_ALIVE moved it there from INERT: its monitor has reached it (vm-alive).",
         f"It belongs to the deploy {TRANSACTION}, which is SUCCEEDED.",
         "Expected next: nothing: it is up.",
+        "It was published as message 4711 of stream ESC.",
     ],
     "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK,
     "previous": {
@@ -86,7 +87,7 @@ EXPLANATION = {
     },
     "operation": OPERATION,
     "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing: it is up"},
-    "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True},
+    "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True, "sequence": 4711, "at": AT},
     "history": [TRANSITION],
 }  # fmt: skip
 STATS = {

@@ -6,7 +6,7 @@ file must not know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,8 +18,8 @@ from receiver.api.expected import RESTS, expected, expected_of_operation
 from receiver.api.reader import Reader, Snapshot
 from receiver.api.receipts import received_at
 from receiver.api.shapes import shown_callback, shown_transition, sql
-from receiver.entities import Operation, OperationState, Vm, entity_id
-from receiver.event import item
+from receiver.entities import Operation, OperationState, Transition, Vm, entity_id
+from receiver.event import item, transition_event
 from receiver.lifecycle.overdue import Limits
 from receiver.settings import Settings
 
@@ -27,11 +27,17 @@ HISTORY_MAX = 20
 OUTBOX_LOOKED_AT_MAX = 10_000
 
 
+FindMessage = Callable[[str, str, datetime], Awaitable[tuple[int, str] | None]]
+"""Sequence and time of a message in the feed's stream, by its subject, its id, and when it was made."""
+
+
 class Explainer:
     """Tells why."""
 
-    def __init__(self, reader: Reader, settings: Settings) -> None:
+    def __init__(self, reader: Reader, settings: Settings, find: FindMessage | None = None) -> None:
+        """`find` looks into the feed's stream; without it nobody knows where in it a message stands."""
         self._reader = reader
+        self._find = find
         self._stream = settings.stream_name
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
         self._sql = sql()
@@ -46,6 +52,7 @@ class Explainer:
             changes = await snapshot.rows(self._sql["changes"], vm.id)
             cause = changes[0] if changes else None
             operation = await self._operation(snapshot, source, cause)
+            published = await self._outbox(snapshot, cause)
             story = {
                 "vm": item(vm),
                 "state": vm.state,
@@ -55,11 +62,13 @@ class Explainer:
                 "previous": _previous(cause, changes[1] if len(changes) > 1 else None),
                 "operation": item(operation) if operation else None,
                 "expected": self._expected(vm, cause, operation),
-                "published": await self._published(snapshot, cause),
+                "published": published,
                 "history": [
                     shown_transition(entry) for entry in await snapshot.rows(self._sql["history"], vm.id, HISTORY_MAX)
                 ],
             }
+        if cause and published and published["published"] is not False:
+            published |= await self._place(vm, cause)  # the snapshot is over: the stream may take its time
         return {**story, "words": _words(story)}
 
     async def _operation(self, snapshot: Snapshot, source: str, cause: asyncpg.Record | None) -> Operation | None:
@@ -86,14 +95,22 @@ class Explainer:
             "rests": None if following else RESTS.get(vm.state),
         }
 
-    async def _published(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
+    async def _outbox(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
         """Whether the feed has the change: null when that cannot be told because the outbox is too long."""
         if cause is None:
             return None
         row = await snapshot.row(self._sql["waiting_in_outbox"], cause["id"], OUTBOX_LOOKED_AT_MAX)
         assert row is not None  # an aggregate has always one row
         told = row["waits"] or row["looked_at"] < OUTBOX_LOOKED_AT_MAX
-        return {"stream": self._stream, "id": cause["id"], "published": not row["waits"] if told else None}
+        published = not row["waits"] if told else None
+        return {"stream": self._stream, "id": cause["id"], "published": published, "sequence": None, "at": None}
+
+    async def _place(self, vm: Vm, cause: asyncpg.Record) -> dict[str, Any]:
+        """The receipt that JetStream gave for the change."""
+        transition = Transition(*(cause[name] for name in Transition._fields))
+        subject = transition_event(transition, vm).subject
+        place = await self._find(subject, str(transition.id), transition.at) if self._find else None
+        return {"published": True, "sequence": place[0], "at": place[1]} if place else {}
 
 
 def _overdue_at(operation: Operation, limits: Limits) -> datetime:
@@ -133,4 +150,6 @@ def _words(story: Mapping[str, Any]) -> list[str]:
         words.append(f"Expected next: {named}{by}.")
     elif following["rests"]:
         words.append(f"Expected next: {following['rests']}.")
+    if (published := story["published"]) and published["sequence"]:
+        words.append(f"It was published as message {published['sequence']} of stream {published['stream']}.")
     return words

@@ -21,7 +21,7 @@ from receiver.api.catalogue import PREFIX, catalogue
 from receiver.api.docs import Docs
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, Listing
 from receiver.api.errors import NothingFoundError
-from receiver.api.explain import Explainer
+from receiver.api.explain import Explainer, FindMessage
 from receiver.api.feed import Feed
 from receiver.api.follower import Follower
 from receiver.api.guard import Guard
@@ -47,8 +47,10 @@ Asked = Mapping[str, Any]
 class Api:
     """Answers questions about what the receiver knows."""
 
-    def __init__(self, connect: Connect, settings: Settings, registry: CollectorRegistry) -> None:
-        """`connect` opens a connection apart, on which the ledger is followed."""
+    def __init__(
+        self, connect: Connect, settings: Settings, registry: CollectorRegistry, published: FindMessage | None = None
+    ) -> None:
+        """`connect` opens a connection apart, to follow the ledger on; `published` looks into the feed's stream."""
         self._settings = settings
         self._endpoints = catalogue(settings)
         measures = Measures(registry, (endpoint.name for endpoint in self._endpoints))
@@ -58,7 +60,7 @@ class Api:
         self._follower = Follower(connect, settings, measures, self._waiters.heard)
         self._guard = Guard(tokens, Limits(settings), measures, settings)
         self._sessions = Sessions(tokens, settings)
-        self._explainer = Explainer(self._reader, settings)
+        self._explainer = Explainer(self._reader, settings, published)
         self._stats = Stats(self._reader)
         self._pages = Pages(self._reader, settings)
         self._docs = Docs(document(self._endpoints, is_open=tokens.open))

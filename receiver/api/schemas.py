@@ -90,6 +90,8 @@ _EXPECTED = of(
 _PUBLISHED = of(
     stream=TEXT, id={**UUID_TEXT, "description": "`Nats-Msg-Id` of the message."},
     published={"type": ["boolean", "null"], "description": "null: the outbox is too long to tell."},
+    sequence={**WHOLE_OR_NULL, "description": "Where it stands in the stream; null when the stream does not say."},
+    at={**TIME_OR_NULL, "description": "When the stream took it."},
 )  # fmt: skip
 _EXPLANATION = of(
     words={"type": "array", "items": TEXT, "description": "The whole story for people."},

@@ -45,7 +45,7 @@ def apply(
     after = _timed(moment, before, after)
     if repeated and not differs(before, after):
         verdict = DUPLICATE
-    counted = _progress(moment, track)
+    counted = _progress(moment, row, track)
     kept = memory.remember(after.memory, key, track, moment.windows, _moved_by(after))
     return after._replace(memory=kept), verdict, counted
 
@@ -89,10 +89,11 @@ def _track(moment: Moment, row: VmRow, vm: Vm) -> tuple[str, Track]:
     return key, track
 
 
-def _progress(moment: Moment, track: Track) -> str:
+def _progress(moment: Moment, row: VmRow, track: Track) -> str:
     n = moment.notification
     if moment.failed:
-        letters = "sf"
+        # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
+        letters = "s" if row.recovery and row.to != VmState.ERROR else "sf"
     else:
         letters = "s" + "d" * (n.trigger in tables.DEPLOYED_MARKS) + "a" * (n.trigger in tables.ALIVE_MARKS)
     return "".join(letter for letter in letters if track.marks(letter))
