@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,6 +40,12 @@ def installed(program: str) -> Path:
     if path is None:
         pytest.skip(f"{program} is not installed (Debian's package prometheus)")
     return Path(path)
+
+
+def named_in(expr: str) -> set[str]:
+    """The metrics of ours that an expression asks for; of a histogram, the name of its family."""
+    found = re.findall(r"\besc_receiver_\w+", expr)
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in found}
 
 
 async def run_with_input(program: Path, given: bytes, *arguments: str | Path) -> tuple[int, str]:
