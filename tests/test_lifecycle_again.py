@@ -92,3 +92,13 @@ def test_entities_it_has_moved_are_left_alone_while_another_is_moved() -> None:
     assert before.state == "INERT"
     decision = again(world, meant, Done(done_by(world)[meant.receipt]))
     assert {t.entity for t, _ in decision.transitions} == {"vm"}
+
+
+def test_what_was_told_is_not_told_again() -> None:
+    """Another message has since left a fact untold; judged again, the first one does not fill it in."""
+    world = World()
+    world.hear(notification("VM_ALIVE", vm="b", uuid="u1", at_s=0))
+    first = notification("VM_RECOVERY_CANCELLED", vm="b", uuid="u2", state="INERT", txn="t2", at_s=1)
+    world.hear(first, notification("VM_RECOVERY_CANCELLED", vm="b", uuid="u1", txn="t1", at_s=2))
+    done = Done(done_by(world)[first.receipt], reads_alike=True)
+    assert again(world, first, done).transitions == ()

@@ -91,6 +91,17 @@ def test_an_earlier_incarnation_is_not_mistaken_for_a_new_one() -> None:
     assert (decision.outcome, decision.rule) == (Outcome.LATE, "former-incarnation")
 
 
+def test_an_id_in_conflict_is_told_also_by_a_message_that_moves_nothing() -> None:
+    """The row changes, so the ledger and the feed say so (make chaos, seeds 64, 91, 127 and 3111)."""
+    heard = World()
+    heard.hear(notification("SERVICE_ALIVE", external="e2", txn="t2", service="ACTIVE", at_s=100))
+    heard.hear(notification("SERVICE_STOPPED", external="e2", txn="t3", service="STOPPED", at_s=200))
+    decision = judged(heard, notification("SERVICE_ALIVE", external="e1", txn="t2", service="ACTIVE", at_s=101))
+    assert decision.outcome is Outcome.LATE
+    assert (heard.deployment().state, heard.deployment().conflicting_external_id) == ("STOPPED", "e2")
+    assert [(entry.change, entry.rule) for entry, _ in decision.transitions] == [("updated", "facts-learned")]
+
+
 def test_a_resource_is_not_brought_back() -> None:
     """What was deleted since stays deleted."""
     heard, report = World(), ResourceReport("network", "n1", name="later")

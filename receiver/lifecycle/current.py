@@ -62,6 +62,11 @@ class Moment(NamedTuple):
         return {**memory, "mover": list(self.operation), "chain": self.key(chain), "moved": last}
 
     @property
+    def again(self) -> bool:
+        """Whether it was judged before, and has told then what it knows."""
+        return self.held is not None and self.held.again
+
+    @property
     def failed(self) -> bool:
         """Whether ESC reports failure; no status at all is taken for success (reference section 1)."""
         return self.notification.status == "failed"

@@ -246,12 +246,13 @@ def _record_deployment(
     if after.state != before.state:
         writer.record(after, before.state, after.state.lower(), verdict)
         return
+    known = stored if stored and stored.id == before.id else before  # an id in conflict is noted in `before` already
     note = row.note if row and verdict.changed else "operation_failed" if verdict is NAMELESS else None
     if after.vim_leak_suspected != before.vim_leak_suspected:
         note = "vim_leak_suspected"
     if note:
         after = writer.record(after, before.state, note, verdict)
-    elif after.degraded == before.degraded and differs(before, after):
+    elif after.degraded == before.degraded and differs(known, after):
         writer.record(after, before.state, "updated", LEARNED)
     if after.degraded != before.degraded:
         change, verdict = ("degraded", DEGRADED) if after.degraded else ("restored", RESTORED)

@@ -42,6 +42,8 @@ def same_operation(moment: Moment, deployment: Deployment, what: str) -> bool:
 def _conflicting(moment: Moment, current: Deployment, external: str) -> Deployment:
     """One live deployment under two ids is noted, not split. Within the operation that told the first, the
     smaller id is taken for the true one, so that order does not matter."""
+    if moment.again:
+        return current
     known = current.external_deployment_id or external
     if same_operation(moment, current, "named_by") and external < known:
         known, external = external, known
@@ -83,11 +85,11 @@ def _judge(
 ) -> tuple[Deployment, Verdict]:
     exempt = row.exempt if row else moment.notification.family is Family.VM_EVENT
     if not exempt and memory.is_older(moment.operation, before.memory.get("mover")):
-        return _fill(before, report), Verdict(
+        return _fill(moment, before, report), Verdict(
             "newer-operation", "an operation that began later has moved the deployment since", late=True
         )
     if held.moved_since(moment, before.memory, chain):
-        return _fill(before, report), held.MOVED_SINCE
+        return _fill(moment, before, report), held.MOVED_SINCE
     if before.state == DeploymentState.UNDEPLOYED:
         return _of_the_gone(moment, row, chain, before, report, track)
     after = _learn(moment, row, before, report, track, chain)
@@ -182,7 +184,7 @@ def _learn(
     chain: str,
 ) -> Deployment:
     if held.told_since(moment, deployment.memory, chain):
-        return _fill(deployment, report)
+        return _fill(moment, deployment, report)
     told = _facts(report)
     if deployment.external_deployment_id is not None:
         del told["external_deployment_id"]
@@ -207,7 +209,9 @@ def _last_operation(moment: Moment, row: DeploymentRow, deployment: Deployment, 
     )
 
 
-def _fill(deployment: Deployment, report: DeploymentReport) -> Deployment:
+def _fill(moment: Moment, deployment: Deployment, report: DeploymentReport) -> Deployment:
+    if moment.again:
+        return deployment
     missing = {n: v for n, v in _facts(report).items() if v is not None and not getattr(deployment, n)}
     return deployment._replace(**missing) if missing else deployment
 

@@ -39,7 +39,7 @@ def apply(
     elif verdict.rule == "vm-gone" and _moved_by(before) == key and not track.reborn:
         after = _learn(moment, row, before, report, track)
     else:
-        after = _fill(before, report)
+        after = _fill(moment, before, report)
     if deployment_gone and after.state != VmState.UNDEPLOYED:
         after, verdict = _removed(moment, after), GONE
     after = _timed(moment, before, after)
@@ -158,9 +158,9 @@ def _moved(moment: Moment, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
 def _learn(moment: Moment, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
     """Take over what this message tells better than those before it in its operation."""
     if held.told_since(moment, vm.memory, row.chain):
-        if instances.is_former(vm, report.uuid, moment.operation[1]):
+        if moment.again or instances.is_former(vm, report.uuid, moment.operation[1]):
             return vm
-        return _fill(vm, report)._replace(monitored=row.monitored if vm.monitored is None else vm.monitored)
+        return _fill(moment, vm, report)._replace(monitored=row.monitored if vm.monitored is None else vm.monitored)
     rank = 0 if row.recovery and report is moment.notification.vm else row.rank
     told = {} if instances.is_former(vm, report.uuid, moment.operation[1]) else instances.facts(report)
     if row.monitored is not None:
@@ -181,8 +181,10 @@ def _last_operation(moment: Moment, row: VmRow, track: Track, vm: Vm) -> dict[st
     return {"last_operation": value} if track.tells("last_operation", rank, value, vm.last_operation) else {}
 
 
-def _fill(vm: Vm, report: VmReport) -> Vm:
+def _fill(moment: Moment, vm: Vm, report: VmReport) -> Vm:
     """A late message fills in what nobody has told yet."""
+    if moment.again:
+        return vm
     missing = {
         n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)
     }
