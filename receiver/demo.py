@@ -211,6 +211,7 @@ class Demo:
         lines = (
             f"esc-receiver {__version__} demo, seed {self._seed}; all it writes lies in {folder} and goes with it",
             "",
+            f"the board  {url}/",
             f"callbacks  {url}/esc/{SOURCES[0]}/callback  ({', '.join(SOURCES[1:])}; …/events)",
             f"try one    {CURL.format(url=url, source=SOURCES[0])}",
             f"health     {url}/readyz  {url}/metrics",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -72,25 +73,34 @@ async def playing() -> AsyncIterator[App]:
 
 
 async def stories(app: App) -> dict[str, tuple[str, tuple[int, int], str]]:
-    """Pictures of one VM and its deployment, as MOVING."""
-    vm, deployment = await storied(app)
+    """Pictures of one VM, its deployment and an operation of that, as MOVING."""
+    vm, deployment, operation = await storied(app)
     return {
         "board-vm-light": (vm, TALL, "light"),
         "board-vm-dark": (vm, TALL, "dark"),
         "board-vm-narrow": (vm, NARROW, "dark"),
         "board-deployment-dark": (deployment, TALL, "dark"),
+        "board-operation-light": (operation, TALL, "light"),
     }
 
 
-async def storied(app: App) -> tuple[str, str]:
-    """Links to the living VM with the longest ledger, and to its deployment."""
-    asked = {"state": "ALIVE", "limit": "1000"}
-    async with aiohttp.ClientSession() as client, client.get(f"{app.url}/api/v1/vms", params=asked) as answer:
-        items = (await answer.json())["items"]
-    vm = max(items, key=lambda item: item["sequence"])
+async def storied(app: App) -> tuple[str, str, str]:
+    """Links to the living VM with the longest ledger, to its deployment, and to the operation with most VMs there."""
+    async with aiohttp.ClientSession() as client:
+        vm = max(await listed(client, app, "vms", state="ALIVE"), key=lambda item: item["sequence"])
+        found = await listed(client, app, "operations", source=vm["source"], deployment=vm["deployment"])
+    operation = max(found, key=lambda item: item["vms_seen"])
     named = urlencode({"source": vm["source"], "deployment": vm["deployment"], "name": vm["vm_name"]})
     of = urlencode({"source": vm["source"], "id": vm["deployment"]})
-    return f"#/vm?{named}", f"#/deployment?{of}"
+    its = urlencode({"source": vm["source"], "id": operation["transaction_id"]})
+    return f"#/vm?{named}", f"#/deployment?{of}", f"#/operation?{its}"
+
+
+async def listed(client: aiohttp.ClientSession, app: App, path: str, **asked: str) -> list[dict[str, Any]]:
+    """The first thousand of a list."""
+    async with client.get(f"{app.url}/api/v1/{path}", params={**asked, "limit": "1000"}) as answer:
+        items: list[dict[str, Any]] = (await answer.json())["items"]
+        return items
 
 
 async def take(chromium: Browser, url: str, size: tuple[int, int], scheme: str, path: Path) -> None:

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, ViewportSize, expect
 
 from receiver.app import App
 from tests.browsing import browser, deploy, named, needs_chromium, post, receiving, visiting
+from tests.keeping import letter
 from tests.samples import MALFORMED
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
@@ -69,6 +70,12 @@ async def test_traffic_appears_as_it_comes_and_is_explained(app: App, chromium: 
 
         await page.locator(".bytes summary").first.click()
         await expect(page.locator(".bytes pre").first).to_contain_text("<vm_state_machine_state>")
+
+        await page.locator(".steps a code").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("deploy")
+        await expect(page.locator(".timeline .bar")).to_have_count(5)
+        await expect(page.get_by_role("region", name="Progress")).to_contain_text("Alive1")
+        await expect(page.get_by_role("region", name="History")).to_contain_text("SUCCEEDED")
         assert {urlsplit(url).netloc for url in visit.requested} == {urlsplit(app.url).netloc}
         assert visit.complaints == []
 
@@ -192,6 +199,7 @@ async def test_nothing_keeps_anybody_out(app: App, chromium: Browser, scheme: st
             await page.set_viewport_size({"width": 1280, "height": 800})
 
 
+TRANSACTION = letter(deploy("dep-a")[0]).envelope.transaction_id or ""
 VM = "source=default&deployment=dep-a&name=dep-a_0_50521f93-7374-4881-960b-95aa13d55ddf"
 VIEWS = {
     "#/fleet": ".tile",
@@ -201,6 +209,7 @@ VIEWS = {
     "#/feed": ".view-feed h1",
     "#/quarantine": ".card",
     f"#/vm?{VM}": ".steps",
+    f"#/operation?source=default&id={TRANSACTION}": ".timeline .bar",
     "#/deployment?source=default&id=dep-a": ".timeline .bar",
     "#/nowhere": ".notice",
 }

@@ -17,6 +17,7 @@ import { deploymentView, vmView } from "./view_detail.js";
 import { fleetView } from "./view_fleet.js";
 import { callbackView, feedView, quarantineView } from "./view_happened.js";
 import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
+import { operationView } from "./view_operation.js";
 
 const FRAME_MS = 100; // between drawings of what came by itself
 const REST = 6; // times as long as drawing takes: what is left to the reader and to the rest of the machine
@@ -31,7 +32,8 @@ const OPENED_MAX = 50;
 
 const VIEWS = {
   fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, feed: feedView,
-  quarantine: quarantineView, vm: vmView, deployment: deploymentView, callback: callbackView,
+  quarantine: quarantineView, vm: vmView, deployment: deploymentView,
+  operation: operationView, callback: callbackView,
 };
 const TITLES = { vms: "VMs", vm: "VM" };
 
@@ -214,7 +216,7 @@ async function askHealth() {
 async function askOpen() {
   if (!app.sync.done) return;
   if (app.route.view === "operations") await readNewest(app.fleet);
-  if (["fleet", "operations"].includes(app.route.view)) await readOpen(app.fleet);
+  if (["fleet", "operations", "operation"].includes(app.route.view)) await readOpen(app.fleet);
 }
 
 let changedSince = Date.now();
@@ -266,7 +268,7 @@ function recoloured() {
 function routed() {
   const before = app.route;
   app.route = read();
-  const moved = before.view !== app.route.view || ["vm", "deployment", "callback"].includes(app.route.view);
+  const moved = before.view !== app.route.view || ["vm", "deployment", "operation", "callback"].includes(app.route.view);
   const { view, asked } = app.route;
   document.title = `${asked.name ?? asked.id ?? TITLES[view] ?? view[0].toUpperCase() + view.slice(1)} · esc-receiver`;
   if (moved && before.view !== view) document.getElementById("main")?.scrollTo(0, 0);

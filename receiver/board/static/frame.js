@@ -87,7 +87,7 @@ function tabs(app) {
     ["feed", "Feed", null],
     ["quarantine", "Quarantine", health.stats ? count(health.stats.quarantine.callbacks_last_day) : null],
   ];
-  const inside = { vm: "vms", deployment: "deployments", callback: "quarantine" };
+  const inside = { vm: "vms", deployment: "deployments", operation: "operations", callback: "quarantine" };
   const here = inside[app.route.view] ?? app.route.view;
   return views.map(
     ([view, label, number]) => html`

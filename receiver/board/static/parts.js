@@ -2,7 +2,7 @@
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
 import { ago, moment, name } from "./text.js";
-import { change, deploymentLink, link } from "./route.js";
+import { change, deploymentLink, link, operationLink } from "./route.js";
 
 export const panel = (title, body, { more = nothing, kind = "" } = {}) => html`
   <section class="panel ${kind}" aria-label=${title}>
@@ -48,7 +48,7 @@ export const toThing = (change) => {
   if (change.entity === "vm")
     return html`<a href=${link("vm", { source: change.source, deployment: change.deployment, name: change.name })}>${text(change.name, 48)}</a>`;
   if (change.entity === "deployment") return html`<a href=${deploymentLink(change.source, change.name)}>${text(change.name, 48)}</a>`;
-  if (change.entity === "operation") return html`<a href=${link("operations", { q: change.name })}>${text(change.name, 48)}</a>`;
+  if (change.entity === "operation") return html`<a href=${operationLink(change.source, change.name)}>${text(change.name, 48)}</a>`;
   return text(change.name, 48);
 };
 

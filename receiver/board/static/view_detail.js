@@ -2,7 +2,7 @@
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, mark } from "./states.js";
 import { clock, name, span } from "./text.js";
-import { deploymentLink, link, vmLink } from "./route.js";
+import { deploymentLink, link, operationLink, vmLink } from "./route.js";
 import { at, code, deploymentName, facts, fetched, move, notice, panel, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { bytesOf } from "./view_happened.js";
@@ -76,9 +76,9 @@ function explained(app, why) {
       ${callback ? step("Callback", html`<a href=${link("callback", { receipt: callback.receipt })}><bdi>${name(callback.trigger ?? callback.family)}</bdi></a> <span class="dim">${callback.outcome}, status ${callback.status_code ?? "–"}</span>`, callback.received_at) : nothing}
       ${cause ? step("Rule", html`<code>${cause.rule}</code> <bdi>${name(cause.reason, 240)}</bdi>`, cause.at) : nothing}
       ${step("State", badge(why.state), why.since)}
-      ${operation ? step("Operation", html`${operation.kind} <a href=${link("operations", { q: operation.transaction_id })}>${code(operation.transaction_id, 48)}</a> ${badge(operation.state)} ${progress(operation)}`) : nothing}
+      ${operation ? step("Operation", html`${operation.kind} <a href=${operationLink(why.vm.source, operation.transaction_id)}>${code(operation.transaction_id, 48)}</a> ${badge(operation.state)} ${progress(operation)}`) : nothing}
       ${step("Expected", expectedNext(expected, app))}
-      ${published ? step("Published", published.published === false ? "waits in the outbox" : html`${published.published ? "in" : "on its way to"} stream <code>${published.stream}</code>${published.sequence ? html`, sequence ${published.sequence}` : nothing} <small>${code(published.id)}</small>`) : nothing}
+      ${published ? step("Published", published.published === false ? "waits in the outbox" : html`${published.published ? "in" : "on its way to"} stream <code>${published.stream}</code>${published.sequence ? html`, sequence ${published.sequence}` : nothing} <small>${code(published.id)}</small>`, published.at) : nothing}
     </ol>`;
 }
 
@@ -101,7 +101,7 @@ function incarnations(app, vm) {
     <ul>${one.instances.map((instance) => html`<li>${code(instance.vm_uuid, 60)} <small class="dim">from ${clock(instance.valid_from)}${instance.valid_to ? ` to ${clock(instance.valid_to)}` : ", now"}</small></li>`)}</ul></li>`)}</ol>`;
 }
 
-function ledger(history, app, named = false) {
+export function ledger(history, app, named = false) {
   if (!history.items.length) return html`<p class="calm">No ledger entry is left.</p>`;
   return html`<div class="scroll-x" tabindex="0" role="region" aria-label="Ledger entries"><table class="entries"><thead><tr><th>No.</th><th>Time</th>${named ? html`<th>Of</th>` : nothing}<th>Change</th><th>Trigger</th><th class="wide">Why</th><th>Callback</th></tr></thead>
     <tbody>${history.items.map((one) => html`<tr><td class="number">${one.sequence}</td><td>${at(one.at)}</td>
@@ -110,7 +110,7 @@ function ledger(history, app, named = false) {
       <td>${one.receipt ? html`<a href=${link("callback", { receipt: one.receipt })} aria-label="Callback ${one.receipt}">open</a>` : "timer"}</td></tr>`)}</tbody></table></div>`;
 }
 
-function callbackList(app, callbacks) {
+export function callbackList(app, callbacks) {
   if (!callbacks.items.length) return html`<p class="calm">None is left, or none named this VM.</p>`;
   return html`<ul class="cards">${callbacks.items.map((one) => html`<li class="card">
     <div class="card-head"><span class="flag">${one.outcome}</span><strong class="grow"><bdi>${name(one.trigger ?? one.family)}</bdi> <small class="dim"><bdi>${name(one.reason, 160)}</bdi></small></strong>
@@ -176,5 +176,5 @@ function deploymentPage(app, { deployment, history, operations }) {
 function operationList(app, items) {
   if (!items.length) return html`<p class="calm">None known.</p>`;
   const sorted = [...items].sort((a, b) => Date.parse(b.first_seen_at) - Date.parse(a.first_seen_at));
-  return html`<ul class="list">${sorted.map((one) => html`<li><a href=${link("operations", { q: one.transaction_id })}>${mark(one.state)}<span class="grow">${one.kind} <small>${text(one.transaction_id, 40)}</small></span></a>${progress(one)}${time(one.first_seen_at, app.now)}</li>`)}</ul>`;
+  return html`<ul class="list">${sorted.map((one) => html`<li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${one.kind} <small>${text(one.transaction_id, 40)}</small></span></a>${progress(one)}${time(one.first_seen_at, app.now)}</li>`)}</ul>`;
 }

@@ -4,7 +4,7 @@ import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { badge, GONE, mark, tone, VM_STATES } from "./states.js";
 import { byState, place } from "./fleet.js";
 import { count, name, span } from "./text.js";
-import { deploymentLink, link, vmLink } from "./route.js";
+import { deploymentLink, link, operationLink, vmLink } from "./route.js";
 import { deploymentName, move, notice, panel, text, time, toThing } from "./parts.js";
 
 const ATTENTION_MAX = 12;
@@ -100,7 +100,7 @@ function needing(app) {
   }));
   const overdue = fleet.openOperations().filter((one) => one.state === "OVERDUE").map((one) => ({
     key: one.id, state: "OVERDUE", label: `${one.kind} ${one.transaction_id}`, at: one.last_seen_at,
-    href: link("operations", { state: "OVERDUE" }), why: "its end does not come",
+    href: operationLink(one.source, one.transaction_id), why: "its end does not come",
   }));
   return [...overdue, ...deployments, ...vms].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
 }
@@ -109,7 +109,7 @@ function flight(app) {
   const open = app.fleet.openOperations().sort((a, b) => Date.parse(a.first_seen_at) - Date.parse(b.first_seen_at));
   const body = open.length
     ? html`<ul class="list">${repeat(open.slice(0, FLIGHT_MAX), (one) => one.id, (one) => html`
-        <li><a href=${link("operations", { q: one.transaction_id })}>${mark(one.state)}<span class="grow">${one.kind || "operation"} <small>${text(one.deployment ? deploymentName(app.fleet, one.source, one.deployment) : one.transaction_id, 40)}</small></span></a>
+        <li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${one.kind || "operation"} <small>${text(one.deployment ? deploymentName(app.fleet, one.source, one.deployment) : one.transaction_id, 40)}</small></span></a>
           ${progress(one)}<span class="age">${span((app.now - Date.parse(one.first_seen_at)) / 1000)}</span></li>`)}</ul>
         ${open.length > FLIGHT_MAX ? html`<p class="more"><a href=${link("operations", { state: "OPEN" })}>and ${count(open.length - FLIGHT_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">No operation is under way.</p>`;

@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, DEPLOYMENT_STATES, GONE, mark, rank, VM_STATES } from "./states.js";
 import { place } from "./fleet.js";
 import { count, span } from "./text.js";
-import { deploymentLink, link, vmLink } from "./route.js";
+import { deploymentLink, link, operationLink, vmLink } from "./route.js";
 import { choose, code, deploymentName, distinct, loading, matcher, notice, search, text, tick, time, toDeployment } from "./parts.js";
 import { progress } from "./view_fleet.js";
 
@@ -126,7 +126,7 @@ export function operationsView(app) {
       ${choose(route.asked, "kind", "Kind", distinct(all, "kind"))}
       ${choose(route.asked, "source", "Source", distinct(all, "source"))}`,
     columns: [
-      { label: "Operation", kind: "main", cell: (one) => html`<span>${one.kind || "operation"}</span> ${code(one.transaction_id, 40)}` },
+      { label: "Operation", kind: "main", cell: (one) => html`<a class="cover" href=${operationLink(one.source, one.transaction_id)}><span>${one.kind || "operation"}</span> ${code(one.transaction_id, 40)}</a>` },
       { label: "State", kind: "state", cell: (one) => html`${badge(one.state)}${one.revised ? html`<span class="flag">revised</span>` : nothing}` },
       { label: "Progress", kind: "wide", cell: (one) => html`${progress(one)}` },
       { label: "Deployment", kind: "extra", cell: (one) => toDeployment(one.source, one.deployment, deploymentName(fleet, one.source, one.deployment)) },
