@@ -23,6 +23,7 @@ DEPTH_MAX = 64
 Language = Literal["xml", "json"]
 _XML_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXT_ALONE = re.compile(rb">\s*[^<\s][^<]*</")
 _VALUE = (
     b'<value xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
     b'xmlns:xs="http://www.w3.org/2001/XMLSchema" xsi:type="xs:string">'
@@ -134,6 +135,8 @@ def _read_xml(body: bytes, model: Model) -> dict[str, Any]:
         raise BodyError("the body has more text in it than the emulator reads")
     if found.root != model.root:
         raise BodyError(f"the root element is <{found.root}>, and should be <{model.root}>")
+    if "#text" in found.fields or (not found.fields and _TEXT_ALONE.search(body)):
+        raise BodyError(f"<{model.root}> should hold elements, and holds text")
     return conform(found.fields, model, from_xml=True)
 
 

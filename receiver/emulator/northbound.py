@@ -131,10 +131,10 @@ def error_response(
 
 def _url(request: web.Request, name: str, need: Need) -> str | None:
     """The callback URL that a header names; refused when it is none, or missing where it is enforced."""
-    given = request.headers.get(name, "").strip()
+    given = request.headers.get(name)
     if need is Need.NONE:
         return None
-    if not given:
+    if given is None:
         if need is Need.ENFORCED:
             raise invalid(f"Missing callback: the header {name} should hold the URL to post to")
         return None

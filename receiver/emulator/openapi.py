@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.emulator.chapters import ROWS
+from receiver.emulator.handlers.configuration import VALUE_MAX
 from receiver.emulator.models import MODELS
 from receiver.emulator.shapes import schema
 from receiver.emulator.table import BASES, Need, Row
@@ -17,8 +18,10 @@ from receiver.emulator.table import BASES, Need, Row
 API_VERSION = "2.2.0"
 MEDIA_TYPES = ("application/xml", "application/json")
 _ID = {"type": "string", "minLength": 1, "maxLength": 72, "pattern": "^[A-Za-z0-9._-]+$"}
-_URL = {"type": "string", "pattern": r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9._/-]*)?$", "maxLength": 2048}
+_URL = {"type": "string", "pattern": "^https?://[a-z0-9]+(:[1-9][0-9]{0,3})?/[A-Za-z0-9/]*$"}
 _WORD = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,72}$"}
+_VALUE = {"type": "string", "minLength": 1, "maxLength": VALUE_MAX}
+_PATH = {"category": _WORD, "key": _WORD, "value": _VALUE}
 _PARAMETER = re.compile(r"{(\w+)}")
 _DESCRIPTION = """\
 What Cisco ESC's REST northbound API looks like from outside, after its document of version 2.2.0.
@@ -69,7 +72,7 @@ def _words(row: Row) -> str:
 
 def _path(row: Row) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": _WORD if "config" in row.path else _ID}
+        {"name": name, "in": "path", "required": True, "schema": _PATH.get(name, _ID)}
         for name in _PARAMETER.findall(row.path)
     ]
 
@@ -122,7 +125,7 @@ def _error(reason: str) -> dict[str, Any]:
 
 def _body_schema(row: Row) -> Mapping[str, Any]:
     if row.body == "text":
-        return {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "minLength": 1, "maxLength": 255}
+        return _VALUE
     return {"$ref": f"#/components/schemas/{row.body}"}
 
 

@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 
 from receiver.emulator.certificate import Certificate
+from receiver.emulator.chapters import ROWS
 from receiver.emulator.control import BASE, ControlApi
 from receiver.emulator.deliveries import Deliveries, Manner
 from receiver.emulator.engine import Engine
@@ -152,7 +153,10 @@ class Emulator:
         except web.HTTPRequestEntityTooLarge:
             return error_response(request, 413, f"the body is larger than {BODY_BYTES_MAX} bytes")
         except web.HTTPMethodNotAllowed as error:
-            allowed = ", ".join(sorted(error.allowed_methods))
+            # Of a path that is also matched by a parameter of another one, only its own methods.
+            path = f"/{request.path.split('/', 2)[-1]}"
+            own = {row.method for row in ROWS if row.path == path}
+            allowed = ", ".join(sorted(own or error.allowed_methods))
             message = f"{request.path} takes {allowed}, and no {request.method}"
             return error_response(request, 405, message, headers={"Allow": allowed})
         except web.HTTPNotFound:

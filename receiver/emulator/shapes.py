@@ -14,7 +14,7 @@ from receiver.emulator.models import Model, Shape
 from receiver.errors import ReceiverError
 
 INTEGER_MAX = 2**31 - 1
-_WHOLE = re.compile(r"-?[0-9]{1,10}")
+_WHOLE = re.compile(r"(-?[0-9]{1,10})(\.0+)?")
 _TRUTH = {"true": True, "false": False}
 
 
@@ -68,8 +68,6 @@ def _conform_fields(given: Any, shape: Mapping[str, Shape], name: str, *, from_x
     if from_xml and isinstance(given, str) and not given.strip():
         given = {}
     if not isinstance(given, dict):
-        if not shape and from_xml:
-            return given
         raise BodyError(f"{name} should hold {'elements' if from_xml else 'an object'}")
     return {
         key: _conform(value, shape[key], key, from_xml=from_xml) if key in shape else value
@@ -83,9 +81,11 @@ def _conform_value(given: Any, shape: Shape, name: str, *, from_xml: bool) -> An
         if isinstance(shape, bool):
             given = _TRUTH.get(text.lower(), text)
         elif isinstance(shape, int):
-            given = int(text) if _WHOLE.fullmatch(text) else text
+            given = int(whole[1]) if (whole := _WHOLE.fullmatch(text)) else text
         else:
             given = text
+    elif isinstance(given, float) and given.is_integer() and not isinstance(shape, bool) and isinstance(shape, int):
+        given = int(given)
     right = isinstance(given, type(shape)) and (isinstance(shape, bool) or not isinstance(given, bool))
     if not right or (isinstance(given, int) and abs(given) > INTEGER_MAX):
         raise BodyError(f"{name} is {str(given)[:80]!r}, and should be {_words(shape)}")

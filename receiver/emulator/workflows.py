@@ -77,6 +77,8 @@ def scripted(
         placed.vm_states |= {
             name: state for name, state in _ended(placed.deployment.vms).items() if placed.vm_states.get(name) != state
         }
+        if placed.deployment.state == "ERROR":  # an esc_event reports no state of the service
+            placed.reported = "SERVICE_ERROR_STATE"
         esc.world.touch(placed)
         if afterwards is not None:
             afterwards()

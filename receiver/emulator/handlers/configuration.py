@@ -25,7 +25,7 @@ OPTIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("ANTI-AFFINITY", "FILTER"): ("DifferentHostFilter", "ServerGroupAffinity"),
 }
 """Taken in any case: the printed request says `debug`, and so does its answer."""
-VALUE_MAX = 1024
+VALUE_MAX = 255
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,72}")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 
