@@ -66,7 +66,13 @@ async def test_the_served_document_lists_what_is_served() -> None:
 async def test_answers_fit_their_schemas() -> None:
     """Of every operation that reads."""
     known = {"internal_tenant_id": "acme", "internal_deployment_id": "dep-1", "category": "LOG", "key": "LEVEL"}
-    known |= {"internalTenantId": "acme", "hostName": "my-ucs-1", "name": "confd", "action_name": "log", "metric_name": "ICMPPing"}
+    known |= {
+        "internalTenantId": "acme",
+        "hostName": "my-ucs-1",
+        "name": "confd",
+        "action_name": "log",
+        "metric_name": "ICMPPing",
+    }
     async with orchestrating() as client:
         await deployed(client)
         for row in ROWS:

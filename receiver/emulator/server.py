@@ -88,7 +88,8 @@ class Emulator:
         self._certificate = Certificate(options.host) if options.https_port is not None else None
         self._addresses = cycle(options.source_addresses or (None,))
         self._address = next(self._addresses)
-        self._truststore = ssl.create_default_context()
+        # The system's certificates take a while to read, and aiohttp has read them.
+        self._truststore = ssl.create_default_context() if options.truststore else True
         self._runner: web.AppRunner | None = None
         self.url = ""
         """Where it is served, without the base path; valid after `start`."""
@@ -165,7 +166,7 @@ class Emulator:
 
     def _reload_truststore(self) -> None:
         """For connections to come. What was trusted before stays so: a context forgets nothing."""
-        if self.options.truststore is not None:
+        if isinstance(self._truststore, ssl.SSLContext):
             self._truststore.load_verify_locations(self.options.truststore)
 
     async def _listen(self, port: int, context: ssl.SSLContext | None = None) -> str:
