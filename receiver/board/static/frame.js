@@ -68,7 +68,8 @@ const faults = (ready) => Object.entries(ready.dependencies ?? {}).filter(([, to
 function lagOf(app) {
   const outbox = app.health.stats?.outbox;
   if (!outbox) return { text: "–", kind: "", title: nothing };
-  const late = outbox.oldest_at ? (app.now - Date.parse(outbox.oldest_at)) / 1000 : 0;
+  // As it was when they were counted: what waited then has gone since.
+  const late = outbox.oldest_at ? (Date.parse(app.health.stats.at) - Date.parse(outbox.oldest_at)) / 1000 : 0;
   return {
     text: outbox.messages === 0 || late < 1 ? "none" : span(late),
     kind: late > LAG_LATE_S ? "bad" : "good",
