@@ -75,24 +75,24 @@ BOARD = Board(
             unit="ops",
         ),
         rows(
-            "Slowest", "Of those that began in the time that is shown.",
+            "Slowest operations", "Of those that began in the time that is shown.",
             f"SELECT {COLUMNS}\nFROM grafana_operations\n"
             "WHERE first_seen_at BETWEEN $__timeFrom() AND $__timeTo() AND ended_at IS NOT NULL\n"
             "ORDER BY seconds DESC\nLIMIT 25",
             {"deployment": TO_DEPLOYMENT},
         ),
         rows(
-            "Under way", "Longest under way first.",
+            "Operations under way", "Longest under way first.",
             f"SELECT {COLUMNS}\nFROM grafana_operations\nWHERE state = 'OPEN'\nORDER BY first_seen_at\nLIMIT 100",
             {"deployment": TO_DEPLOYMENT}, width=HALF,
         ),
         rows(
-            "Overdue", "Silent for too long: their end may be lost.",
+            "Overdue operations", "Silent for too long: their end may be lost.",
             f"SELECT {COLUMNS}\nFROM grafana_operations\nWHERE state = 'OVERDUE'\nORDER BY first_seen_at\nLIMIT 100",
             {"deployment": TO_DEPLOYMENT}, width=HALF,
         ),
         rows(
-            "Failed", "Of those that began in the time that is shown, latest first.",
+            "Failed operations", "Of those that began in the time that is shown, latest first.",
             f"SELECT {COLUMNS}, status_code, status_message\nFROM grafana_operations\n"
             "WHERE first_seen_at BETWEEN $__timeFrom() AND $__timeTo() AND state = 'FAILED'\n"
             "ORDER BY first_seen_at DESC\nLIMIT 50",

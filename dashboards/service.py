@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dashboards.parts import HALF, SMALL, THIRD, Board, event, lines, number, question, series_variable
 
 OF = '{instance=~"$instance"}'
-MODES = event("Spooling", "orange", 'max(esc_receiver_mode{mode="spooling"}) == 1')
+MODES = event("Spooling", "orange", 'max(max_over_time(esc_receiver_mode{mode="spooling"}[$__rate_interval])) == 1')
 
 
 def _rate(metric: str, *by: str, more: str = "") -> str:
@@ -40,7 +40,7 @@ BOARD = Board(
         number("Receivers", "That are scraped.", f"count(esc_receiver_build_info{OF})"),
         number("Without PostgreSQL", "Receivers that PostgreSQL does not answer.",
                f"sum(1 - esc_receiver_postgres_up{OF})", warn=1, alarm=1),
-        lines("Received", "By channel.", {"{{channel}}": _rate("esc_receiver_received_total", "channel")},
+        lines("Received by channel", "Callbacks a second.", {"{{channel}}": _rate("esc_receiver_received_total", "channel")},
               unit="ops", width=THIRD),
         lines("Kept", "What became of them.", {"{{outcome}}": _rate("esc_receiver_stored_total", "outcome")},
               unit="ops", stacked=True, width=THIRD),
@@ -69,7 +69,8 @@ BOARD = Board(
         lines(
             "Spool", "Callbacks in it, and those found in it at a start.",
             {"{{instance}}": f"esc_receiver_spool_callbacks{OF}",
-             "found at start": f"sum(esc_receiver_recovered_total{OF})"}, width=THIRD,
+             "found at start": f"sum(esc_receiver_recovered_total{OF})",
+             "drained a second": _rate("esc_receiver_drained_total")}, width=THIRD,
         ),
         lines("Age of the spool", "Of the oldest callback in it.",
               {"{{instance}}": f"(time() - esc_receiver_spool_oldest_timestamp_seconds{OF}) * "
