@@ -12,7 +12,7 @@ from pathlib import Path
 from docs.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/lifecycle.md", "docs/feed.md")
+PAGES = ("README.md", "docs/lifecycle.md", "docs/feed.md", "docs/metrics.md", "docs/emulator.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 

@@ -16,6 +16,8 @@ import orjson
 
 from docs import walk
 from docs.diagrams import DEPLOYMENT_ORDER, RESOURCE_ORDER, VM_ORDER, drawn, mermaid
+from docs.emulator_parts import EMULATOR_PARTS
+from docs.figures import metrics
 from docs.walk import Case, Edge
 from receiver.cli import main as commands
 from receiver.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
@@ -228,6 +230,7 @@ def _example_payload() -> str:
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": lambda: settings_table().strip(),
     "commands": _commands,
+    "metrics-table": metrics,
     "vm-diagram": _vm_diagram,
     "deployment-diagram": _deployment_diagram,
     "operation-diagram": _operation_diagram,
@@ -241,4 +244,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "example-subject": _example_subject,
     "example-headers": _example_headers,
     "example-payload": _example_payload,
+    **EMULATOR_PARTS,
 }
