@@ -34,9 +34,7 @@ _DONE: dict[str, tuple[str, str]] = {
 }
 
 
-def _work(
-    kind: str, chapter: str, method: str, path: str, answers: dict[int, str], evidence: Evidence, sends: str = ""
-) -> Row:
+def _work(kind: str, chapter: str, method: str, path: str, answers: dict[int, str], evidence: Evidence) -> Row:
     """POST, PUT or DELETE: one callback ends it."""
     verb, word = _DONE[method]
     has_body = method != "DELETE"
@@ -51,7 +49,7 @@ def _work(
         kind=kind,
         callback=Need.REQUIRED,
         body=kind if has_body else "",
-        sends=(sends or f"{word}_{kind.upper()}",),
+        sends=(f"{word}_{kind.upper()}",),
         evidence=evidence,
         extra={**BAD_HEADER, **(BAD_BODY if has_body else {})},
     )
@@ -101,9 +99,9 @@ RESOURCES: Sequence[Row] = (
     _work("flavor", FLAVORS, "DELETE", _FLAVOR, {200: _ACCEPTED, 404: "Flavor Id not found", 500: _INTERNAL}, _R),
     _one("flavor", FLAVORS, _FLAVOR, {200: _ACCEPTED, 404: "Flavor Id not found", 406: "Operation not supported on VIM/Flavor part of service registration"}),
     _work("flavor", FLAVORS, "POST", _FLAVOR, {200: _ACCEPTED, 400: _INVALID, 404: "Flavor Id not found", 406: "Operation not supported on VIM/Flavor part of service registration", 409: _CONFLICT, 500: _INTERNAL}, _V),
-    _work("volume", VOLUMES, "DELETE", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G, "volume"),
+    _work("volume", VOLUMES, "DELETE", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G),
     _one("volume", VOLUMES, _VOLUME, {200: _ACCEPTED, 404: "Volume Id not found"}),
-    _work("volume", VOLUMES, "POST", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 404: "Volume Id not found", 409: "Conflicting request", 503: _VIM}, _G, "volume"),
+    _work("volume", VOLUMES, "POST", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 404: "Volume Id not found", 409: "Conflicting request", 503: _VIM}, _G),
     _all("volume", VOLUMES, "/v0/{internalTenantId}/volumes", {200: _ACCEPTED}),
     _all("file_server", FILE_SERVERS, "/v0/fileserver", {200: _ACCEPTED}, guessed=True),
     _work("file_server", FILE_SERVERS, "DELETE", _SERVER, {200: _ACCEPTED, 404: "Not found", 500: _INTERNAL}, _G),

@@ -17,7 +17,7 @@ def _rows(base: str, prefix: str) -> Iterable[Row]:
         f"{prefix}create_volume_from_snapshot", CHAPTER, "POST", f"{base}/snapshots/{{snapshotId}}/volumes",
         "Create a volume from a snapshot", "volume_from_snapshot",
         {202: "Request Accepted", 404: "Snapshot not found"}, callback=Need.REQUIRED, body="snapshot_volume",
-        sends=("volume",), evidence=_G, extra={**BAD_HEADER, **BAD_BODY, **_BUSY},
+        sends=("CREATE_VOLUME",), evidence=_G, extra={**BAD_HEADER, **BAD_BODY, **_BUSY},
     )  # fmt: skip
     yield Row(
         f"{prefix}delete_snapshot", CHAPTER, "DELETE", one, "Delete a VM snapshot", "delete_snapshot",
