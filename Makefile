@@ -6,10 +6,10 @@ CODE = receiver tests chaos dashboards docs $(wildcard benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos check bench docs format lock clean
+.PHONY: help demo test chaos check bench docs screenshots format lock clean
 
 help: ## say what there is to make
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ARGS=… is handed on to demo, test, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
@@ -34,6 +34,9 @@ bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and 
 docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
 	@$(BIN)/python -m dashboards
 	@$(BIN)/python -m docs
+
+screenshots: $(VENV)/.dev ## take the pictures of the board in docs/images anew (needs chromium)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 format: $(VENV)/.dev ## format the code, and mend what lint can mend
 	$(BIN)/ruff format $(CODE)

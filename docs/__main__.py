@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from docs.openapi import COPY, renew
 from docs.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +35,9 @@ def main() -> None:
         sys.stdout.write(f"{'stale' if checking else 'written'}: {path.relative_to(ROOT)}\n")
         if not checking:
             path.write_text(text, "utf-8")
-    sys.exit(1 if checking and pages else 0)
+    if renewed := renew(checking=checking):
+        sys.stdout.write(f"{'stale' if checking else 'written'}: {COPY.relative_to(ROOT)}\n")
+    sys.exit(1 if checking and (pages or renewed) else 0)
 
 
 if __name__ == "__main__":

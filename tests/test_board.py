@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, unused_port
 from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped]  # it has no types
 from playwright.async_api import Browser, ViewportSize, expect
 
@@ -179,6 +179,36 @@ async def test_it_works_below_a_path_of_a_proxy(app: App, chromium: Browser) -> 
         await expect(visit.page.locator(".tile", has_text="ALIVE").locator(".big")).to_have_text("1")
         await expect(visit.page.locator(".vital", has_text="Feed")).to_contain_text("Live")
         assert all(urlsplit(asked).path.startswith("/ops/esc/") for asked in visit.requested)
+
+
+async def test_the_mode_is_where_an_operator_looks_first(nats_url: str, tmp_path: Path, chromium: Browser) -> None:
+    """Without PostgreSQL callbacks are kept in the spool: the board says so, and what is wrong, in every view."""
+    nobody = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
+    async with receiving(nobody, nats_url, tmp_path) as app, visiting(chromium, f"{app.url}/#/quarantine") as visit:
+        assert await post(app, deploy("dep-spooled")) == [202, 202, 202]
+        await expect(visit.page.locator(".vital", has_text="Mode")).to_contain_text("spooling")
+        await expect(visit.page.locator(".ribbon.waiting")).to_contain_text("postgres")
+        await expect(visit.page.locator(".notice.wrong")).to_contain_text("PostgreSQL cannot be asked now")
+
+
+async def test_it_is_worked_by_keyboard(app: App, chromium: Browser) -> None:
+    """From the skip link to the content; arrow keys walk through a list, Enter opens, and the way back is kept."""
+    await post(app, [*deploy("dep-a"), *deploy("dep-b")])
+    async with visiting(chromium, f"{app.url}/#/deployments") as visit:
+        page = visit.page
+        await expect(page.locator(".row")).to_have_count(2)
+        await page.keyboard.press("Tab")
+        await expect(page.locator(".skip")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("main")).to_be_focused()
+        await page.locator(".rows").focus()
+        await page.keyboard.press("ArrowDown")
+        await page.keyboard.press("ArrowDown")
+        await expect(page.locator(".row a").nth(1)).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("region", name="States over time")).to_be_visible()
+        await page.go_back()
+        await expect(page.locator(".row")).to_have_count(2)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -210,7 +210,7 @@ async function askHealth() {
     app.health = { ...app.health, error };
     throw error;
   }
-  if (app.health.stats.quarantine.latest_at !== quarantineBefore) app.cache.renew("quarantine");
+  if (app.health.stats && app.health.stats.quarantine.latest_at !== quarantineBefore) app.cache.renew("quarantine");
 }
 
 async function askOpen() {
