@@ -199,5 +199,5 @@ def _numbers(body: Mapping[str, Any], part: str, most: float, names: tuple[str, 
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    body = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, status=status, content_type="application/json")
