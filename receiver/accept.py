@@ -148,6 +148,7 @@ class Acceptor:
         """Answer all of a batch, whatever goes wrong: what neither PostgreSQL nor the spool took is refused."""
         error = CannotKeepError("the receiver failed to keep it")
         try:
+            await self._drain.decided()
             if self._drain.direct:
                 batch = await self._commit(batch, judged)
             if batch:

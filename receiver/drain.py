@@ -1,7 +1,9 @@
 """Where callbacks wait while PostgreSQL does not take them, and how they get there in the end: in order of arrival.
 
 While anything waits, new callbacks queue behind it, so that order is kept; when nothing waits any more, they go
-the direct way again. An entry leaves the spool only when PostgreSQL has committed it. Must not know HTTP or SQL.
+the direct way again. Under steady traffic something would always wait; so when the rest is but one batch, new ones
+are asked to wait for that instead. An entry leaves the spool only when PostgreSQL has committed it. Must not know
+HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -36,6 +39,12 @@ class Drain:
         self._settings = settings
         self._metrics = metrics
         self._filled = asyncio.Event()
+        """Something was put, or was not."""
+        self._holding = 0
+        """How many are putting something just now."""
+        self._decided = asyncio.Event()
+        """It is known which way callbacks take; not while the last of the spool is on its way to PostgreSQL."""
+        self._decided.set()
         self._batch_max = settings.drain_batch_max
         """Less after a batch that was not taken: it may have been too much for `commit_timeout_s`."""
 
@@ -56,29 +65,53 @@ class Drain:
         self._metrics.recover(found)
         self._measure()
 
+    async def decided(self) -> None:
+        """Wait until it is known which way callbacks take: as a rule it is. At most `commit_timeout_s`."""
+        if not self._decided.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.commit_timeout_s):
+                    await self._decided.wait()
+
     async def hold(self, letters: Sequence[Letter]) -> None:
         """Keep letters on this machine until PostgreSQL takes them. Raises CannotKeepError."""
         started_s = time.perf_counter()
-        await self._spool.put(letter.envelope for letter in letters)
+        self._holding += 1
+        try:
+            await self._spool.put(letter.envelope for letter in letters)
+            self._enter(Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode)
+            self._metrics.spooled(len(letters))
+        finally:
+            self._holding -= 1
+            self._filled.set()
         self._metrics.spool_seconds.observe(time.perf_counter() - started_s)
-        self._enter(Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode)
-        self._metrics.spooled(len(letters))
         self._measure()
-        self._filled.set()
 
     async def run(self) -> None:
         """Drain whenever something waits, until cancelled. To be started when PostgreSQL is ready."""
         pause_s = self._settings.drain_retry_s
-        while True:
-            if self._spool.depth == 0:
+        try:
+            while True:
+                if self._spool.depth == 0:
+                    await self._until_filled()
+                if self.mode is Mode.DRAINING and self._spool.depth <= self._batch_max:
+                    self._decided.clear()
+                if await self._run_once_guarded():
+                    pause_s = self._settings.drain_retry_s
+                else:
+                    self._decided.set()
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, self._settings.drain_retry_max_s)
+        finally:
+            self._decided.set()
+
+    async def _until_filled(self) -> None:
+        """Nothing waits: the direct way, unless something is being put just now, which would be overtaken."""
+        while self._spool.depth == 0:
+            self._filled.clear()
+            if not self._holding:
                 self._enter(Mode.DIRECT)
-                self._filled.clear()
-                await self._filled.wait()
-            if await self._run_once_guarded():
-                pause_s = self._settings.drain_retry_s
-            else:
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, self._settings.drain_retry_max_s)
+                self._decided.set()
+            await self._filled.wait()
 
     async def run_once(self) -> int:
         """Take the first of the spool to PostgreSQL; how many it took. Raises SpoolBrokenError."""

@@ -69,6 +69,25 @@ async def test_order_is_kept_through_an_outage_and_each_change_is_told_once(
         assert place.sums() == {"received": len(told), "stored": len(told)}
 
 
+async def test_the_direct_way_resumes_under_steady_traffic(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Something is always being put, yet the spool gets empty: the last ones are waited for, and nobody waits long."""
+    async with accepting(postgres_dsn, tmp_path, **QUICK) as place:
+        told: list[Accepted] = []
+
+        async def sender() -> None:
+            while not told or told[-1].outcome is None:
+                told.append(await place.accept(deployed(len(told))))
+
+        with structlog.testing.capture_logs() as said:
+            async with nothing_committed(connection):
+                told += await asyncio.gather(*(place.accept(deployed(number)) for number in range(100)))
+            await asyncio.wait_for(asyncio.gather(*(sender() for _ in range(8))), feed.PATIENCE_S)
+        assert ways(said) == ["spooling", "draining", "direct"]
+    assert await connection.fetchval("SELECT count(*) FROM callbacks") == len(told)
+
+
 async def test_what_waits_keeps_its_time_of_arrival(postgres_dsn: str, connection: Connection, tmp_path: Path) -> None:
     """Not that of its commit; so do the ledger and the state it makes."""
     async with accepting(postgres_dsn, tmp_path, **QUICK) as place:
