@@ -34,11 +34,11 @@ def samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], flo
     }
 
 
-def installed(program: str) -> Path:
+def installed(program: str, package: str = "prometheus") -> Path:
     """Where it is; skips the test where it is not."""
     path = shutil.which(program)
     if path is None:
-        pytest.skip(f"{program} is not installed (Debian's package prometheus)")
+        pytest.skip(f"{program} is not installed (Debian's package {package})")
     return Path(path)
 
 

@@ -1,0 +1,25 @@
+# The receiver alone: no compiler, no embedded servers, no root. Built in one stage, copied into the next.
+FROM python:3.13.5-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+RUN python -m venv /opt/esc-receiver
+COPY requirements/image.lock requirements/image.lock
+RUN /opt/esc-receiver/bin/pip install --require-hashes -r requirements/image.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY migrations migrations
+COPY receiver receiver
+RUN /opt/esc-receiver/bin/pip install --no-build-isolation --no-deps .
+
+FROM python:3.13.5-slim-bookworm
+COPY --from=build /opt/esc-receiver /opt/esc-receiver
+# The volume takes over who owns the folder.
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/esc-receiver
+ENV PATH=/opt/esc-receiver/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
+    ESC_RECEIVER_HOST=0.0.0.0 ESC_RECEIVER_DATA_DIR=/var/lib/esc-receiver ESC_RECEIVER_LOG_FORMAT=json
+USER 10001:10001
+VOLUME /var/lib/esc-receiver
+EXPOSE 9010
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9010/readyz', timeout=4)"]
+ENTRYPOINT ["esc-receiver"]
+CMD ["serve"]
