@@ -13,7 +13,7 @@ help: ## say what there is to make
 	@echo
 	@echo "  ARGS=… is handed on to demo, test, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
-demo: $(VENV)/.run ## the whole service with simulated ESC traffic, in a throw-away folder; Ctrl-C ends it
+demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
 
 test: $(VENV)/.dev ## all tests, on a real PostgreSQL and NATS that they start themselves

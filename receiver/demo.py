@@ -1,6 +1,6 @@
-"""`esc-receiver demo`: the whole service with simulated ESC traffic, in a throw-away folder, shown as it happens.
+"""`esc-receiver demo`: orchestrators, emulated ESCs and the whole service, in a throw-away folder, shown as it happens.
 
-Wires together what `serve` and `simulate` are made of; must not know how a callback is judged, nor how the view is
+Wires together what `serve` and `emulate` are made of; must not know how a callback is judged, nor how the view is
 drawn (`demo_view`). Nothing of the environment counts here: a demo must never reach somebody's real database.
 """
 
@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,21 +27,20 @@ from rich.live import Live
 
 from receiver import __version__, logs
 from receiver.app import App
+from receiver.demo_orchestrator import escs, orchestrate
 from receiver.demo_view import Counts, Facts, draw, event_line, status_line
 from receiver.embedded import Embedded
+from receiver.emulator import Emulator
 from receiver.errors import SetupError
 from receiver.event import SUBJECTS
 from receiver.notification import Outcome
 from receiver.serve import running, write_endpoints
 from receiver.settings import Settings, load
 from receiver.signals import until_signalled
-from receiver.simulator import Faults, SimulateOptions, simulate
 from receiver.tail import follow
 
 SOURCES = ("lab1", "lab2", "lab3")
 DEPLOYMENTS = 24
-FAULTS = Faults(duplicate=0.03, reorder=0.05, malformed=0.005, unknown=0.005)
-"""A little of what goes wrong in life, so that every outcome shows."""
 PACE = 0.6
 """Time scale times rate: at this pace so many deployments have somewhat more to say than the rate lets through."""
 DRAWN_EVERY_S = 0.25
@@ -64,10 +63,10 @@ TAIL = "{program} tail --data-dir {folder}"
 @click.option(
     "--rate", type=click.FloatRange(0), default=20.0, show_default=True, help="Callbacks a second; 0: as many as go."
 )
-@click.option("--seed", type=int, help="Repeats the traffic of a run; drawn and printed when not given.")
+@click.option("--seed", type=int, help="Of the orders and of what ESC does; drawn and printed when not given.")
 @click.option("--duration", type=click.FloatRange(0), default=0.0, help="Seconds after which it ends by itself.")
 def demo_command(port: int, rate: float, seed: int | None, duration: float) -> None:
-    """Watch the whole service at work on simulated ESC traffic, until Ctrl-C.
+    """Watch the whole service at work on emulated ESCs and their orchestrators, until Ctrl-C.
 
     PostgreSQL and NATS are run in a throw-away folder; Ctrl-C ends all of it and leaves no process and no file.
 
@@ -86,7 +85,12 @@ def demo_command(port: int, rate: float, seed: int | None, duration: float) -> N
 
 def _environment(port: int) -> dict[str, str]:
     sources = orjson.dumps({name: {} for name in SOURCES}).decode()
-    return {"ESC_RECEIVER_PORT": str(port), "ESC_RECEIVER_SOURCES": sources, "ESC_RECEIVER_LOG_LEVEL": "warning"}
+    return {
+        "ESC_RECEIVER_PORT": str(port),
+        "ESC_RECEIVER_SOURCES": sources,
+        "ESC_RECEIVER_LOG_LEVEL": "warning",
+        "ESC_RECEIVER_QUERY_RATE_PER_S": "10000",  # all orchestrators ask from one address
+    }
 
 
 def _require_free(settings: Settings) -> None:
@@ -141,38 +145,32 @@ class Demo:
         async with running(self._settings.model_copy(update=where)) as app, self._following(app):
             await app.until_ready()
             write_endpoints(folder, app)
-            self._tell_where(app, folder)
             try:
-                await self._play(app)
+                async with escs(SOURCES, self._seed, PACE / self._rate if self._rate else 0.0) as found:
+                    self._tell_where(app, folder, found)
+                    await self._play(app, {source: emulator.url for source, emulator in found.items()})
+                await self._catch_up(app)
             finally:
                 self._tell_sums(app)
 
-    async def _play(self, app: App) -> None:
+    async def _play(self, app: App, urls: Mapping[str, str]) -> None:
         self._facts.rate(0)  # the first look
         stop = asyncio.Event()
-        playing = asyncio.create_task(simulate(self._traffic(app.url), stop=stop))
+        playing = asyncio.create_task(self._orchestrate(urls, app.url, stop))
         serving = asyncio.create_task(app.run())
         try:
             await self._show(app, (playing, serving))
         finally:
             self._say("stopping …")
             stop.set()
-            serving.cancel()
             await playing
-            await self._catch_up(app)
+            serving.cancel()
 
-    def _traffic(self, url: str) -> SimulateOptions:
-        return SimulateOptions(
-            target=url,
-            seed=self._seed,
-            sources=SOURCES,
-            deployments=DEPLOYMENTS,
-            rate=self._rate,
-            duration_s=self._duration_s,
-            loop=not self._duration_s,
-            time_scale=PACE / self._rate if self._rate else 0.0,
-            faults=FAULTS,
-        )
+    async def _orchestrate(self, urls: Mapping[str, str], receiver: str, stop: asyncio.Event) -> None:
+        """Until it is to stop, or the duration is over."""
+        if self._duration_s:
+            asyncio.get_running_loop().call_later(self._duration_s, stop.set)
+        await orchestrate(urls, receiver, seed=self._seed, rate=self._rate, deployments=DEPLOYMENTS, stop=stop)
 
     # What is shown.
 
@@ -205,7 +203,7 @@ class Demo:
         """A line as it is: what is to be copied must not be broken."""
         self._console.print(text, soft_wrap=True, markup=False)
 
-    def _tell_where(self, app: App, folder: Path) -> None:
+    def _tell_where(self, app: App, folder: Path, found: Mapping[str, Emulator]) -> None:
         """Everything to try beside it."""
         url = app.url
         lines = (
@@ -213,6 +211,7 @@ class Demo:
             "",
             f"the board  {url}/",
             f"callbacks  {url}/esc/{SOURCES[0]}/callback  ({', '.join(SOURCES[1:])}; …/events)",
+            f"an ESC     {found[SOURCES[0]].url}/ESCManager/v0/deployments  (and {len(found) - 1} more; …/emulator)",
             f"try one    {CURL.format(url=url, source=SOURCES[0])}",
             f"health     {url}/readyz  {url}/metrics",
             f"the feed   {TAIL.format(program=_program(), folder=folder)}",

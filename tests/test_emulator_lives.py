@@ -220,6 +220,18 @@ async def test_one_seed_repeats_a_run() -> None:
     assert all(one != another for one, another in zip(first, other, strict=True))
 
 
+async def test_what_happens_beside_it_changes_nothing() -> None:
+    """A deployment's callbacks are the same whatever else is asked for before, after or meanwhile."""
+    heard = []
+    for others in ((), ("dep-2", "dep-3")):
+        async with orchestrating() as client:
+            await client.ask("POST", "/v0/tenants/acme", TENANT)
+            for deployment in (*others, "dep-1"):
+                await client.ask("POST", f"/v0/deployments/{deployment}", model(deployment))
+            heard.append([one.body for one in await client.done() if one.field("internal_deployment_id") == "dep-1"])
+    assert heard[0] == heard[1] != []
+
+
 async def test_what_the_document_leaves_open_is_an_option() -> None:
     """Both URLs, the spelling of headers, the stage of a changed VM, messages nobody has seen."""
     habits = Habits(header_style="lower", events_to="callback", updated_stage="VM_UPDATED", suspected=False)

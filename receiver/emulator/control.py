@@ -86,12 +86,15 @@ class ControlApi:
             for control in CONTROLS
         ]
 
-    @staticmethod
     def _answering(
+        self,
         handler: Callable[[web.Request], Awaitable[Any]],
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
+                if request.method != "GET":
+                    await request.read()  # nobody else takes his turn in between
+                    self._esc.turn_to(f"{request.method} {request.path}")
                 found = await handler(request)
             except RefusalError as refusal:
                 return _json({"message": str(refusal)}, _STATUSES.get(refusal.wrong, 409))

@@ -73,10 +73,10 @@ class Manner:
 class Deliveries:
     """All callbacks of an emulator. `book` is for auditors."""
 
-    def __init__(self, manner: Manner, faults: Faults, rng: Random, book: Book | None = None) -> None:
+    def __init__(self, manner: Manner, faults: Faults, seed: str, book: Book | None = None) -> None:
         self.manner = manner
         self.faults = faults
-        self.rng = rng
+        self.seed = seed
         self.book = book
         self.kept: deque[Delivery] = deque(maxlen=KEPT_MAX)
         self.counts: Counter[str] = Counter()
@@ -226,6 +226,7 @@ class Course:
         self._fates: list[Fate | None] = []
         self._held: tuple[Sending, str] | None = None
         self._disordered = False
+        self._rng = Random(f"{deliveries.seed}/{work.operation.transaction}")  # noqa: S311 -- must be repeatable
         self._late: list[asyncio.Task[None]] = []
 
     def say(self, position: int, message: Message) -> None:
@@ -234,7 +235,7 @@ class Course:
         if url is None:
             self._all.counts["not asked for"] += 1
             return
-        faults, rng = self._all.faults, self._all.rng
+        faults, rng = self._all.faults, self._rng
         sending = Sending(position, "unknown" if message.says in NAMELESS else "real", message)
         if faults.happens("drop", rng):
             self._all.new(self._work, message, url, "drop").state = "dropped"

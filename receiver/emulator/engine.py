@@ -93,6 +93,7 @@ class Engine:
         if work.operation.kind != "deploy" or deployment is None or work.operation.outcome != "SUCCEEDED":
             return
         placed = self._esc.world.deployments.get(str(deployment[1]))
+        self._esc.turn_to(work.operation.transaction)
         watched = [vm.name for vm in placed.deployment.live_vms() if vm.monitored] if placed else []
         if watched and self._esc.faults.happens("vm-dies", self._esc.rng):
             try:

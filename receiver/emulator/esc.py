@@ -6,6 +6,7 @@ Handlers (`handlers`) work on it. It must not know HTTP, clocks or files: time i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -41,9 +42,9 @@ class Habits:
 
 @dataclass(slots=True)
 class Esc:
-    """One ESC. Everything it draws comes from `rng`."""
+    """One ESC. Everything it draws comes from `rng`, which each request has for itself: see `turn_to`."""
 
-    rng: Random
+    seed: str
     habits: Habits = field(default_factory=Habits)
     faults: Faults = field(default_factory=Faults)
     world: World = field(default_factory=World)
@@ -52,6 +53,16 @@ class Esc:
     mode: str = "OPERATION"
     password: tuple[str, str] | None = None
     system_states: dict[str, str] = field(default_factory=dict)
+    rng: Random = field(init=False)
+    _turns: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.turn_to("start")
+
+    def turn_to(self, what: str) -> None:
+        """Begins to draw for something else: the n-th time it is the same, whatever was asked for in between."""
+        self._turns[what] += 1
+        self.rng = Random(f"{self.seed}/{what}/{self._turns[what]}")  # noqa: S311 -- must be repeatable, guards nothing
 
     def new_id(self, given: str, what: str = "id") -> str:
         """An id for something new; refused when it is malformed or taken by anything (reference 3.3)."""

@@ -71,6 +71,8 @@ class Northbound:
         async def answer(request: web.Request) -> web.Response:
             try:
                 call = await self._call(request, row)
+                if row.method != "GET":
+                    self._esc.turn_to(f"{row.method} {request.path}")
                 self._perhaps_no_vim(row)
                 reply = self._handlers[row.does](self._esc, call)
             except RefusalError as refusal:

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import structlog
@@ -72,9 +71,9 @@ class Emulator:
 
     def __init__(self, options: Options, store: Store) -> None:
         self.options = options
-        rng = Random(f"{options.seed}/{store.boots()}")  # noqa: S311 -- must be repeatable, guards nothing
+        seed = f"{options.seed}/{store.boots()}"
         self.book = Book() if options.keep_book else None
-        self.esc = Esc(rng, options.habits, options.faults, _world(store), options.source, password=options.basic)
+        self.esc = Esc(seed, options.habits, options.faults, _world(store), options.source, password=options.basic)
         self.esc.system_states = dict.fromkeys(SYSTEM_STATES, RUNNING)
         manner = Manner(
             options.retries,
@@ -83,7 +82,7 @@ class Emulator:
             options.habits.suspected,
             options.habits.events_to,
         )
-        self.deliveries = Deliveries(manner, options.faults, rng, self.book)
+        self.deliveries = Deliveries(manner, options.faults, seed, self.book)
         self.engine = Engine(self.esc, self.deliveries, store, options.time_scale)
         self._certificate = Certificate(options.host) if options.https_port is not None else None
         self._addresses = cycle(options.source_addresses or (None,))
