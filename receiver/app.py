@@ -37,6 +37,7 @@ from receiver.relay import Relay
 from receiver.settings import Settings
 from receiver.spool import Spool
 from receiver.store import Store
+from receiver.tracing import Traces
 from receiver.watch import Watch
 from receiver.web import make_app, start_site
 
@@ -46,8 +47,9 @@ log = structlog.get_logger()
 class App:
     """One receiver. `start`, then `run`, then `stop`; stopping twice is harmless."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
         self.settings = settings
+        self._traces = traces
         self.metrics = Metrics(settings.all_sources, settings=settings)
         self.database = Database(settings, self.metrics)
         self.broker = Broker(settings, self.metrics)
@@ -88,6 +90,8 @@ class App:
             raise
 
     async def _start(self) -> None:
+        if self._traces:
+            self._undo.callback(self._traces.close)
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
@@ -95,7 +99,7 @@ class App:
         self._undo.push_async_callback(self.spool.close)
         await self.api.open()
         self._undo.callback(self.api.close)
-        rooms = (Ingress(self.acceptor, self.settings, self.metrics), self._health(), Board(), self.api)
+        rooms = (Ingress(self.acceptor, self.settings, self.metrics, self._traces), self._health(), Board(), self.api)
         served = make_app(rooms, self.settings)
         served.on_shutdown.append(self.api.stop)
         self._runner = await start_site(served, self.settings, self.metrics)

@@ -32,6 +32,7 @@ from receiver.settings import Settings, load
 from receiver.signals import until_signalled
 from receiver.simulator import simulate_command
 from receiver.tail import tail_command
+from receiver.tracing import traces
 
 CONFIG = click.option(
     "--config",
@@ -130,7 +131,7 @@ for command in READING:
 
 
 async def _serve(settings: Settings) -> None:
-    async with running(settings) as app:
+    async with running(settings, traces(os.environ)) as app:
         spare_the_collector()
         await app.run()
 
@@ -139,7 +140,7 @@ async def _serve_embedded(settings: Settings) -> None:
     folder = settings.data_dir
     async with embedded(settings, folder) as pointed:
         forget_endpoints(folder)
-        async with running(pointed) as app:
+        async with running(pointed, traces(os.environ)) as app:
             await app.until_ready()
             spare_the_collector()
             write_endpoints(folder, app)

@@ -30,10 +30,12 @@ RESOLUTION_NS = 1_000
 """What a `timestamptz` can tell apart."""
 
 _TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
+TRACE = "traceparent"
 _CONFLICTS = {
     _TRANSACTION: "conflicting-transaction-ids",
     _CODE: "conflicting-status-codes",
     _MESSAGE: "conflicting-status-messages",
+    TRACE: "conflicting-traceparents",
 }
 """The header fields that are read, folded, and what is noted when two spellings of one disagree."""
 
@@ -69,6 +71,8 @@ class Envelope(NamedTuple):
     """Remarks, e.g. `conflicting-transaction-ids`."""
     undecodable_because: str | None = None
     """Why Content-Encoding could not be undone; the callback is malformed then."""
+    traceparent: str | None = None
+    """W3C's, of the sender or of our own span; it goes on with what is published. Not spooled: the headers have it."""
 
 
 class Head(NamedTuple):
@@ -80,6 +84,7 @@ class Head(NamedTuple):
     status_code: int | None
     status_message: str | None
     notes: tuple[str, ...]
+    traceparent: str | None = None
 
 
 class Clock:
@@ -125,7 +130,7 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
         raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({bytes_max} bytes)")
     notes = _settle(said, again) if again else ()
     status, code, remarks = _status(said.get(_CODE))
-    return Head(headers, said.get(_TRANSACTION), status, code, said.get(_MESSAGE), notes + remarks)
+    return Head(headers, said.get(_TRANSACTION), status, code, said.get(_MESSAGE), notes + remarks, said.get(TRACE))
 
 
 def _settle(said: dict[str, str], again: list[tuple[str, str]]) -> tuple[str, ...]:

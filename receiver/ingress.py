@@ -8,6 +8,7 @@ here as refused. It must not know XML, the lifecycle or PostgreSQL.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
 
 import structlog
@@ -16,7 +17,7 @@ from aiohttp import hdrs, web
 from receiver.access import Access, Sender
 from receiver.acknowledgement import RECEIPT, acknowledgement
 from receiver.body import decode_body, expect_later, read_body
-from receiver.envelope import Clock, Envelope, read_head
+from receiver.envelope import TRACE, Clock, Envelope, read_head
 from receiver.errors import (
     AddressError,
     BodyCutOffError,
@@ -30,11 +31,13 @@ from receiver.errors import (
     UnknownSourceError,
 )
 from receiver.fit import fit
+from receiver.logs import CallbackLines
 from receiver.metrics import ROOT_CHANNEL, UNKNOWN_SOURCE, Metrics, Refused
 from receiver.notification import Channel, Outcome
 from receiver.problem import problem
 from receiver.redact import redact
 from receiver.settings import Settings
+from receiver.tracing import Traced, Traces
 
 log = structlog.get_logger()
 
@@ -78,13 +81,15 @@ class Keeper(Protocol):
 class Ingress:
     """The callback paths."""
 
-    def __init__(self, keeper: Keeper, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, keeper: Keeper, settings: Settings, metrics: Metrics, traces: Traces | None = None) -> None:
         self._keeper = keeper
         self._settings = settings
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
         self._access = Access(settings.all_sources, settings.trusted_proxies)
         self._clock = Clock()
+        self._lines = CallbackLines(settings)
+        self._traces = traces
 
     def routes(self) -> list[web.RouteDef]:
         """Where ESC posts to, and how a client may look whether a URL is right (as ETSI SOL003 asks)."""
@@ -97,7 +102,13 @@ class Ingress:
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Keeps one callback and says so."""
-        match = request.match_info
+        if self._traces is None:
+            return await self._keep(request, None)
+        with self._traces.callback(request.headers.get(TRACE)) as span:
+            return await self._keep(request, span)
+
+    async def _keep(self, request: web.Request, span: Traced | None) -> web.StreamResponse:
+        started_s, match = time.perf_counter(), request.match_info
         source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
         known = source if source in self._sources else UNKNOWN_SOURCE
         self._metrics.arrived(known, channel)
@@ -106,13 +117,31 @@ class Ingress:
         except BaseException as error:
             self._refuse(error, request, known)
             raise
+        if span:
+            envelope = envelope._replace(traceparent=span.traceparent)
         try:
             kept = await self._keeper.accept(envelope)
         except Exception as error:
             # Not when cancelled: then it is still on its way, and its keeper will count it.
             self._refuse(error, request, known)
             raise
+        self._tell(envelope, kept, time.perf_counter() - started_s, span)
         return _answer(request, envelope, kept)
+
+    def _tell(self, envelope: Envelope, kept: Kept, seconds: float, span: Traced | None) -> None:
+        self._metrics.request_seconds.observe(seconds, envelope.transaction_id)
+        if not (self._lines.wanted or span):
+            return
+        facts = {
+            "timestamp": envelope.received_at, "receipt": str(envelope.receipt), "source": envelope.source,
+            "channel": envelope.channel, "peer": envelope.remote, "transaction_id": envelope.transaction_id,
+            "ref": envelope.ref, "status_code": envelope.status_code, "outcome": kept.outcome or "pending",
+            "reason": kept.reason, "body_bytes": len(envelope.body), "seconds": round(seconds, 6),
+        }  # fmt: skip
+        if self._lines.wanted:
+            self._lines.tell("callback", facts)
+        if span:
+            span.tell(facts)
 
     async def probe(self, request: web.Request) -> web.Response:
         """The URL is right, and a POST would be let in."""
@@ -156,6 +185,7 @@ class Ingress:
             status_message=head.status_message,
             notes=head.notes + remarks,
             undecodable_because=fault,
+            traceparent=head.traceparent,
         )
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:

@@ -1,10 +1,18 @@
-"""How log lines look: text for people on a terminal, JSON elsewhere. Must not know who logs."""
+"""How log lines look: text for people on a terminal, JSON elsewhere. Must not know who logs.
+
+A line for each callback is written by hand (`CallbackLines`): thousands a second through the chain that all others take
+would cost a tenth of the time that a callback takes.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
+import orjson
 import structlog
 
 from receiver.settings import Settings
@@ -12,9 +20,8 @@ from receiver.settings import Settings
 
 def configure(settings: Settings) -> None:
     """Send every log line to standard error, in the form that the settings ask for."""
-    on_terminal = sys.stderr.isatty()
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal)
-    final = structlog.processors.JSONRenderer() if as_json else _console(colors=on_terminal)
+    as_json = _is_json(settings)
+    final = structlog.processors.JSONRenderer() if as_json else _console(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -26,6 +33,34 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class CallbackLines:
+    """One wide line for each callback, at level info; those of one turn of the loop are written together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.wanted = settings.log_callbacks and settings.log_level in ("debug", "info")
+        self._as_json = _is_json(settings)
+        self._lines: list[bytes] = []
+
+    def tell(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Write a line; to be asked for only when it is `wanted`. What is None is left out."""
+        told = {name: value for name, value in facts.items() if value is not None}
+        if not self._as_json:
+            structlog.get_logger().info(event, **told)
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append(orjson.dumps({**told, "event": event, "level": "info"}, default=str))
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
+        sys.stderr.buffer.flush()
+
+
+def _is_json(settings: Settings) -> bool:
+    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
 
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:

@@ -87,6 +87,7 @@ def _envelope(line: bytes, clock: Clock, settings: Settings) -> Envelope:
         receipt, received_at, _source(said["source"]), _channel(said.get("channel")),
         _text(said, "remote"), _text(said, "ref"), head.headers, body, redacted or said.get("redacted") is True,
         head.transaction_id, head.status, head.status_code, head.status_message, head.notes,
+        traceparent=head.traceparent,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ def envelope_of(row: Any) -> Envelope:
         row["receipt"], row["received_at"].astimezone(UTC), row["source"], Channel(row["channel"]), row["remote"],
         row["ref"], head.headers, row["body"], row["redacted"], head.transaction_id, head.status, head.status_code,
         head.status_message, head.notes + tuple(note for note in row["notes"] if note in ONLY_THE_REQUEST_TOLD),
+        traceparent=head.traceparent,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import structlog
 from receiver.app import App
 from receiver.embedded import Embedded
 from receiver.settings import Settings
+from receiver.tracing import Traces
 
 log = structlog.get_logger()
 
@@ -26,9 +27,9 @@ FILES_BESIDE = 128
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[App]:
+async def running(settings: Settings, traces: Traces | None = None) -> AsyncIterator[App]:
     """The service, started; stopped in order at the end."""
-    app = App(settings)
+    app = App(settings, traces)
     await app.start()
     try:
         yield app

@@ -64,6 +64,7 @@ class Settings(BaseModel):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, else JSON."
     )
+    log_callbacks: bool = Field(default=True, description="Log one line for each callback, at level `info`.")
 
     sources: dict[SourceName, Source] = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")
     default_source: bool = Field(default=True, description="Whether the source `default` exists without being listed.")

@@ -58,6 +58,7 @@ def hostile(**fixed: Any) -> st.SearchStrategy[Envelope]:
         "status_message": st.none() | TEXT,
         "notes": st.lists(TEXT, max_size=3).map(tuple),
         "undecodable_because": st.none() | TEXT,
+        "traceparent": st.none(),
     }
     return st.builds(Envelope, **fields | {name: st.just(value) for name, value in fixed.items()})
 
@@ -66,6 +67,13 @@ def hostile(**fixed: Any) -> st.SearchStrategy[Envelope]:
 def test_a_callback_is_read_back_as_it_was_written(envelope: Envelope) -> None:
     """Every field, every byte."""
     assert to_envelope(to_row(envelope)) == envelope
+
+
+def test_the_trace_that_a_callback_belongs_to_is_in_its_headers() -> None:
+    """Not written twice, and found again."""
+    (envelope,) = envelopes(1)
+    traced = envelope._replace(headers=[("TraceParent", "00-a-b-01")], traceparent="00-a-b-01")
+    assert to_envelope(to_row(traced)) == traced
 
 
 @settings(max_examples=15)
@@ -105,6 +113,7 @@ def test_a_change_of_the_envelope_is_a_new_format() -> None:
         "status_message",
         "notes",
         "undecodable_because",
+        "traceparent",  # not written: the headers tell it
     )  # fmt: skip - a list of names
 
 

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import orjson
 
-from receiver.envelope import Envelope
+from receiver.envelope import TRACE, Envelope
 from receiver.notification import Channel, Status
 
 FORMAT = 1
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     checksum: int
     """CRC-32 of head and body, one after the other. SQLite itself does not notice a changed byte in either."""
     head: bytes
-    """A JSON object: every field of the envelope but the body, by name."""
+    """A JSON object: every field of the envelope but the body and what its headers tell, by name."""
     body: bytes
 
 
@@ -38,6 +38,7 @@ def to_row(envelope: Envelope) -> Row:
     """The callback, written down."""
     said = envelope._asdict()
     body = said.pop("body")
+    del said["traceparent"]  # the headers tell it
     head = orjson.dumps(said)
     return Row(checksum(head, body), head, body)
 
@@ -62,7 +63,9 @@ def from_head(head: bytes, body: bytes) -> Envelope:
             "status": Status(said["status"]),
             "notes": tuple(said["notes"]),
         }
-        return Envelope(**said, body=body)
+        return Envelope(
+            **said, body=body, traceparent=next((v for n, v in said["headers"] if n.lower() == TRACE), None)
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableError("a callback has a head that cannot be read") from error
 

@@ -1,0 +1,76 @@
+"""Traces: off by default, by OpenTelemetry's own variables, and carried on with what is published."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from receiver.ingress import Ingress
+from receiver.metrics import Metrics
+from receiver.settings import Settings
+from receiver.tracing import Traces, traces
+from receiver.web import make_app, start_site
+from tests.serving import Serving, Shelf
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_SERVICE_NAME": "x"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"},
+    ],
+)
+def test_without_an_endpoint_there_are_no_traces(environ: dict[str, str]) -> None:
+    """Nothing is imported, nothing is sent."""
+    assert traces(environ) is None
+
+
+def test_an_endpoint_switches_them_on() -> None:
+    """And nothing is said of it."""
+    with structlog.testing.capture_logs() as said:
+        found = traces({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+    assert found is not None
+    found.close()
+    assert said == []
+
+
+async def test_a_callback_is_a_span_between_its_sender_and_what_comes_of_it() -> None:
+    """Child of the sender's; what is published is told to be a child of it."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    settings, metrics = Settings(port=0), Metrics()
+    shelf = Shelf(metrics)
+    app = make_app([Ingress(shelf, settings, metrics, Traces(provider))], settings)
+    runner = await start_site(app, settings, metrics)
+    host, port = runner.addresses[0][:2]
+    sender = [("traceparent", f"00-{TRACE}-{PARENT}-01"), ("ESC-Transaction-Id", "tx-1")]
+    assert (await Serving(host, port, metrics, shelf).request("POST", "/", b"<x/>", sender)).status == 200
+    await runner.cleanup()
+    (span,) = exporter.get_finished_spans()
+    assert span.context is not None
+    assert span.parent is not None
+    assert (f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, PARENT)
+    assert span.attributes is not None
+    assert span.attributes["esc.transaction_id"] == "tx-1"
+    (envelope,) = shelf.envelopes
+    assert envelope.traceparent == f"00-{TRACE}-{span.context.span_id:016x}-01"
+
+
+async def test_without_traces_the_senders_own_goes_on() -> None:
+    """As it came."""
+    settings, metrics = Settings(port=0), Metrics()
+    shelf = Shelf(metrics)
+    runner = await start_site(make_app([Ingress(shelf, settings, metrics)], settings), settings, metrics)
+    host, port = runner.addresses[0][:2]
+    sender = [("Traceparent", f"00-{TRACE}-{PARENT}-01")]
+    await Serving(host, port, metrics, shelf).request("POST", "/", b"<x/>", sender)
+    await runner.cleanup()
+    assert shelf.envelopes[0].traceparent == f"00-{TRACE}-{PARENT}-01"
