@@ -95,7 +95,9 @@ class Deliveries:
         connector = aiohttp.TCPConnector(
             limit=0, limit_per_host=PER_HOST_MAX, ssl=ssl, local_addr=(local_address, 0) if local_address else None
         )
-        timeout = aiohttp.ClientTimeout(total=self.manner.timeout_s)
+        # Of the target alone: waiting for one of PER_HOST_MAX connections is not its fault.
+        timeout_s = self.manner.timeout_s
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
 
     async def lose(self) -> None:

@@ -72,6 +72,7 @@ class Store:
             world.parameters[parameter.category, parameter.key] = parameter
         for placed in self._all(DEPLOYMENTS):
             world.deployments[placed.id] = placed
+            world.names[placed.full_name] = placed.id
         for deployment_id, number in self._rows(INCARNATIONS):
             world.incarnations[deployment_id] = int(number)
         world.touched.clear()

@@ -65,6 +65,11 @@ class Placed:
         """The client's."""
         return self.deployment.internal_id
 
+    @property
+    def full_name(self) -> tuple[str, str]:
+        """Its tenant's internal id, and its own name."""
+        return self.deployment.tenant.internal_id, self.deployment.name
+
     def hear(self, message: Message) -> None:
         """What a callback tells of it becomes so."""
         if message.service_state:
@@ -97,6 +102,8 @@ class World:
         self.things: dict[tuple[str, str, str], Thing] = {}
         """By kind, parent (of what is unique only there) and id."""
         self.deployments: dict[str, Placed] = {}
+        self.names: dict[tuple[str, str], str] = {}
+        """Deployment ids by internal tenant id and name, which is unique in a tenant (reference 3.1)."""
         self.parameters: dict[tuple[str, str], Parameter] = {}
         self.incarnations: dict[str, int] = {}
         """How many deployments have borne an id."""
@@ -131,12 +138,14 @@ class World:
     def place(self, placed: Placed) -> None:
         """Adds a deployment: one more incarnation of its id."""
         self.deployments[placed.id] = placed
+        self.names[placed.full_name] = placed.id
         self.incarnations[placed.id] = placed.deployment.incarnation
         self.touched |= {(DEPLOYMENTS, placed.id), (INCARNATIONS, placed.id)}
 
     def forget(self, placed: Placed) -> None:
         """Removes a deployment and the networks it brought."""
         self.deployments.pop(placed.id, None)
+        self.names.pop(placed.full_name, None)
         self.touch(placed)
         for kind, thing_id in placed.networks:
             if (thing := self.thing(kind, thing_id)) is not None:

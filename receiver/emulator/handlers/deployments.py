@@ -44,9 +44,8 @@ def deploy(esc: Esc, call: Call) -> Reply:
     deployment_id = esc.new_id(call.path["internal_deployment_id"], "deployment id")
     model = _model(call)
     tenant = esc.tenant(model.tenant)
-    for placed in esc.world.deployments.values():
-        if (placed.deployment.tenant.internal_id, placed.deployment.name) == (tenant.internal_id, model.name):
-            raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {placed.id}")
+    if taken := esc.world.names.get((tenant.internal_id, model.name)):
+        raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {taken}")
     deployment = _new_deployment(esc, deployment_id, tenant, model)
     placed = Placed(deployment, model, call.body.text, call.body.language, call.body.fields, call.urls)
     network = _make_networks(esc, placed)
