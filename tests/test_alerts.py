@@ -11,12 +11,10 @@ import yaml
 
 from receiver.measures.catalogue import CATALOGUE
 from tests.figures import named_in, run_with_input
+from tests.stage import ALERTS, RULES, URLS
 
-ALERTS = Path(__file__).parent.parent / "dashboards" / "alerts"
 RUNBOOKS = Path(__file__).parent.parent / "docs" / "runbooks"
 BOARDS = Path(__file__).parent.parent / "dashboards" / "boards"
-RULES = ("alerts.yml", "recording.yml")
-URLS = {"grafana_url": "http://grafana.test", "runbooks_url": "http://runbooks.test"}
 SECTIONS = ("## What it means", "## What users feel", "## Look here", "## Do this", "## How it was tried")
 
 

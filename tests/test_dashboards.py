@@ -10,7 +10,8 @@ from dashboards.__main__ import BOARDS, stale
 from receiver.measures.catalogue import CATALOGUE
 from tests.boards import boards, expressions, questions
 from tests.figures import named_in
-from tests.test_alerts import RULES, read
+from tests.stage import RULES
+from tests.test_alerts import read
 
 VIEWS = {
     "grafana_deployments",
