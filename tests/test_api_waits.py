@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -110,6 +111,32 @@ async def test_there_is_a_limit_to_those_who_wait(postgres_dsn: str) -> None:
         assert (answer.status, "waits_max" in answer.body["detail"]) == (503, True)
         await api.api.stop()
         assert (await first).status == 503
+
+
+async def left_waiting(api: Windows) -> None:
+    """A client comes to wait for long, and leaves."""
+    async with aiohttp.ClientSession() as impatient:
+        waiting = asyncio.create_task(impatient.get(f"{api.url}/api/v1/operations/default/t1?wait=300").__aenter__())
+        await until_waiting(api, 1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_who_has_left_makes_room_for_who_comes(postgres_dsn: str) -> None:
+    """The server tells nobody when a client gives up; it is noticed when its place is needed."""
+    async with windows(postgres_dsn, waits_max=1, **NEVER_SWEPT) as api:
+        await left_waiting(api)
+        async with asyncio.timeout(30):
+            while (answer := await api.get("/operations/default/t2", wait=1)).status == 503:  # its end is on its way
+                pass
+        assert answer.status == 404
+
+
+async def test_who_has_left_is_forgotten_soon(postgres_dsn: str) -> None:
+    """At the next sweep."""
+    async with windows(postgres_dsn, wake_sweep_s=0.2) as api:
+        await left_waiting(api)
+        await until_waiting(api, 0)
 
 
 async def test_stopping_does_not_wait_for_those_who_wait(postgres_dsn: str) -> None:

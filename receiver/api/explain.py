@@ -49,7 +49,10 @@ class Explainer:
             if row is None:
                 raise NothingFoundError("no VM of this name is known")
             vm = Vm(*row)
-            changes = await snapshot.rows(self._sql["changes"], vm.id)
+            history = await snapshot.rows(self._sql["history"], vm.id, HISTORY_MAX)
+            changes = [entry for entry in history if entry["from_state"] != entry["to_state"]]
+            if len(changes) < 2 and len(history) == HISTORY_MAX:  # they lie further back, behind many notes
+                changes = await snapshot.rows(self._sql["changes"], vm.id)
             cause = changes[0] if changes else None
             operation = await self._operation(snapshot, source, cause)
             published = await self._outbox(snapshot, cause)
@@ -63,9 +66,7 @@ class Explainer:
                 "operation": item(operation) if operation else None,
                 "expected": self._expected(vm, cause, operation),
                 "published": published,
-                "history": [
-                    shown_transition(entry) for entry in await snapshot.rows(self._sql["history"], vm.id, HISTORY_MAX)
-                ],
+                "history": [shown_transition(entry) for entry in history],
             }
         if cause and published and published["published"] is not False:
             published |= await self._place(vm, cause)  # the snapshot is over: the stream may take its time
@@ -81,7 +82,10 @@ class Explainer:
         if cause is None or cause["receipt"] is None:
             return None
         receipt: UUID = cause["receipt"]
-        row = await snapshot.row(self._sql["callback"], receipt, received_at(receipt))
+        try:
+            row = await snapshot.row(self._sql["callback"], receipt, received_at(receipt))
+        except NothingFoundError:  # a receipt that is none of ours
+            return None
         return shown_callback(row) if row else None
 
     def _expected(self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from receiver.api.measures import Measures
 from receiver.api.position import BEGINNING, Position
 from receiver.api.reader import TROUBLE
 from receiver.api.shapes import position_of, sql
-from receiver.api.subscription import Event, Subscription, Wanted, events
+from receiver.api.subscription import Event, Portion, Subscription, Wanted, events
 from receiver.api.waiters import ANYTHING
 from receiver.outbox import CHANNEL
 from receiver.settings import Settings
@@ -171,8 +171,9 @@ class Follower:
     def _hand_out(self, portion: list[Event]) -> None:
         """To all in one step, so that who joins has either all of it or nothing."""
         self._at = portion[-1].position
+        found = Portion(portion)
         for (wanted, ahead), readers in _grouped(self._readers, portion[0].position).items():
-            chunk = b"".join(e.sent for e in portion if wanted.has(e.row) and (ahead is None or e.position > ahead))
+            chunk = b"".join(e.sent for e in found.wanted(wanted) if ahead is None or e.position > ahead)
             for reader in readers:
                 if not reader.closed and not reader.offer(chunk, self._at):
                     self._measures.feed_dropped.inc()

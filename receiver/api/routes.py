@@ -148,9 +148,8 @@ class Api:
 
     async def operation(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """One, perhaps when it has ended."""
-        operation = await self._waiters.wait(
-            entity_id("operation", asked["source"], asked["transaction_id"]), asked["wait"]
-        )
+        operation_id = entity_id("operation", asked["source"], asked["transaction_id"])
+        operation = await self._waiters.wait(operation_id, asked["wait"], lambda: request.transport is None)
         if operation is None:
             raise NothingFoundError("nothing was heard of this transaction")
         progress = {

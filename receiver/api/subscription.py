@@ -7,7 +7,7 @@ comes back and resumes where it was. This file must not know SQL or HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -42,6 +42,31 @@ class Event:
     row: asyncpg.Record
     position: Position
     sent: bytes
+
+
+class Portion:
+    """Entries that go out together, in order; found by deployment or change, so that many readers cost little."""
+
+    def __init__(self, entries: Sequence[Event]) -> None:
+        self._all = entries
+        self._by: dict[str, dict[str | None, list[Event]]] = {}
+
+    def wanted(self, wanted: Wanted) -> list[Event]:
+        """Those that a reader wants."""
+        return [entry for entry in self._candidates(wanted) if wanted.has(entry.row)]
+
+    def _candidates(self, wanted: Wanted) -> Sequence[Event]:
+        for name, values in (("deployment", wanted.deployment), ("change", wanted.change)):
+            if len(values) == 1:
+                return self._found_by(name).get(values[0], ())
+        return self._all
+
+    def _found_by(self, name: str) -> dict[str | None, list[Event]]:
+        if name not in self._by:
+            found = self._by[name] = {}
+            for entry in self._all:
+                found.setdefault(entry.row[name], []).append(entry)
+        return self._by[name]
 
 
 def events(rows: Iterable[asyncpg.Record]) -> list[Event]:

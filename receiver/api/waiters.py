@@ -8,7 +8,7 @@ file must not know HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -27,6 +27,8 @@ TOLD_DIGITS = 8
 """So many digits of an operation's id are told by a wake-up; another that begins alike is looked up in vain."""
 
 Future = asyncio.Future[Operation]
+IsGone = Callable[[], bool]
+"""Whether the client that waits has left meanwhile."""
 
 
 class Waiters:
@@ -39,19 +41,23 @@ class Waiters:
         self._sql = sql()
         self._most = min(settings.waits_max, settings.connections_max // 2)
         self._waiting: dict[str, dict[UUID, set[Future]]] = {}
-        self._count = 0
+        self._clients: dict[Future, IsGone] = {}
         self._due: set[UUID] = set()
         self._awake = asyncio.Event()
         self._stopping = False
 
-    async def wait(self, operation_id: UUID, wait_s: float) -> Operation | None:
+    async def wait(self, operation_id: UUID, wait_s: float, is_gone: IsGone) -> Operation | None:
         """The operation as soon as it has ended, or as it is when the wait is over; None when nobody knows it.
 
-        Raises TooManyError, and UnavailableError when PostgreSQL cannot be asked or the receiver stops.
+        Raises TooManyError, and UnavailableError when PostgreSQL cannot be asked, the receiver stops, or the client
+        is gone.
         """
         if not wait_s:
             return await self._look_up(operation_id)
-        with self._entered(operation_id) as ended:
+        if len(self._clients) >= self._most:
+            self._send_away_the_gone()
+            await asyncio.sleep(0)  # they go
+        with self._entered(operation_id, is_gone) as ended:
             # Entered first: what ends from here on is heard, what ended before is seen.
             operation = await self._look_up(operation_id)
             if operation and operation.ended_at:
@@ -66,6 +72,8 @@ class Waiters:
         """A wake-up has come: the first digits of the ids of operations that ended, or ANYTHING."""
         if not self._waiting:
             return
+        if told == ANYTHING:
+            self._send_away_the_gone()
         prefixes = self._waiting.keys() if told == ANYTHING else set(told.split()) & self._waiting.keys()
         for prefix in prefixes:
             self._due.update(self._waiting[prefix])
@@ -86,10 +94,15 @@ class Waiters:
     def stop(self) -> None:
         """End all waits: the receiver is stopping."""
         self._stopping = True
-        for futures in [futures for ids in self._waiting.values() for futures in ids.values()]:
-            for future in futures:
-                if not future.done():
-                    future.set_exception(UnavailableError("the receiver is stopping"))
+        for future in self._clients:
+            if not future.done():
+                future.set_exception(UnavailableError("the receiver is stopping"))
+
+    def _send_away_the_gone(self) -> None:
+        """The server does not tell when a client leaves; who has left must not take the room of those who come."""
+        for future, is_gone in self._clients.items():
+            if not future.done() and is_gone():
+                future.set_exception(UnavailableError("the client has left"))
 
     async def _tell(self) -> None:
         while self._due:
@@ -110,34 +123,32 @@ class Waiters:
         return Operation(*row) if row else None
 
     @contextmanager
-    def _entered(self, operation_id: UUID) -> Iterator[Future]:
+    def _entered(self, operation_id: UUID, is_gone: IsGone) -> Iterator[Future]:
         if self._stopping:
             raise UnavailableError("the receiver is stopping")
-        if self._count >= self._most:
+        if len(self._clients) >= self._most:
             raise TooManyError("too many are waiting already (waits_max)")
         future: Future = asyncio.get_running_loop().create_future()
         prefix = _prefix(operation_id)
         self._waiting.setdefault(prefix, {}).setdefault(operation_id, set()).add(future)
-        self._counted(+1)
+        self._clients[future] = is_gone
+        self._measures.waits.value = len(self._clients)
         try:
             yield future
         finally:
-            self._counted(-1)
             self._leave(prefix, operation_id, future)
+            self._measures.waits.value = len(self._clients)
 
     def _leave(self, prefix: str, operation_id: UUID, future: Future) -> None:
         if not future.cancel() and not future.cancelled():
             future.exception()  # looked at, so that nobody logs that nobody did
+        del self._clients[future]
         ids = self._waiting[prefix]
         ids[operation_id].discard(future)
         if not ids[operation_id]:
             del ids[operation_id]
         if not ids:
             del self._waiting[prefix]
-
-    def _counted(self, change: int) -> None:
-        self._count += change
-        self._measures.waits.value = self._count
 
 
 def _prefix(operation_id: UUID) -> str:
