@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
-from benchmarks.report import document, tables
+from benchmarks.outage import HELD, Outage
+from benchmarks.report import document, outage_table, tables
 from receiver.embedded import Embedded
 
+OUTAGE = "outage"
 QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 
 
@@ -25,20 +29,29 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length of a round.  [3]")
 @click.option("--quick", is_flag=True, help="Within a minute; the figures are rough.")
 @click.option(
-    "--only", "programs", multiple=True, type=click.Choice([NOTHING, ORDINARY, SERVICE]), help="Only this program."
+    "--only",
+    "programs",
+    multiple=True,
+    type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE]),
+    help="Only this program; or an outage of PostgreSQL.",
 )
+@click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
 @click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def main(*, quick: bool, as_json: bool, **chosen: Any) -> None:
+def main(*, quick: bool, as_json: bool, held: int, **chosen: Any) -> None:
     """Compare the receiver with a server that does nothing and with the ordinary way.
 
     \b
     Examples:
       make bench
       make bench ARGS=--quick
+      make bench ARGS="--only outage"
       python -m benchmarks --only service --connections 128 --rounds 3
     """
     plan = Plan(**(QUICK if quick else {}) | {name: value for name, value in chosen.items() if value})
+    if OUTAGE in plan.programs:
+        _outage(plan, held, as_json=as_json)
+        return
     results = asyncio.run(_measured(plan))
     if as_json:
         click.echo(orjson.dumps(document(plan, results), option=orjson.OPT_INDENT_2))
@@ -47,6 +60,23 @@ def main(*, quick: bool, as_json: bool, **chosen: Any) -> None:
         Console().print(table)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     Console().print(f"{os.cpu_count()} processors; load averages {load} (above their number: others were at work)")
+
+
+def _outage(plan: Plan, held: int, *, as_json: bool) -> None:
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="esc-receiver-bench-") as name, Progress(console=console) as progress:
+        folder = Path(name)
+        folder.chmod(0o711)  # for PostgreSQL, who is nobody where root runs this
+        bar = progress.add_task("PostgreSQL and NATS", total=plan.rounds + 4)
+        tell = partial(progress.update, bar, advance=1)
+        run = Outage(
+            folder, lambda step: tell(description=step), rounds=plan.rounds, seconds=plan.seconds, held=held
+        ).run()
+        found = asyncio.run(run)
+    if as_json:
+        click.echo(orjson.dumps(asdict(found) | {"ratio": found.ratio, "drain_rate": found.drain_rate}))
+    else:
+        Console().print(outage_table(found))
 
 
 async def _measured(plan: Plan) -> Results:

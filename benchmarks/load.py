@@ -32,6 +32,8 @@ class Load:
     """Number of the first request; those of two loads must not overlap."""
     seconds: float = 0.0
     count: int = 0
+    rate: float = 0.0
+    """Requests per second in all, as far as the answers come in time; 0: as many as can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Run:
 
     def __init__(self, load: Load) -> None:
         self._request = Traffic(load.deployments).request
-        self._number = load.first
+        self._number = self._first = load.first
+        self._every_s = 1 / load.rate if load.rate else 0.0
+        self._began_s = perf_counter()
         self._last = load.first + load.count if load.count else sys.maxsize
         self._ends_s = perf_counter() + load.seconds if load.seconds else float("inf")
         self._latencies_s = array("d")
@@ -74,8 +78,13 @@ class Run:
     def go_on(self, connection: Connection, now_s: float) -> None:
         """Send the next request, or end."""
         if self._number < self._last and now_s < self._ends_s:
-            connection.post(self._request(self._number))
+            due_s = self._began_s + self._every_s * (self._number - self._first) - now_s
+            request = self._request(self._number)
             self._number += 1
+            if self._every_s and due_s > 0:
+                asyncio.get_running_loop().call_later(due_s, connection.post, request)
+            else:
+                connection.post(request)
         else:
             connection.close()
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from statistics import median
 from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from benchmarks.compare import NOTHING, ORDINARY, SERVICE, Plan, Results, Round
+from benchmarks.outage import Found
 
 
 def rate(one: Round) -> float:
@@ -27,6 +29,25 @@ def p50(one: Round) -> float:
 def p99(one: Round) -> float:
     """Seconds."""
     return one.heard.p99_s
+
+
+def outage_table(found: Found) -> Table:
+    """What the service does without PostgreSQL."""
+    table = Table("without PostgreSQL", "", title="Outage")
+    spooled, nothing = (median(one.rate for one in rounds) for rounds in (found.spooled, found.nothing))
+    p99_ms = 1e3 * median(one.p99_s for one in found.spooled)
+    grown = found.bytes_held - found.bytes_before
+    for what, value in (
+        ("callbacks/s at 128 connections, fsynced", f"{spooled:,.0f}, p99 {p99_ms:.0f} ms"),
+        ("answers/s of nothing", f"{nothing:,.0f}"),
+        ("ratio (wanted: 0.4 or more)", f"{found.ratio:.2f}"),
+        ("held", f"{found.held:,} in {found.spool_bytes / 1e6:,.0f} MB of disk"),
+        ("memory more than at its beginning (wanted: 50 MB or less)", f"{grown / 1e6:+,.0f} MB"),
+        ("drained/s beside live traffic (wanted: 3,000 or more)", f"{found.drain_rate:,.0f}"),
+        ("  of that, live callbacks/s", f"{found.live / found.drain_seconds:,.0f}"),
+    ):
+        table.add_row(what, value)
+    return table
 
 
 class Target(NamedTuple):

@@ -76,6 +76,11 @@ class Program:
         return times.user + times.system
 
     @property
+    def resident_bytes(self) -> int:
+        """The memory it has resident now."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    @property
     def peak_bytes(self) -> int:
         """The most memory it ever had resident; where the kernel keeps no such mark, what it has now."""
         status = Path(f"/proc/{self.pid}/status")

@@ -12,11 +12,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import structlog
 
 from receiver.entities import Decision
-from receiver.errors import CannotKeepError, SpoolBrokenError
+from receiver.errors import SpoolBrokenError
 from receiver.keep import Keeper
 from receiver.letter import Letter, read
 from receiver.lifecycle import Held
@@ -24,6 +25,9 @@ from receiver.measures.words import Mode
 from receiver.metrics import Metrics
 from receiver.settings import Settings
 from receiver.spool import Spool
+
+Portion: TypeAlias = list[tuple[int, Letter]]
+"""Letters with their positions in the spool."""
 
 log = structlog.get_logger()
 
@@ -47,6 +51,12 @@ class Drain:
         self._decided.set()
         self._batch_max = settings.drain_batch_max
         """Less after a batch that was not taken: it may have been too much for `commit_timeout_s`."""
+        self._next: asyncio.Task[Portion] | None = None
+        """Reads those behind the ones that PostgreSQL is taking."""
+        self._forgetting: asyncio.Task[None] | None = None
+        """Lets go of those that PostgreSQL took before."""
+        self._leaving = 0
+        """How many those are."""
 
     @property
     def direct(self) -> bool:
@@ -93,7 +103,7 @@ class Drain:
             while True:
                 if self._spool.depth == 0:
                     await self._until_filled()
-                if self.mode is Mode.DRAINING and self._spool.depth <= self._batch_max:
+                if self.mode is Mode.DRAINING and self._spool.depth - self._leaving <= self._batch_max:
                     self._decided.clear()
                 if await self._run_once_guarded():
                     pause_s = self._settings.drain_retry_s
@@ -103,6 +113,7 @@ class Drain:
                     pause_s = min(2 * pause_s, self._settings.drain_retry_max_s)
         finally:
             self._decided.set()
+            await self._begin_again()
 
     async def _until_filled(self) -> None:
         """Nothing waits: the direct way, unless something is being put just now, which would be overtaken."""
@@ -113,39 +124,78 @@ class Drain:
                 self._decided.set()
             await self._filled.wait()
 
-    async def run_once(self) -> int:
-        """Take the first of the spool to PostgreSQL; how many it took. Raises SpoolBrokenError."""
-        rows = await self._spool.first(self._batch_max)
-        letters = [read(envelope, self._settings.xml_depth_max, Held()) for _, envelope in rows]
-        started_s = time.perf_counter()
-        kept = await self._keeper.keep(letters) if letters else []
-        done = [position for (position, _), what in zip(rows, kept, strict=True) if isinstance(what, Decision)]
-        await self._spool.forget(done)
-        self._count(letters, kept, time.perf_counter() - started_s)
-        return len(done)
-
-    async def _run_once_guarded(self) -> int:
+    async def _run_once_guarded(self) -> bool:
         try:
-            taken = await self.run_once()
+            taken = await self._run_once()
         except SpoolBrokenError as error:
             log.error("the spool cannot be read; trying on", why=str(error))  # noqa: TRY400 - one line says it
-            return 0
+            await self._begin_again()
+            return False
         except Exception:  # a bug must not end the service, which still keeps what comes: told with its trace
             log.exception("the spool could not be drained; trying on")
             taken = 0
+        if taken is None:
+            return True
         self._batch_max = (
             min(2 * self._batch_max, self._settings.drain_batch_max) if taken else self._batch_max // 2 or 1
         )
         self._enter(Mode.DRAINING if taken else Mode.SPOOLING)
-        return taken
+        if not taken:
+            await self._begin_again()
+        return bool(taken)
 
-    def _count(self, letters: Sequence[Letter], kept: Sequence[Decision | CannotKeepError], took_s: float) -> None:
+    async def _run_once(self) -> int | None:
+        """Take the first of the spool to PostgreSQL; how many it took; None: these were the last.
+
+        Meanwhile the next ones are read and the ones before are forgotten. Raises SpoolBrokenError.
+        """
+        ahead, self._next = self._next, None
+        portion = await (ahead or self._read(-1))
+        if not portion:
+            some_leave = self._forgetting is not None
+            await self._gone()
+            return None if some_leave else 0
+        self._next = asyncio.create_task(self._read(portion[-1][0]), name="drain: read on")
+        started_s = time.perf_counter()
+        kept = await self._keeper.keep([letter for _, letter in portion])
+        took_s = time.perf_counter() - started_s
+        await self._gone()
+        done = [(*one, what) for one, what in zip(portion, kept, strict=True) if isinstance(what, Decision)]
+        self._leaving = len(done)
+        self._forgetting = asyncio.create_task(self._forget(done, took_s), name="drain: forget")
+        if len(done) < len(portion):
+            await self._begin_again()  # order: what was not taken comes before what was read meanwhile
+        return len(done)
+
+    async def _read(self, after: int) -> Portion:
+        rows = await self._spool.first(self._batch_max, after)
+        return [(position, read(envelope, self._settings.xml_depth_max, Held())) for position, envelope in rows]
+
+    async def _forget(self, done: Sequence[tuple[int, Letter, Decision]], took_s: float) -> None:
+        await self._spool.forget(position for position, _, _ in done)
         self._metrics.drain_seconds.observe(took_s)
-        for letter, what in zip(letters, kept, strict=True):
-            if isinstance(what, Decision):
-                self._metrics.drained(letter.envelope.source, letter.family, what.outcome)
-                self._metrics.told(what)
+        for _, letter, decision in done:
+            self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
+            self._metrics.told(decision)
         self._measure()
+
+    async def _gone(self) -> None:
+        """Wait until those that PostgreSQL took before are gone from the spool. Raises SpoolBrokenError."""
+        if forgetting := self._forgetting:
+            await asyncio.wait([forgetting])  # also when we are cancelled it comes to its end, and is counted
+            self._forgetting, self._leaving = None, 0
+            forgetting.result()
+
+    async def _begin_again(self) -> None:
+        """From the oldest; what is under way comes to its end first."""
+        under_way = [task for task in (self._next, self._forgetting) if task]
+        self._next = self._forgetting = None
+        self._leaving = 0
+        if under_way:
+            await asyncio.wait(under_way)
+        for task in under_way:
+            if not task.cancelled() and (error := task.exception()):
+                log.error("the spool cannot be read; trying on", why=str(error))
 
     def _measure(self) -> None:
         self._metrics.spool_bytes.set(self._spool.bytes)

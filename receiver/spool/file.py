@@ -85,9 +85,9 @@ class SpoolFile:
         self._fold_if_due()
         return positions
 
-    def first(self, count: int, bytes_max: int) -> list[tuple[int, Envelope]]:
-        """The oldest, in order of arrival: at most `count`, and no more once they have `bytes_max`."""
-        return self._do(lambda: table.first(self._opened(), count, bytes_max))
+    def first(self, count: int, bytes_max: int, after: int = -1) -> list[tuple[int, Envelope]]:
+        """The oldest behind a position, in order: at most `count`, and no more once they have `bytes_max`."""
+        return self._do(lambda: table.first(self._opened(), count, bytes_max, after))
 
     def forget(self, positions: Sequence[int]) -> None:
         """Let go of them. Those it does not hold are passed over."""

@@ -80,12 +80,12 @@ class Spool:
                 self._withdraw(kept.result())  # the answer was on its way
             raise
 
-    async def first(self, count: int) -> list[tuple[int, Envelope]]:
-        """The oldest, each with its position, in order of arrival; at most `count`, and `drain_batch_bytes_max` or so.
+    async def first(self, count: int, after: int = -1) -> list[tuple[int, Envelope]]:
+        """The oldest (behind a position), each with its position, in order of arrival.
 
-        They stay. Raises SpoolBrokenError.
+        At most `count`, and `drain_batch_bytes_max` or so. They stay. Raises SpoolBrokenError.
         """
-        found = await self._run(lambda: self._file.first(count, self._settings.drain_batch_bytes_max))
+        found = await self._run(lambda: self._file.first(count, self._settings.drain_batch_bytes_max, after))
         return [(position, envelope) for position, envelope in found if position not in self._withdrawn]
 
     async def forget(self, positions: Iterable[int]) -> None:

@@ -25,8 +25,8 @@ ORDER BY position;
 SELECT count(*), max(position) FROM callbacks;
 
 -- name: first
--- The oldest.
-SELECT position, checksum, head, body FROM callbacks ORDER BY position LIMIT ?;
+-- The oldest behind a position.
+SELECT position, checksum, head, body FROM callbacks WHERE position > ? ORDER BY position LIMIT ?;
 
 -- name: every_row
 -- To copy them elsewhere.

@@ -147,11 +147,11 @@ def gaps(connection: sqlite3.Connection) -> int:
     return int(connection.execute(SQL["gaps"]).fetchone()[0])
 
 
-def first(connection: sqlite3.Connection, count: int, bytes_max: int) -> list[tuple[int, Envelope]]:
-    """The oldest, until they are `count` or have `bytes_max`. Raises UnreadableError."""
+def first(connection: sqlite3.Connection, count: int, bytes_max: int, after: int) -> list[tuple[int, Envelope]]:
+    """The oldest behind a position, until they are `count` or have `bytes_max`. Raises UnreadableError."""
     found = []
     length = 0
-    with closing(connection.execute(SQL["first"], (count,))) as rows:
+    with closing(connection.execute(SQL["first"], (after, count))) as rows:
         for position, *columns in rows:
             row = Row(*columns)
             found.append((position, to_envelope(row)))
