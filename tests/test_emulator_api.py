@@ -207,6 +207,7 @@ async def test_a_network_comes_and_goes_with_its_deployment() -> None:
         heard = [one.says for one in await client.done()]
         assert heard[:2] == ["CREATE_NETWORK", "CREATE_SUBNET"]
         assert [one["name"] for one in await client.look("/v0/acme/networks")] == ["eph"]
+        assert (await client.ask("DELETE", "/v0/acme/networks/dep-1-eph")).status == 400
         await client.ask("DELETE", "/v0/deployments/dep-1")
         heard = [one.says for one in await client.done()]
         assert heard[-3:] == ["DELETE_SUBNET", "DELETE_NETWORK", "SERVICE_UNDEPLOYED"]
@@ -271,11 +272,18 @@ async def test_no_vm_comes_to_a_disabled_host() -> None:
         await deployed(client, web={"vms": 4})
         found = await client.look("/v0/deployments/dep-1")
         assert {vm["host_name"] for vm in found["deployment_details"]} == {"my-ucs-1"}
+        placed = model("dep-2", {"web": {"placement": "<type>zone_host</type><host>{}</host>"}})
+        assert (await client.ask("POST", "/v0/deployments/dep-2", placed.format("my-ucs-2"))).status == 503
+        assert (await client.ask("POST", "/v0/deployments/dep-2", placed.format("nowhere"))).status == 404
         await client.ask("POST", "/v0/hosts/my-ucs-1/disable")
         await client.done()
         assert (await client.ask("POST", "/v0/deployments/dep-2", model("dep-2"))).status == 503
+        more = model("dep-1", {"web": {"vms": 5}})
+        assert (await client.ask("PUT", "/v0/deployments/dep-1", more)).status == 500
+        assert (await client.ask("POST", "/emulator/deployments/dep-1/scale-out")).status == 409
         assert (await client.ask("POST", "/v0/hosts/my-ucs-1/enable")).status == 200
         assert (await client.done())[-1].says == "HOST_ENABLE"
+        assert (await client.ask("PUT", "/v0/deployments/dep-1", more)).status == 200
 
 
 async def test_parameters_are_changed_and_made() -> None:

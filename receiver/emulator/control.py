@@ -97,6 +97,7 @@ class ControlApi:
                     self._esc.turn_to(f"{request.method} {request.path}")
                 found = await handler(request)
             except RefusalError as refusal:
+                self._esc.give_up()
                 return _json({"message": str(refusal)}, _STATUSES.get(refusal.wrong, 409))
             return found if isinstance(found, web.Response) else _json(found)
 

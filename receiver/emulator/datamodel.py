@@ -50,6 +50,8 @@ class Group:
     recovery_wait_s: float = 0.0
     recovery_type: RecoveryType = "AUTO"
     recovery_action: RecoveryAction = "REBOOT_THEN_REDEPLOY"
+    host: str = ""
+    """Where all its VMs go; empty: anywhere."""
     addresses: tuple[tuple[str, str], ...] = ()
     """Static addresses: network and address, one for each VM in turn."""
 
@@ -115,6 +117,7 @@ def _group(fields: Mapping[str, Any]) -> Group:
         _whole(fields, "recovery_wait_time", where, 0),
         "MANUAL" if _word(policy, "recovery_type", where, ("AUTO", "MANUAL")) == "MANUAL" else "AUTO",
         next((a for a in _ACTIONS if a == _word(policy, "action_on_recovery", where, _ACTIONS)), _ACTIONS[0]),
+        _host(fields, where),
         _pool(scaling, where),
     )
 
@@ -163,6 +166,14 @@ def _rules(fields: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 def _network(fields: Mapping[str, Any]) -> Network:
     return Network(_text(fields, "name", "network"), _optional(_inner(fields, "subnet"), "name"))
+
+
+def _host(fields: Mapping[str, Any], where: str) -> str:
+    """Of the first placement that names one; those that name zones or groups leave the host open."""
+    placements = _many(fields, "placement")
+    for placement in placements:
+        _text(placement, "type", f"{where}, placement")
+    return next((host for one in placements if (host := _optional(one, "host"))), "")
 
 
 def _pool(scaling: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:

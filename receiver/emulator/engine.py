@@ -99,4 +99,5 @@ class Engine:
             try:
                 self.start(die(self._esc, watched[0]))
             except RefusalError as refusal:
+                self._esc.give_up()
                 log.info("vm-dies has nobody to happen to", reason=str(refusal))

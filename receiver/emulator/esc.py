@@ -55,12 +55,14 @@ class Esc:
     system_states: dict[str, str] = field(default_factory=dict)
     rng: Random = field(init=False)
     _turns: Counter[str] = field(default_factory=Counter)
+    _claimed: str = ""
 
     def __post_init__(self) -> None:
         self.turn_to("start")
 
     def turn_to(self, what: str) -> None:
         """Begins to draw for something else: the n-th time it is the same, whatever was asked for in between."""
+        self._claimed = ""
         self._turns[what] += 1
         self.rng = Random(f"{self.seed}/{what}/{self._turns[what]}")  # noqa: S311 -- must be repeatable, guards nothing
 
@@ -107,7 +109,13 @@ class Esc:
             raise conflict("ESC is in MAINTENANCE mode and takes no new work; POST /v0/operationmode/OPERATION ends it")
         if line in self.world.busy and not interrupts:
             raise conflict(f"work on {line} is still going on")
-        self.world.busy.add(line)
+        if line not in self.world.busy:
+            self.world.busy.add(line)
+            self._claimed = line
+
+    def give_up(self) -> None:
+        """The request was refused after all: the line it has claimed is free again."""
+        self.world.busy.discard(self._claimed)
 
     def transaction(self) -> str:
         """A new transaction id."""

@@ -14,11 +14,6 @@ from receiver.emulator.world import Placed
 from receiver.simulator.fleet import Vm
 
 RETRIES = "DEFAULT", "VM_RECOVERY_RETRY_MAX"
-_BY_ACTION = {
-    "REBOOT_ONLY": "reboot",
-    "REDEPLOY_ONLY": "redeploy",
-    "REBOOT_THEN_REDEPLOY": "reboot",
-}
 
 
 def die(esc: Esc, vm_name: str, recovery: Recovery | None = None) -> Work:
@@ -41,7 +36,7 @@ def recovery_play(esc: Esc, placed: Placed, vm: Vm, recovery: Recovery | None = 
     wanted = recovery or esc.habits.recovery
     if wanted == "policy":
         group = next((one for one in placed.model.groups if one.name == vm.group), None)
-        wanted = "redeploy" if _BY_ACTION[group.recovery_action if group else "REBOOT_ONLY"] == "redeploy" else "reboot"
+        wanted = "redeploy" if group and group.recovery_action == "REDEPLOY_ONLY" else "reboot"
     script = {"reboot": "recovery-reboot", "redeploy": "recovery-redeploy", "by-itself": "recovery-cancelled"}.get(
         wanted, "recovery-fails" if _retries(esc) <= 1 else "recovery-fails-redeployed"
     )

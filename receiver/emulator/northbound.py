@@ -76,6 +76,7 @@ class Northbound:
                 self._perhaps_no_vim(row)
                 reply = self._handlers[row.does](self._esc, call)
             except RefusalError as refusal:
+                self._esc.give_up()
                 return error_response(request, refusal.status(row), str(refusal), row)
             except LanguageError as error:
                 return error_response(request, 415, str(error), row)

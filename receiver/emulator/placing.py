@@ -11,7 +11,7 @@ from random import Random
 
 from receiver.emulator.datamodel import Datamodel, Group, Interface
 from receiver.emulator.esc import Esc, hosts_of
-from receiver.emulator.refusal import RefusalError, Wrong
+from receiver.emulator.refusal import RefusalError, Wrong, missing
 from receiver.emulator.world import Placed
 from receiver.simulator.fleet import Deployment, Instance, Nic, Vim, Vm, hex_of, uuid_of
 
@@ -73,12 +73,15 @@ def renew(esc: Esc, vim: Vim, vm: Vm, rng: Random) -> Instance:
     return Instance(uuid_of(rng), uuid, name, nics)
 
 
-def host(esc: Esc, vim: Vim) -> tuple[str, str]:
-    """Name and uuid of a host that takes VMs (S 12)."""
+def host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:
+    """Name and uuid of a host that takes VMs (S 12): the one that is wanted, or any."""
     disabled = {thing.id for thing in esc.world.of_kind("disabled_host")}
-    open_hosts = [(name, uuid) for name, uuid in hosts_of(vim).items() if name not in disabled]
+    hosts = hosts_of(vim)
+    if wanted and wanted not in hosts:
+        raise missing(f"there is no host {wanted!r}; there are {', '.join(hosts)}")
+    open_hosts = [one for one in hosts.items() if one[0] not in disabled and wanted in {"", one[0]}]
     if not open_hosts:
-        raise RefusalError(Wrong.VIM, "every host is disabled")
+        raise RefusalError(Wrong.VIM, f"host {wanted!r} is disabled" if wanted else "every host is disabled")
     return esc.rng.choice(open_hosts)
 
 
@@ -88,7 +91,7 @@ def _vm(esc: Esc, deployment: Deployment, group: Group, index: int) -> Vm:
     of_group = sum(1 for vm in deployment.vms if vm.group == group.name) + index
     short = _NOT_IN_NAMES.sub("-", deployment.name[:16]), _NOT_IN_NAMES.sub("-", group.name[:6])
     name = f"{short[0]}_{short[1]}_{of_group}_{uuid_of(esc.rng)}"
-    host_name, host_uuid = host(esc, deployment.vim)
+    host_name, host_uuid = host(esc, deployment.vim, group.host)
     nics = tuple(_nic(deployment.vim, one, _static(group, one, number), esc.rng) for one in group.interfaces)
     instance = Instance(uuid_of(esc.rng), host_uuid, host_name, nics)
     return Vm(name, group.name, group.is_watched, instance, monitored=group.is_watched)

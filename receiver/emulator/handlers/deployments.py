@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from receiver.emulator.datamodel import Datamodel, read_datamodel
+from receiver.emulator.datamodel import Datamodel, Group, read_datamodel
 from receiver.emulator.esc import Esc
 from receiver.emulator.messages import as_resource, defaults
 from receiver.emulator.placing import change, rewire, vms_of
@@ -48,10 +47,9 @@ def deploy(esc: Esc, call: Call) -> Reply:
         raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {taken}")
     deployment = _new_deployment(esc, deployment_id, tenant, model)
     placed = Placed(deployment, model, call.body.text, call.body.language, call.body.fields, call.urls)
-    network = _make_networks(esc, placed)
     vms = [vm for group in model.groups for vm in vms_of(esc, deployment, group, group.min_active)]
-    play = _deploy_play(esc, vms, network)
     esc.begin(line_of(placed))
+    play = _deploy_play(esc, vms, _make_networks(esc, placed))
     deployment.vms += [vm for role, some in play.cast.items() if role != "failed" for vm in some]
     esc.world.place(placed)
     return Reply(work=scripted(esc, placed, play, call.urls))
@@ -110,13 +108,8 @@ def service_operation(esc: Esc, call: Call) -> Reply:
     placed = esc.deployment(call.path["internal_deployment_id"])
     if placed.deployment.tenant.internal_id != tenant.internal_id:
         raise missing(f"tenant {tenant.internal_id!r} has no deployment {placed.id!r}")
-    wanted = str(call.body.fields["operation"])
-    deployment = placed.deployment
-    if deployment.state == "ERROR" and wanted != "reboot":
-        raise conflict(UNUSABLE.format(id=placed.id))
-    if wanted != ("start" if deployment.state == "STOPPED" else wanted) or (
-        wanted == "start" and deployment.state != "STOPPED"
-    ):
+    wanted, deployment = str(call.body.fields["operation"]), placed.deployment
+    if wanted not in _APPLICABLE.get(deployment.state, ()):
         raise conflict(f"{wanted} is not applicable: deployment {placed.id!r} is {deployment.state or 'DEPLOYING'}")
     esc.begin(line_of(placed))
     script = _SERVICE[wanted]
@@ -133,6 +126,14 @@ _SERVICE: Mapping[str, str] = {
     "enable_monitoring": "monitor-on",
     "disable_monitoring": "monitor-off",
 }
+
+
+_APPLICABLE: Mapping[str, Sequence[str]] = {
+    "ACTIVE": ("stop", "reboot", "enable_monitoring", "disable_monitoring"),
+    "STOPPED": ("start",),
+    "ERROR": ("reboot",),
+}
+"""What may be asked for in which state; else a deployment in error is only good for an undeploy (A52)."""
 
 
 def _by_watch(vms: Sequence[Vm]) -> dict[str, Sequence[Vm]]:
@@ -195,7 +196,7 @@ def _ephemeral(thing: Thing) -> Resource:
     return replace(as_resource(thing), ephemeral=True)
 
 
-def _new_groups(before: Datamodel, after: Datamodel) -> Sequence[Any]:
+def _new_groups(before: Datamodel, after: Datamodel) -> Sequence[Group]:
     """Their times are needed while the update goes on."""
     known = {group.name for group in before.groups}
     return [group for group in after.groups if group.name not in known]

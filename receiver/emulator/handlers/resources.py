@@ -55,6 +55,8 @@ def update_resource(esc: Esc, call: Call) -> Reply:
 def delete_resource(esc: Esc, call: Call) -> Reply:
     """DELETE: gone when the callback says so."""
     thing = _there(esc, call)
+    if (owner := str(thing.values.get("internal_deployment_id", ""))) in esc.world.deployments:
+        raise invalid(f"{thing.kind} {thing.id!r} goes with its deployment {owner!r}")
     for kind in HOLDERS.get(thing.kind, ()):
         for held in esc.world.of_kind(kind):
             if thing.id in {held.parent, held.values.get("internal_network_id") if held is not thing else ""}:

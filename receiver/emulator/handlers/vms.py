@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from receiver.emulator.esc import Esc, hosts_of
+from receiver.emulator.esc import Esc
 from receiver.emulator.healing import recovery_play
 from receiver.emulator.placing import host
 from receiver.emulator.refusal import conflict, missing
@@ -32,12 +32,8 @@ def vm_operation(esc: Esc, call: Call) -> Reply:
 def migrate_vm(esc: Esc, call: Call) -> Reply:
     """POST: to the host that is named, or to another one."""
     placed, vm = _vm(esc, call)
-    hosts = hosts_of(placed.deployment.vim)
-    wanted = str(call.body.fields.get("host", ""))
-    if wanted and wanted not in hosts:
-        raise missing(f"there is no host {wanted!r}")
+    name, uuid = host(esc, placed.deployment.vim, str(call.body.fields.get("host", "")))
     _begin(esc, placed)
-    name, uuid = (wanted, hosts[wanted]) if wanted else host(esc, placed.deployment.vim)
 
     def move() -> None:
         vm.instance = replace(vm.instance, host_name=name, host_uuid=uuid)
