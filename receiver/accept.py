@@ -194,7 +194,6 @@ class Acceptor:
         """Count and answer in one step; a sender that has gone is still counted."""
         envelope = letter.envelope
         self._metrics.kept(envelope.source, letter.family, decision.outcome)
-        for transition, _ in decision.transitions:
-            self._metrics.moved(transition.entity, transition.to_state)
+        self._metrics.told(decision)
         if not waiter.done():
             waiter.set_result(Accepted(envelope.receipt, decision.outcome, decision.rule, decision.reason))

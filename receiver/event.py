@@ -109,10 +109,10 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
     )
 
 
-def unclassified_event(notification: Notification, reason: str, rule: str) -> OutboxRow:
+def unclassified_event(notification: Notification, reason: str, rule: str, traceparent: str | None = None) -> OutboxRow:
     """The message of a callback that fits no rule.
 
-    It has no ledger entry: the receipt is its id, and it has no sequence.
+    It has no ledger entry: the receipt is its id, and it has no sequence. `traceparent` as with a ledger entry.
     """
     path = f"callback/{notification.receipt}"
     headers = {
@@ -128,6 +128,8 @@ def unclassified_event(notification: Notification, reason: str, rule: str) -> Ou
     }
     if notification.transaction_id:
         headers["ce-correlationid"] = header_value(notification.transaction_id)
+    if traceparent and _TRACEPARENT(traceparent):
+        headers["traceparent"] = traceparent
     payload = {
         "id": notification.receipt,
         "entity": "callback",

@@ -17,6 +17,7 @@ from receiver.database import AWAY, BROKEN, RACES, Database, is_partition_missin
 from receiver.entities import Decision
 from receiver.errors import CannotKeepError
 from receiver.letter import Letter
+from receiver.measures.words import CommitFailure
 from receiver.metrics import Metrics
 from receiver.partitions import Partitions
 from receiver.settings import Settings
@@ -70,6 +71,7 @@ class Keeper:
         try:
             await self._patiently(letters, effort)
         except AWAY as error:
+            self._failed(CommitFailure.AWAY)
             missing = len(effort.left(letters))
             log.warning("callbacks could not be kept", callbacks=missing, why=str(error) or type(error).__name__)
         away = CannotKeepError("PostgreSQL cannot keep it now")
@@ -83,6 +85,7 @@ class Keeper:
                 effort.kept |= await self._once(rest, effort)
             except RACES as error:
                 races += 1
+                self._failed(CommitFailure.RACE)
                 if races > self._settings.commit_races_max:
                     await self._split(rest, effort, error)
                 log.info("a batch is judged again", callbacks=len(rest), why=type(error).__name__)
@@ -90,6 +93,7 @@ class Keeper:
             except ValueError as error:  # asyncpg's too: its DataError would else pass for a broken connection
                 await self._split(rest, effort, error)
             except BROKEN:
+                self._failed(CommitFailure.BROKEN)
                 if effort.left_s() < self._settings.commit_retry_s:
                     raise
                 await asyncio.sleep(self._settings.commit_retry_s)
@@ -107,6 +111,9 @@ class Keeper:
             decisions = await self._store.keep(connection, letters, effort.judged)
         return {letter.envelope.receipt: decision for letter, decision in zip(letters, decisions, strict=True)}
 
+    def _failed(self, reason: CommitFailure) -> None:
+        self._metrics.commit_failures.cells[(reason,)].value += 1
+
     async def _before(self, letters: Sequence[Letter], effort: Effort) -> Fates:
         """What a broken connection had committed after all."""
         try:
@@ -117,6 +124,7 @@ class Keeper:
 
     async def _split(self, letters: Sequence[Letter], effort: Effort, error: Exception) -> None:
         """Halve the batch until the letter at fault is alone; keep that one as it came."""
+        self._failed(CommitFailure.SPLIT)
         first, receipt = letters[0], str(letters[0].envelope.receipt)
         if len(letters) > 1:
             half = len(letters) // 2

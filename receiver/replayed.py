@@ -92,9 +92,12 @@ def events_of(results: Sequence[Replayed]) -> list[OutboxRow]:
     """What is published: ledger entries, and what is unclassified but was not told of before."""
     events: list[OutboxRow] = []
     for one in results:
-        events += [transition_event(*entry) for entry in one.entries]
+        traceparent = one.letter.envelope.traceparent if one.letter else None
+        events += [transition_event(*entry, traceparent) for entry in one.entries]
         is_untold = one.row is None or one.row["outcome"] == Outcome.MALFORMED
         if one.decision and one.decision.outcome is Outcome.UNCLASSIFIED and one.letter and is_untold:
             assert one.letter.notification is not None  # else it were malformed
-            events.append(unclassified_event(one.letter.notification, one.decision.reason, one.decision.rule))
+            events.append(
+                unclassified_event(one.letter.notification, one.decision.reason, one.decision.rule, traceparent)
+            )
     return events

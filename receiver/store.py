@@ -195,9 +195,10 @@ def _deployment_named(known: Known, n: Notification) -> str | None:
 
 def events_of(letter: Letter, decision: Decision) -> list[OutboxRow]:
     """What is published of it, in order."""
-    events = [transition_event(transition, entity) for transition, entity in decision.transitions]
+    traceparent = letter.envelope.traceparent
+    events = [transition_event(transition, entity, traceparent) for transition, entity in decision.transitions]
     if decision.outcome is Outcome.UNCLASSIFIED and letter.notification:
-        events.append(unclassified_event(letter.notification, decision.reason, decision.rule))
+        events.append(unclassified_event(letter.notification, decision.reason, decision.rule, traceparent))
     return events
 
 

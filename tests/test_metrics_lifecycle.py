@@ -142,3 +142,23 @@ def test_durations_show_the_last_transaction_of_each_bucket(name: str) -> None:
         if sample.name.endswith(name) and sample.exemplar
     ]
     assert exemplars == [{"transaction_id": "tx-9"}]
+
+
+def test_time_in_a_state_is_told_when_it_is_left() -> None:
+    """By the callbacks' own times; the states never left, or never entered before our eyes, tell none."""
+    told = Told()
+    told.hear(*deployed(), *recovery("r1", at_s=1000))
+    assert told.shown("vm_state_seconds_sum") == {("INERT",): 30, ("ALIVE",): 970, ("RECOVERING",): 20}
+    assert told.shown("vm_state_seconds_count") == {("INERT",): 1, ("ALIVE",): 1, ("RECOVERING",): 1}
+    assert told.shown("step_seconds_sum") == {
+        ("vm-inert-alive",): 30,
+        ("vm-recovering-alive",): 20,
+        ("deployment-deploying-active",): 40,
+    }
+
+
+def test_a_deployment_that_goes_ends_the_time_of_its_vms() -> None:
+    """Each leaves the state that it was in."""
+    told = Told()
+    told.hear(*deployed(), notification("SERVICE_UNDEPLOYED", txn="t2", at_s=100))
+    assert told.shown("vm_state_seconds_sum") == {("INERT",): 30, ("ALIVE",): 70}

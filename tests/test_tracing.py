@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
@@ -13,7 +15,10 @@ from receiver.metrics import Metrics
 from receiver.settings import Settings
 from receiver.tracing import Traces, traces
 from receiver.web import make_app, start_site
+from tests.keeping import letter
+from tests.samples import SAMPLES
 from tests.serving import Serving, Shelf
+from tests.windows import kept
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -74,3 +79,21 @@ async def test_without_traces_the_senders_own_goes_on() -> None:
     await Serving(host, port, metrics, shelf).request("POST", "/", b"<x/>", sender)
     await runner.cleanup()
     assert shelf.envelopes[0].traceparent == f"00-{TRACE}-{PARENT}-01"
+
+
+@pytest.mark.parametrize(("sample", "messages"), [("rec-deploy-01-vm-deployed", 3), ("guess-host-disable", 1)])
+async def test_what_is_published_bears_the_trace(
+    postgres_dsn: str, connection: Any, sample: str, messages: int
+) -> None:
+    """From the request through the outbox to the headers that the relay hands to NATS."""
+    told = f"00-{TRACE}-{PARENT}-01"
+    await kept(postgres_dsn, [letter(SAMPLES[sample], traceparent=told)])
+    rows = await connection.fetch("SELECT headers ->> 'traceparent' AS traceparent FROM outbox")
+    assert [row["traceparent"] for row in rows] == [told] * messages
+
+
+async def test_a_trace_that_is_none_is_not_published(postgres_dsn: str, connection: Any) -> None:
+    """Whatever stands in the header: it is kept as it came, and goes no further."""
+    await kept(postgres_dsn, [letter(SAMPLES["rec-deploy-01-vm-deployed"], traceparent="00-x\r\nInjected: 1")])
+    rows = await connection.fetch("SELECT headers ->> 'traceparent' AS traceparent FROM outbox")
+    assert {row["traceparent"] for row in rows} == {None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -123,12 +124,14 @@ class Writer:
         """Of the deployment whose VMs are written: a VM's numbers begin anew with each."""
         self.rows: dict[Any, Entity] = {}
         self.transitions: list[tuple[Transition, Entity]] = []
+        self.since: list[datetime | None] = []
+        """For each ledger entry, since when its entity had been in the state it left."""
 
     def keep(self, entity: Entity) -> None:
         """Write the row, with no ledger entry."""
         self.rows[entity.id] = entity
 
-    def record(self, entity: E, from_state: str, change: str, verdict: Verdict) -> E:
+    def record(self, entity: E, from_state: str, change: str, verdict: Verdict, since: datetime | None = None) -> E:
         """Write a ledger entry for `entity` as it stands now; returns it with its sequence advanced."""
         n = self.notification
         entity = entity._replace(sequence=entity.sequence + 1)
@@ -145,5 +148,6 @@ class Writer:
             receipt=n.receipt, operation=n.transaction_id, ref=n.ref,
         )  # fmt: skip
         self.transitions.append((transition, entity))
+        self.since.append(since)
         self.keep(entity)
         return entity

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from receiver.entities import (
     Alias,
@@ -186,11 +187,16 @@ def _find(known: Mapping[str, Vm], report: VmReport) -> Vm | None:
 
 def _record_vm(writer: Writer, before: Vm, after: Vm, row: tables.VmRow, verdict: Verdict) -> None:
     if after.state != before.state:
-        writer.record(after, before.state, after.state.lower(), verdict)
+        writer.record(after, before.state, after.state.lower(), verdict, _since(before))
     elif verdict.changed and row.note and _is_news(before, after, row.note):
         writer.record(after, before.state, row.note, verdict)
     elif differs(before, after):
         writer.record(after, before.state, "updated", LEARNED)
+
+
+def _since(before: Vm | Deployment) -> datetime | None:
+    """None: it had not been seen, so nobody knows."""
+    return None if before.state == VmState.UNSEEN else before.changed_at
 
 
 def _is_news(before: Vm, after: Vm, note: str) -> bool:
@@ -212,7 +218,7 @@ def _cascade(
         aliases += vms.aliases(moment, before, after)
         fleet.moved(before.state, after.state)
         gone = Verdict("deployment-gone", f"{verdict.reason}, and so is its VM {name}")
-        writer.record(after, before.state, after.state.lower(), gone)
+        writer.record(after, before.state, after.state.lower(), gone, _since(before))
     return aliases
 
 
@@ -244,7 +250,7 @@ def _record_deployment(
         writer.keep(after)
     row = tables.DEPLOYMENT.get((moment.notification.trigger or "", moment.failed))
     if after.state != before.state:
-        writer.record(after, before.state, after.state.lower(), verdict)
+        writer.record(after, before.state, after.state.lower(), verdict, _since(before))
         return
     known = stored if stored and stored.id == before.id else before  # an id in conflict is noted in `before` already
     note = row.note if row and verdict.changed else "operation_failed" if verdict is NAMELESS else None
@@ -284,4 +290,6 @@ def _decision(writer: Writer, verdict: Verdict, aliases: tuple[Alias, ...]) -> D
         moved = next((t for t, _ in writer.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
         if moved:
             outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
-    return Decision(outcome, rule, reason, tuple(writer.rows.values()), tuple(writer.transitions), aliases)
+    return Decision(
+        outcome, rule, reason, tuple(writer.rows.values()), tuple(writer.transitions), aliases, tuple(writer.since)
+    )
