@@ -129,6 +129,14 @@ async def test_too_often_is_429(postgres_dsn: str) -> None:
         assert (answer.status, "Retry-After" in answer.headers) == (429, True)
 
 
+async def test_made_up_tokens_do_not_make_another_client(postgres_dsn: str) -> None:
+    """A token of the receiver's does."""
+    async with windows(postgres_dsn, query_rate_per_s=0.5, read_tokens=[READ]) as api:
+        asked = [await api.get("/session", headers={"Authorization": f"Bearer {n}"}) for n in range(2)]
+        asked.append(await api.get("/session", headers={"Authorization": f"Bearer {READ.token}"}))
+        assert [answer.status for answer in asked] == [200, 429, 200]
+
+
 def test_tokens_are_read_from_the_environment() -> None:
     """`TOKEN` opens `read`, `TOKEN:raw` the raw bytes too; a fault does not show the token."""
     settings = load(None, {**DSN, "ESC_RECEIVER_READ_TOKENS": "s3cret-1, s3cret-2:raw"})
