@@ -29,7 +29,7 @@ from tests.samples import SAMPLES
 ALERTS = Path(__file__).parent.parent / "dashboards" / "alerts"
 RULES = ("alerts.yml", "recording.yml")
 URLS = {"grafana_url": "http://grafana.test", "runbooks_url": "http://runbooks.test"}
-SCRAPE = "500ms"
+SCRAPE = "1s"
 DEPLOYMENTS = 24
 PLAYED: Mapping[str, object] = {
     "deployments": DEPLOYMENTS,
@@ -48,6 +48,8 @@ class Stage:
 
     def __init__(self, url: str, session: aiohttp.ClientSession, connection: Any) -> None:
         self._url, self.session, self.connection = url, session, connection
+        self.at: str | None = None
+        """The moment that is asked about, once there is one at which all was scraped; else now."""
 
     async def ask(self, path: str, **asked: str) -> Any:
         """What Prometheus answers."""
@@ -61,8 +63,9 @@ class Stage:
         return bool(await self.series(expr))
 
     async def series(self, expr: str) -> list[dict[str, Any]]:
-        """What an expression gives now."""
-        found: list[dict[str, Any]] = (await self.ask("query", query=expr))["result"]
+        """What an expression gives."""
+        at = {"time": self.at} if self.at else {}
+        found: list[dict[str, Any]] = (await self.ask("query", query=expr, **at))["result"]
         return found
 
 
@@ -194,7 +197,10 @@ async def _has_scraped_all(stage: Stage, url: str) -> bool:
     overdue = await stage.series("max(esc_receiver_operations_overdue) > 0")
     burned = await stage.series("esc:operations_burn:rate1h > 0")
     behind = await stage.series("esc_receiver_consumer_pending_messages > 0")
-    return bool(seen and overdue and burned and behind) and float(seen[0]["value"][1]) == received
+    if not (seen and overdue and burned and behind) or float(seen[0]["value"][1]) != received:
+        return False
+    stage.at = str(max(one[0]["value"][0] for one in (seen, overdue, burned, behind)))
+    return True
 
 
 async def _subscribes(broker: Any) -> bool:
