@@ -15,12 +15,15 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks import wall, windows
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
 from benchmarks.outage import HELD, Outage
 from benchmarks.report import document, outage_table, tables
 from receiver.embedded import Embedded
 
 OUTAGE = "outage"
+BESIDE = {"windows": windows.main, "wall": wall.main}
+"""Runs of their own, with options of their own: `python -m benchmarks.windows --help`."""
 QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 
 
@@ -32,8 +35,8 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
     "--only",
     "programs",
     multiple=True,
-    type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE]),
-    help="Only this program; or an outage of PostgreSQL.",
+    type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE, *BESIDE]),
+    help="Only this program; or an outage of PostgreSQL; or the query API; or the board in a browser.",
 )
 @click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
 @click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
@@ -46,9 +49,14 @@ def main(*, quick: bool, as_json: bool, held: int, **chosen: Any) -> None:
       make bench
       make bench ARGS=--quick
       make bench ARGS="--only outage"
+      make bench ARGS="--only windows --only wall"
       python -m benchmarks --only service --connections 128 --rounds 3
     """
     plan = Plan(**(QUICK if quick else {}) | {name: value for name, value in chosen.items() if value})
+    if beside := [BESIDE[name] for name in plan.programs if name in BESIDE]:
+        for command in beside:
+            command.main(["--json"] if as_json else [], standalone_mode=False)
+        return
     if OUTAGE in plan.programs:
         _outage(plan, held, as_json=as_json)
         return
