@@ -78,6 +78,12 @@ _PORT = click.IntRange(0, 65535)
 @click.option(
     "--delay", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds of the fault delay, unscaled."
 )
+@click.option(
+    "--failover-every",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Seconds after which the other ESC of the pair takes over, again and again; 0: only when asked for.",
+)
 @click.option("--retries", type=click.IntRange(0, 100), default=0, show_default=True, help="Of a callback that fails.")
 @click.option(
     "--callback-timeout",
@@ -119,6 +125,7 @@ def emulate_command(*, basic: str | None, faults: str, delay: float, seed: int |
         faults=Faults.of(faults, delay),
         habits=habits,
         callback_timeout_s=given.pop("callback_timeout"),
+        failover_every_s=given.pop("failover_every"),
         **given,
     )
     logs.configure(Settings(log_format="text", log_level="warning"))

@@ -5,6 +5,7 @@ This file only wires; it must not know what an operation does.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import secrets
 import ssl
@@ -60,6 +61,8 @@ class Options:
     """CA certificates (PEM) that callback targets are judged by; None: those of the system."""
     source_addresses: tuple[str, ...] = ()
     """Where callbacks come from, one after the other with each failover; none: as the system chooses."""
+    failover_every_s: float = 0.0
+    """Unscaled; 0: only when it is asked for."""
     source: str = "default"
     """What the receiver calls this ESC; for auditors."""
     keep_book: bool = False
@@ -90,6 +93,7 @@ class Emulator:
         # The system's certificates take a while to read, and aiohttp has read them.
         self._truststore = ssl.create_default_context() if options.truststore else True
         self._runner: web.AppRunner | None = None
+        self._failing_over: asyncio.Task[None] | None = None
         self.url = ""
         """Where it is served, without the base path; valid after `start`."""
         self.https_url = ""
@@ -106,9 +110,14 @@ class Emulator:
         self.url = f"http://{await self._listen(self.options.port)}"
         if self._certificate is not None and self.options.https_port is not None:
             self.https_url = f"https://{await self._listen(self.options.https_port, self._certificate.context)}"
+        if self.options.failover_every_s:
+            self._failing_over = asyncio.create_task(self._keep_failing_over())
 
     async def stop(self) -> None:
         """Work under way is lost."""
+        if self._failing_over is not None:
+            self._failing_over.cancel()
+            await asyncio.wait([self._failing_over])
         if self._runner is not None:
             await self._runner.cleanup()
         await self.engine.lose_all()
@@ -124,6 +133,11 @@ class Emulator:
         await self.deliveries.begin(local_address=self._address, ssl=self._truststore)
         log.warning("failed over", lost=lost, source_address=self._address)
         return {"lost": lost, "source_address": self._address, "new_certificate": self._certificate is not None}
+
+    async def _keep_failing_over(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.failover_every_s)
+            await self.failover()
 
     def _app(self) -> web.Application:
         northbound = Northbound(self.esc, self.engine, self._reload_truststore)
