@@ -183,8 +183,7 @@ async def _replicated(connection: Connection) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if not connection.is_closed():
-            connection.remove_log_listener(heard)
+        connection.remove_log_listener(heard)  # of a broken one too: the pool would warn of it
     if warnings:
         raise ConnectionError(warnings[0])
 
