@@ -97,14 +97,17 @@ def _days(at: datetime) -> float:
 async def fleet(stage: Stage, since: datetime, until: datetime, path: Path) -> None:
     """The Fleet board's figures and curves."""
     numbers = [one for one in boards()["esc-fleet"]["panels"] if one["type"] == "stat"][:6]
-    curves = [panel("esc-fleet", title) for title in ("VMs by state", "Deployments by state", "Changes of VMs")]
-    curves.append(panel("esc-operations", "How operations end"))
+    titles = ("VMs by state", "Deployments by state", "Changes of VMs", "Changes of deployments")
+    curves = [panel("esc-fleet", title) for title in titles]
     figure = plt.figure(figsize=(16, 9), facecolor=PAPER)
     grid = figure.add_gridspec(3, 12, height_ratios=(0.5, 1, 1), hspace=0.5, wspace=1.2)
     for place, one in enumerate(numbers):
         axes = figure.add_subplot(grid[0, 2 * place : 2 * place + 2], facecolor=PAPER)
         (series,) = await stage.series(promql(one["targets"][0]["expr"]))
-        axes.text(0.5, 0.5, f"{float(series['value'][1]):g}", ha="center", va="center", size=34, color=HEX["green"])
+        value = float(series["value"][1])
+        steps = one["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        hue = [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
+        axes.text(0.5, 0.5, f"{value:g}", ha="center", va="center", size=34, color=HEX[hue])
         axes.set_title(one["title"], color=INK, size=11)
         axes.axis("off")
     for place, one in enumerate(curves):
@@ -131,7 +134,7 @@ async def _curves(stage: Stage, one: Any, since: datetime, until: datetime, axes
             for (name, values), hue in zip(told.items(), colors, strict=True):
                 axes.plot(moments, values, label=name, color=hue, linewidth=1.3)
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))  # type: ignore[no-untyped-call]  # theirs has no types
-    axes.legend(ncols=4, fontsize=8, frameon=False, labelcolor=INK, loc="upper left")
+    axes.legend(ncols=6, fontsize=8, frameon=False, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     _dress(axes, one["title"])
 
 
@@ -146,7 +149,7 @@ def _dress(axes: Any, title: str) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.text(0.99, -0.03, SAID, color="#8e8e9a", size=8, ha="right")
+    figure.text(0.99, -0.06, SAID, color="#8e8e9a", size=8, ha="right")
     figure.savefig(path, dpi=90, bbox_inches="tight", facecolor=PAPER, metadata={"Software": None})
     plt.close(figure)
 
