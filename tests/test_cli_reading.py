@@ -206,6 +206,14 @@ async def test_status_without_postgresql(nats_url: str, tmp_path: Path) -> None:
         assert "vms" not in text
 
 
+async def test_status_of_a_receiver_that_cannot_keep_anything(nats_url: str, tmp_path: Path) -> None:
+    """Neither PostgreSQL nor room in the spool: exit status 1, for scripts."""
+    nobody = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
+    async with receiving(nobody, nats_url, tmp_path, spool_bytes_max=1) as app:
+        status, lines, _ = await ask(app.url, "status")
+        assert (status, "not ready" in lines[1]) == (1, True)
+
+
 async def test_a_token_is_given_by_option_or_environment(postgres_dsn: str) -> None:
     """Without it, or with a wrong one, one line says so."""
     async with windows(postgres_dsn, read_tokens=[READ]) as api:
