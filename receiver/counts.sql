@@ -27,7 +27,7 @@ SELECT 'oldest', '', '', coalesce(extract(epoch FROM (SELECT min(first_seen_at) 
 UPDATE state_counts SET counted_at = now(), counts = $1::text::json;
 
 -- name: surroundings
--- The database's size, and from when to when there are partitions.
+-- The database's size, and from when to when there are partitions. One that is just being dropped has no bounds any more.
 WITH bounds AS (
     SELECT inhparent::regclass::text AS parent,
            substring(pg_get_expr(relpartbound, oid) FROM 'FROM \(''([^'']+)''\)')::timestamptz AS begins_at,
@@ -37,6 +37,6 @@ WITH bounds AS (
 )
 SELECT 'bytes' AS what, '' AS of_what, pg_database_size(current_database())::float8 AS number
 UNION ALL
-SELECT 'begin', parent, extract(epoch FROM min(begins_at)) FROM bounds GROUP BY parent
+SELECT 'begin', parent, extract(epoch FROM min(begins_at)) FROM bounds GROUP BY parent HAVING min(begins_at) IS NOT NULL
 UNION ALL
-SELECT 'end', parent, extract(epoch FROM max(ends_at)) FROM bounds GROUP BY parent;
+SELECT 'end', parent, extract(epoch FROM max(ends_at)) FROM bounds GROUP BY parent HAVING max(ends_at) IS NOT NULL;

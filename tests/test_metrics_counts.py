@@ -114,6 +114,15 @@ async def test_the_surroundings_are_told(postgres_dsn: str, connection: Connecti
         assert end[table,] > (now + timedelta(days=7)).timestamp()
 
 
+async def test_a_partition_without_bounds_is_passed_over(postgres_dsn: str, connection: Connection) -> None:
+    """So is one that is dropped in the moment they are looked at (make chaos, no-partitions): scrapes go on."""
+    await connection.execute("CREATE TABLE whatever PARTITION OF callbacks DEFAULT")
+    async with counting(postgres_dsn) as (counts, metrics):
+        await counts.run_once()
+    assert shown(metrics, "partitions_begin_timestamp_seconds") == {}
+    assert Exposition(metrics.registry).written("")
+
+
 async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) -> None:
     """Durable ones by name; a receiver that is not the relay tells none."""
     settings = Settings(nats_url=nats_url)
