@@ -79,11 +79,12 @@ def _because(previous: Mapping[str, Any]) -> str:
 
 
 def _expected(expected: Mapping[str, Any]) -> str:
-    if expected["messages"]:
-        return ", ".join(
-            f"{one['trigger']} → {one['state']}" if one["state"] else one["trigger"] for one in expected["messages"]
-        )
-    return expected["rests"] or "nothing"
+    messages = (
+        f"{one['trigger']} → {one['state']}" if one["state"] else one["trigger"] for one in expected["messages"]
+    )
+    following = ", ".join(messages) or expected["rests"] or "nothing"
+    ending = " or ".join(expected["of_the_operation"])
+    return f"{following}; {ending} ends its operation" if ending else following
 
 
 def _published(published: Mapping[str, Any]) -> str:
