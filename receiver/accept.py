@@ -22,7 +22,8 @@ from receiver.envelope import Envelope
 from receiver.errors import CannotKeepError
 from receiver.keep import Keeper
 from receiver.letter import Letter, Thing, read
-from receiver.metrics import Metrics, Refused
+from receiver.measures.words import Refused
+from receiver.metrics import Metrics
 from receiver.notification import Outcome
 from receiver.settings import Settings
 
@@ -52,6 +53,8 @@ class Acceptor:
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[Waiting] = deque()
+        self._waiting_bytes = 0
+        """Of their bodies."""
         self._on_their_way = 0
         """Groups that are not answered yet."""
         self._busy: set[Thing] = set()
@@ -66,10 +69,11 @@ class Acceptor:
         """
         if self._stopping:
             raise CannotKeepError("the receiver is stopping")
-        if len(self._waiting) >= self._settings.queue_callbacks_max:
-            raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max)")
+        if self.full:
+            raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
         kept: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._read(envelope), kept))
+        self._waiting_bytes += len(envelope.body)
         self._awake.set()
         try:
             return await kept
@@ -102,7 +106,8 @@ class Acceptor:
     @property
     def full(self) -> bool:
         """Whether the next callback would be turned away."""
-        return len(self._waiting) >= self._settings.queue_callbacks_max
+        settings = self._settings
+        return len(self._waiting) >= settings.queue_callbacks_max or self._waiting_bytes >= settings.queue_bytes_max
 
     def _read(self, envelope: Envelope) -> Letter:
         started_s = time.perf_counter()

@@ -32,7 +32,8 @@ from receiver.errors import (
 )
 from receiver.fit import fit
 from receiver.logs import CallbackLines
-from receiver.metrics import ROOT_CHANNEL, UNKNOWN_SOURCE, Metrics, Refused
+from receiver.measures.words import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
+from receiver.metrics import Metrics
 from receiver.notification import Channel, Outcome
 from receiver.problem import problem
 from receiver.redact import redact

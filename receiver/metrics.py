@@ -18,10 +18,8 @@ from receiver.entities import Decision
 from receiver.measures import catalogue
 from receiver.measures.cells import AtStart, Level, Levels, Spread, Tally
 from receiver.measures.lifecycle import Flapping, Lifecycle, Tenants
-from receiver.measures.words import ROOT_CHANNEL, UNKNOWN_SOURCE, Mode, Published, PublishFailure, Refused, Rejected
+from receiver.measures.words import UNKNOWN_SOURCE, Mode, Refused
 from receiver.settings import Settings
-
-__all__ = ["ROOT_CHANNEL", "UNKNOWN_SOURCE", "Metrics", "Mode", "PublishFailure", "Published", "Refused", "Rejected"]
 
 
 class Metrics:
@@ -79,10 +77,6 @@ class Metrics:
     def enter(self, mode: Mode) -> None:
         """Callbacks take another way from now on."""
         self.mode.replace({(mode,): 1})
-
-    def moved(self, entity: str, to_state: str) -> None:
-        """A ledger entry was written."""
-        self.lifecycle.transitions.cells[entity, to_state].value += 1
 
     def told(self, decision: Decision) -> None:
         """All that a decision says is committed."""

@@ -10,28 +10,29 @@ import asyncio
 from typing import Any, cast
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from receiver.metrics import Metrics, Rejected
+from receiver.measures.words import Rejected
+from receiver.metrics import Metrics
 from receiver.problem import problem
 
 log = structlog.get_logger()
-
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Connections:
     """How many connections there are, and may be, and how much a head may weigh before it is complete."""
 
-    def __init__(self, most: int, head_bytes_max: int) -> None:
+    def __init__(self, most: int, head_bytes_max: int, retry_after_s: int) -> None:
         self.most = most
         self.head_bytes_max = head_bytes_max
         self.now = 0
+        again = {hdrs.RETRY_AFTER: str(retry_after_s)}
+        self.too_many = _bare(_limit(503, "too-many-connections", "Too many connections", "connections_max", again))
+        self.too_large = _bare(_limit(431, "header-too-large", "The header is too large", "header_bytes_max"))
 
 
 class Protocol(RequestHandler):
@@ -52,7 +53,7 @@ class Protocol(RequestHandler):
         if self._connections.now >= self._connections.most:
             self._count(Rejected.TOO_MANY_CONNECTIONS)
             self._force_close = True
-            cast(asyncio.Transport, transport).write(_TOO_MANY)
+            cast(asyncio.Transport, transport).write(self._connections.too_many)
             transport.close()
             return
         self._connections.now += 1
@@ -90,7 +91,7 @@ class Protocol(RequestHandler):
         if self._waiter is None:
             self.close()  # once the request before it is answered
         elif self.transport is not None:
-            self.transport.write(_TOO_LARGE)
+            self.transport.write(self._connections.too_large)
             self.force_close()
 
     def handle_error(
@@ -112,23 +113,32 @@ class Protocol(RequestHandler):
     def _rejected(self, exc: BaseException | None) -> web.Response:
         if isinstance(exc, LineTooLong) and exc.args[1] == self.max_line_size:
             self._count(Rejected.REQUEST_LINE_TOO_LONG)
-            return self._limit(414, "request-line-too-long", "The request target is too long", "request_line_bytes_max")
+            return _limit(414, "request-line-too-long", "The request target is too long", "request_line_bytes_max")
         if isinstance(exc, LineTooLong):
             self._count(Rejected.HEADER_FIELD_TOO_LARGE)
-            return self._limit(431, "header-field-too-large", "A header field is too large", "header_field_bytes_max")
+            return _limit(431, "header-field-too-large", "A header field is too large", "header_field_bytes_max")
         if "Too many headers" in str(exc):
             self._count(Rejected.TOO_MANY_HEADERS)
-            return self._limit(431, "too-many-headers", "There are too many header fields", "headers_max")
+            return _limit(431, "too-many-headers", "There are too many header fields", "headers_max")
         self._count(Rejected.BROKEN_HEAD)
         detail = "This port speaks HTTP, not HTTPS." if _is_tls(exc) else None
         return problem(400, "broken-head", "The head of the request is not HTTP", detail)
 
-    def _limit(self, status: int, slug: str, title: str, setting: str) -> web.Response:
-        return problem(status, slug, title, f"The limit is set by {setting}.", setting=setting)
-
     def _count(self, reason: Rejected) -> None:
         self._metrics.rejected_before_routing.labels(reason).inc()
         log.debug("rejected before routing", reason=reason)
+
+
+def _limit(status: int, slug: str, title: str, setting: str, headers: dict[str, str] | None = None) -> web.Response:
+    return problem(status, slug, title, f"The limit is set by {setting}.", headers=headers, setting=setting)
+
+
+def _bare(answer: web.Response) -> bytes:
+    """As it goes over a connection on which there is no request that could be answered."""
+    assert isinstance(answer.body, bytes)  # a problem's
+    told = {**answer.headers, hdrs.CONTENT_LENGTH: str(len(answer.body)), hdrs.CONNECTION: "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode() + answer.body
 
 
 def _is_tls(exc: BaseException | None) -> bool:

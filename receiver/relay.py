@@ -34,7 +34,8 @@ from receiver.errors import (
 )
 from receiver.event import item_json, shortened
 from receiver.jetstream import CONTROL_BYTES, MESSAGE_ID, JetStream, Message, StreamState
-from receiver.metrics import Metrics, Published, PublishFailure
+from receiver.measures.words import Published, PublishFailure
+from receiver.metrics import Metrics
 from receiver.outbox import Connect, Outbox, Rows
 from receiver.settings import Settings
 
