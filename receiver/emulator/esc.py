@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Literal
 
@@ -136,6 +137,7 @@ class Esc:
         return next((thing.id for thing in self.world.of_kind("default_vim_connector")), "")
 
 
+@cache
 def hosts_of(vim: Vim) -> Mapping[str, str]:
     """The hosts of a VIM: name to uuid, as the printed callbacks have them."""
     numbers = range(1, HOSTS_PER_VIM + 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 
 from receiver.emulator.datamodel import Datamodel, Group, Interface
@@ -119,6 +120,7 @@ def _gateway(address: str) -> str:
     return f"{address.rpartition('.')[0]}.1" if "." in address else f"{address.rpartition(':')[0]}:1"
 
 
+@lru_cache(1024)
 def _uuid_for(name: str) -> str:
     """A network has one id, whoever uses it."""
     return uuid_of(Random(f"network/{name}"))  # noqa: S311 -- repeatable, not secret
