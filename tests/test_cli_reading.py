@@ -89,7 +89,8 @@ async def test_explain_tells_each_step_with_its_time(api: Windows) -> None:
         assert f" {step}" in text
     assert "vm-alive: its monitor has reached it" in text
     assert "HISTORY" in text
-    _, lines, _ = await ask(api.url, "explain", vm["vm_name"], "--deployment", "dep-c")
+    (coming,) = (await api.get("/vms", deployment="dep-c")).items
+    _, lines, _ = await ask(api.url, "explain", coming["vm_name"], "--deployment", "dep-c")
     assert "VM_ALIVE → ALIVE; SERVICE_ALIVE ends its operation" in "\n".join(lines)
     status, lines, _ = await ask(api.url, "explain", vm["vm_name"], "--deployment", "dep-a", "--json")
     assert orjson.loads(lines[0]) == (await api.get(f"/explain/default/{vm['vm_name']}", deployment="dep-a")).body

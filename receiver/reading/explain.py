@@ -79,9 +79,7 @@ def _because(previous: Mapping[str, Any]) -> str:
 
 
 def _expected(expected: Mapping[str, Any]) -> str:
-    messages = (
-        f"{one['trigger']} → {one['state']}" if one["state"] else one["trigger"] for one in expected["messages"]
-    )
+    messages = [f"{one['trigger']} → {one['state'] or 'no change'}" for one in expected["messages"]]
     following = ", ".join(messages) or expected["rests"] or "nothing"
     ending = " or ".join(expected["of_the_operation"])
     return f"{following}; {ending} ends its operation" if ending else following
