@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from lxml import etree
 
@@ -196,6 +197,32 @@ async def test_a_deployment_is_refused_for_its_tenant_and_its_name() -> None:
         given = await client.ask("GET", "/v0/deployments/config/dep-1")
         assert (given.status, given.text) == (200, model("dep-1"))
         assert (await client.ask("DELETE", "/v0/tenants/acme")).status == 400
+
+
+async def test_a_deployment_in_json() -> None:
+    """The same model, and shown as it came."""
+    interface = {"nicid": 0, "network": "net", "ip_address": "10.0.0.7"}
+    group = {"name": "web", "image": "img", "bootup_time": 30, "interfaces": {"interface": [interface]}}
+    deployment = {"name": "dep", "vm_group": [group]}
+    given = orjson.dumps({"tenants": {"tenant": [{"name": "admin", "deployments": {"deployment": [deployment]}}]}})
+    async with orchestrating() as client:
+        assert (await client.ask("POST", "/v0/deployments/dep-1", given.decode(), **JSON)).status == 200
+        assert [one.says for one in await client.done()] == ["VM_DEPLOYED", "SERVICE_ALIVE"]
+        (vm,) = (await client.look("/v0/deployments/dep-1"))["deployment_details"]
+        assert vm["interfaces"]["interface"][0]["ip_address"] == "10.0.0.7"
+        assert (await client.ask("GET", "/v0/deployments/config/dep-1")).text == given.decode()
+
+
+async def test_an_update_is_of_a_deployment_that_is_up() -> None:
+    """Its name and tenant stay; a stopped one is not updated."""
+    async with orchestrating() as client:
+        await deployed(client)
+        path = "/v0/deployments/dep-1"
+        for wrong, status in ((model("other"), 400), (model("dep-1", tenant="admin"), 400)):
+            assert (await client.ask("PUT", path, wrong)).status == status
+        await client.ask("POST", SERVICE.replace("none", "dep-1"), SERVICE_STOP)
+        await client.done()
+        assert (await client.ask("PUT", path, model("dep-1"))).status == 409
 
 
 async def test_a_network_comes_and_goes_with_its_deployment() -> None:

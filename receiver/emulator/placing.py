@@ -6,6 +6,7 @@ Everything is drawn from the `random.Random` it is given. This file must not kno
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
@@ -26,6 +27,8 @@ class Change:
     added: tuple[Vm, ...]
     removed: tuple[Vm, ...]
     changed: tuple[Vm, ...]
+    rewired: Mapping[str, Instance]
+    """What runs for those that are changed, by name."""
 
 
 def vms_of(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[Vm]:
@@ -48,10 +51,11 @@ def change(esc: Esc, placed: Placed, model: Datamodel) -> Change:
         if name in before and before[name].interfaces != group.interfaces:
             changed += there[:keep]
     removed += [vm for vm in placed.deployment.live_vms() if vm.group not in wanted]
-    return Change(tuple(added), tuple(removed), tuple(changed))
+    rewired = {vm.name: _rewired(esc, placed, vm, wanted[vm.group]) for vm in changed}
+    return Change(tuple(added), tuple(removed), tuple(changed), rewired)
 
 
-def rewire(esc: Esc, placed: Placed, vm: Vm, group: Group) -> Instance:
+def _rewired(esc: Esc, placed: Placed, vm: Vm, group: Group) -> Instance:
     """The VM's instance with the interfaces of its changed group; those that stay keep their addresses."""
     there = {nic.nic_id: nic for nic in vm.instance.nics}
     old = {one.nic_id: one for group in placed.model.groups if group.name == vm.group for one in group.interfaces}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from receiver.emulator.datamodel import Datamodel, Group, read_datamodel
+from receiver.emulator.datamodel import Datamodel, read_datamodel
 from receiver.emulator.esc import Esc
 from receiver.emulator.messages import as_resource, defaults
-from receiver.emulator.placing import change, rewire, vms_of
+from receiver.emulator.placing import change, vms_of
 from receiver.emulator.refusal import conflict, invalid, missing
 from receiver.emulator.shapes import BodyError
 from receiver.emulator.views import deployment_view
@@ -18,8 +18,6 @@ from receiver.emulator.world import Placed, Thing
 from receiver.simulator.fleet import Deployment, Tenant, Vm, uuid_of
 from receiver.simulator.operations import Cast
 from receiver.simulator.resources import Resource
-
-UNUSABLE = "deployment {id!r} is in error: a recovery or the deploy failed; it must be undeployed"
 
 
 def list_deployments(esc: Esc, _: Call) -> Reply:
@@ -57,25 +55,17 @@ def deploy(esc: Esc, call: Call) -> Reply:
 
 def update(esc: Esc, call: Call) -> Reply:
     """PUT: VM groups come and go, interfaces change (S 06)."""
-    placed = _there(esc, call)
-    _require_usable(placed)
-    model = _model(call)
-    if model.name != placed.deployment.name:
-        raise invalid(f"the deployment's name is {placed.deployment.name!r}, and {model.name!r} in the body")
-    if esc.tenant(model.tenant).internal_id != placed.deployment.tenant.internal_id:
-        raise invalid(f"the deployment belongs to tenant {placed.model.tenant!r}, and not to {model.tenant!r}")
+    placed, model = _there(esc, call), _model(call)
+    _require_same(esc, placed, model)
     esc.begin(line_of(placed))
     done = change(esc, placed, model)
-    groups = {group.name: group for group in model.groups}
-    rewired = {vm.name: rewire(esc, placed, vm, groups[vm.group]) for vm in done.changed}
     failing = esc.faults.happens("vm-fails", esc.rng) or esc.faults.happens("work-fails", esc.rng)
-    placed.model = replace(placed.model, groups=(*placed.model.groups, *_new_groups(placed.model, model)))
+    placed.model = _with_new_groups(placed.model, model)
     if failing:
-        play = Play("update-fails", {"failed": done.added[:1]})
-        return Reply(work=scripted(esc, placed, play, call.urls))
-    for vm in done.changed:
-        vm.instance = rewired[vm.name]
+        return Reply(work=scripted(esc, placed, Play("update-fails", {"failed": done.added[:1]}), call.urls))
     placed.deployment.vms += done.added
+    for vm in done.changed:
+        vm.instance = done.rewired[vm.name]
     cast = {**_by_watch(done.added), "removed": done.removed, "changed": done.changed}
 
     def adopt() -> None:
@@ -196,19 +186,26 @@ def _ephemeral(thing: Thing) -> Resource:
     return replace(as_resource(thing), ephemeral=True)
 
 
-def _new_groups(before: Datamodel, after: Datamodel) -> Sequence[Group]:
-    """Their times are needed while the update goes on."""
+def _with_new_groups(before: Datamodel, after: Datamodel) -> Datamodel:
+    """The times of what is added are needed while the update goes on."""
     known = {group.name for group in before.groups}
-    return [group for group in after.groups if group.name not in known]
+    return replace(before, groups=(*before.groups, *(group for group in after.groups if group.name not in known)))
 
 
 def _there(esc: Esc, call: Call) -> Placed:
     return esc.deployment(call.path["internal_deployment_id"])
 
 
-def _require_usable(placed: Placed) -> None:
+def _require_same(esc: Esc, placed: Placed, model: Datamodel) -> None:
+    """An update is of a deployment that is up, and leaves it its name and its tenant."""
+    if model.name != placed.deployment.name:
+        raise invalid(f"the deployment's name is {placed.deployment.name!r}, and {model.name!r} in the body")
+    if esc.tenant(model.tenant).internal_id != placed.deployment.tenant.internal_id:
+        raise invalid(f"the deployment belongs to tenant {placed.model.tenant!r}, and not to {model.tenant!r}")
     if placed.deployment.state == "ERROR":
-        raise conflict(UNUSABLE.format(id=placed.id))
+        raise conflict(f"deployment {placed.id!r} is in error: a deploy or a recovery failed; it must be undeployed")
+    if placed.deployment.state != "ACTIVE":
+        raise conflict(f"deployment {placed.id!r} is {placed.deployment.state or 'DEPLOYING'}")
 
 
 def _model(call: Call) -> Datamodel:
