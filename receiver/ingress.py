@@ -126,21 +126,22 @@ class Ingress:
             # Not when cancelled: then it is still on its way, and its keeper will count it.
             self._refuse(error, request, known)
             raise
-        self._tell(envelope, kept, time.perf_counter() - started_s, span)
-        return _answer(request, envelope, kept)
+        receipt = str(envelope.receipt)
+        self._tell(envelope, receipt, kept, time.perf_counter() - started_s, span)
+        return _answer(request, receipt, kept)
 
-    def _tell(self, envelope: Envelope, kept: Kept, seconds: float, span: Traced | None) -> None:
+    def _tell(self, envelope: Envelope, receipt: str, kept: Kept, seconds: float, span: Traced | None) -> None:
         self._metrics.request_seconds.observe(seconds, envelope.transaction_id)
         if not (self._lines.wanted or span):
             return
         facts = {
-            "timestamp": envelope.received_at, "receipt": str(envelope.receipt), "source": envelope.source,
-            "channel": envelope.channel, "peer": envelope.remote, "transaction_id": envelope.transaction_id,
-            "ref": envelope.ref, "status_code": envelope.status_code, "outcome": kept.outcome or "pending",
+            "timestamp": envelope.received_at, "level": "info", "event": "callback", "receipt": receipt,
+            "source": envelope.source, "channel": envelope.channel, "peer": envelope.remote,
+            "transaction_id": envelope.transaction_id, "ref": envelope.ref, "status_code": envelope.status_code, "outcome": kept.outcome or "pending",
             "reason": kept.reason, "body_bytes": len(envelope.body), "seconds": round(seconds, 6),
         }  # fmt: skip
         if self._lines.wanted:
-            self._lines.tell("callback", facts)
+            self._lines.tell(facts)
         if span:
             span.tell(facts)
 
@@ -210,8 +211,7 @@ def _why(error: BaseException) -> str:
     return str(error) if isinstance(error, ReceiverError) else type(error).__name__
 
 
-def _answer(request: web.Request, envelope: Envelope, kept: Kept) -> web.StreamResponse:
-    receipt = str(envelope.receipt)
+def _answer(request: web.Request, receipt: str, kept: Kept) -> web.StreamResponse:
     if kept.outcome is None:
         return acknowledgement(request, receipt, "pending", status="202 Accepted")
     if kept.outcome is not Outcome.MALFORMED:

@@ -43,15 +43,14 @@ class CallbackLines:
         self._as_json = _is_json(settings)
         self._lines: list[bytes] = []
 
-    def tell(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Write a line; to be asked for only when it is `wanted`. What is None is left out."""
-        told = {name: value for name, value in facts.items() if value is not None}
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        """Write a line, `event` among its facts; to be asked for only when it is `wanted`."""
         if not self._as_json:
-            structlog.get_logger().info(event, **told)
+            structlog.get_logger().info(**{name: value for name, value in facts.items() if value is not None})
             return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
-        self._lines.append(orjson.dumps({**told, "event": event, "level": "info"}, default=str))
+        self._lines.append(orjson.dumps(facts))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []

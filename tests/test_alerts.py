@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import yaml
 
@@ -125,6 +126,22 @@ def test_there_is_no_page_of_an_alert_that_is_gone() -> None:
     assert pages == {*alerts(), "README"}
     listed = (RUNBOOKS / "README.md").read_text("utf-8")
     assert all(f"({name}.md)" in listed for name in alerts())
+
+
+async def test_the_questions_in_the_pages_can_be_asked(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """A tired person must not find a column that is not there."""
+    asked = [
+        sql
+        for path in sorted(RUNBOOKS.glob("*.md"))
+        for sql in re.findall(r"`((?:SELECT|VACUUM)[^`]*)`", path.read_text("utf-8"))
+    ]
+    assert len(asked) >= 6
+    for sql in asked:
+        statement = sql.rstrip(";").replace("(PID)", "(0)")
+        if statement.startswith("SELECT"):
+            await connection.prepare(statement)
+        else:
+            await connection.execute(statement)
 
 
 def test_rules_ask_for_metrics_that_there_are() -> None:

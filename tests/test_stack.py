@@ -13,11 +13,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import jsonschema
 import pytest
 import yaml
 
 from receiver.cli import main
+from receiver.migrate import migrate
 from receiver.settings import PREFIX, Settings, load
 from tests.figures import installed, run_with_input
 from tests.test_dashboards import UIDS, VIEWS
@@ -233,3 +235,21 @@ def test_the_unit_starts_the_program_and_leaves_it_time() -> None:
     _, name, *options = shlex.split(told["ExecStart"])
     main.commands[name].make_context(name, options)
     assert int(told["TimeoutStopSec"]) > 3 * Settings().stop_timeout_s
+
+
+async def test_the_role_of_grafana_reads_views_and_no_callback(empty_postgres_dsn: str) -> None:
+    """Made before the schema, as the stack makes it; what a body or a header says stays closed to it."""
+    connection = await asyncpg.connect(empty_postgres_dsn)
+    await connection.execute("CREATE ROLE esc_grafana")
+    try:
+        await migrate(connection)
+        await connection.execute("SET ROLE esc_grafana")
+        for view in sorted(VIEWS):
+            assert await connection.fetch(f"SELECT * FROM {view}") == []  # noqa: S608 - names of ours
+        for table in ("callbacks", "vms", "transitions", "outbox"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - likewise
+        await connection.execute("RESET ROLE")
+    finally:
+        await connection.execute("RESET ROLE; DROP OWNED BY esc_grafana; DROP ROLE esc_grafana")
+        await connection.close()
