@@ -137,8 +137,9 @@ class Ingress:
         facts = {
             "timestamp": envelope.received_at, "level": "info", "event": "callback", "receipt": receipt,
             "source": envelope.source, "channel": envelope.channel, "peer": envelope.remote,
-            "transaction_id": envelope.transaction_id, "ref": envelope.ref, "status_code": envelope.status_code, "outcome": kept.outcome or "pending",
-            "reason": kept.reason, "body_bytes": len(envelope.body), "seconds": round(seconds, 6),
+            "transaction_id": envelope.transaction_id, "ref": envelope.ref, "status_code": envelope.status_code,
+            "outcome": kept.outcome or "pending", "reason": kept.reason, "body_bytes": len(envelope.body),
+            "seconds": round(seconds, 6),
         }  # fmt: skip
         if self._lines.wanted:
             self._lines.tell(facts)
