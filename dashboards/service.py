@@ -40,8 +40,8 @@ BOARD = Board(
         number("Receivers", "That are scraped.", f"count(esc_receiver_build_info{OF})"),
         number("Without PostgreSQL", "Receivers that PostgreSQL does not answer.",
                f"sum(1 - esc_receiver_postgres_up{OF})", warn=1, alarm=1),
-        lines("Received by channel", "Callbacks a second.", {"{{channel}}": _rate("esc_receiver_received_total", "channel")},
-              unit="ops", width=THIRD),
+        lines("Received by channel", "Callbacks a second.",
+              {"{{channel}}": _rate("esc_receiver_received_total", "channel")}, unit="ops", width=THIRD),
         lines("Kept", "What became of them.", {"{{outcome}}": _rate("esc_receiver_stored_total", "outcome")},
               unit="ops", stacked=True, width=THIRD),
         lines(
