@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import orjson
 import pytest
 from lxml import etree
@@ -211,6 +213,22 @@ async def test_a_deployment_in_json() -> None:
         (vm,) = (await client.look("/v0/deployments/dep-1"))["deployment_details"]
         assert vm["interfaces"]["interface"][0]["ip_address"] == "10.0.0.7"
         assert (await client.ask("GET", "/v0/deployments/config/dep-1")).text == given.decode()
+
+
+async def test_a_large_data_model_is_read_or_refused() -> None:
+    """A long day-0 configuration is no harm, too many VM groups are; what is larger still is not even read."""
+    async with orchestrating() as client:
+        await tenant(client)
+        day0 = f"<configuration><dst>day0</dst><data>{'x' * 50_000}</data></configuration>"
+        large = model("dep-1", {"web": {"config_data": day0}})
+        assert (await client.ask("POST", "/v0/deployments/dep-1", large)).status == 200
+        assert (await client.ask("GET", "/v0/deployments/config/dep-1")).text == large
+        many = model("dep-2", {f"group-{number}": {} for number in range(300)})
+        refused = await client.ask("POST", "/v0/deployments/dep-2", many)
+        assert (refused.status, "characters" in refused.text) == (400, True)
+        url, huge = f"{client.emulator.url}/ESCManager/v0/deployments/dep-2", io.BytesIO(b"x" * 5_000_000)
+        async with client.session.post(url, data=huge, headers={"Content-Type": "application/xml"}) as answer:
+            assert (answer.status, "larger than" in await answer.text()) == (413, True)
 
 
 async def test_an_update_is_of_a_deployment_that_is_up() -> None:

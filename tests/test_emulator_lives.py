@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.emulator import Habits, Options
+from receiver.emulator.healing import die
 from tests.emulated import TENANT, Orchestrator, deployed, model, orchestrating
 
 DEPLOYMENT = "/v0/deployments/dep-1"
@@ -53,6 +54,17 @@ async def test_vms_interleave_and_take_their_bootup_time() -> None:
         heard = [one.says for one in await client.done()]
         assert heard[:6] == ["VM_DEPLOYED"] * 6
         assert heard[6:] == ["VM_ALIVE"] * 6 + ["SERVICE_ALIVE"]
+
+
+async def test_times_are_those_of_the_data_model() -> None:
+    """Seconds of a real ESC: the emulator scales them."""
+    times = {"bootup_time": 500, "reboot_time": 90, "recovery_wait_time": 40}
+    async with orchestrating() as client:
+        (name,) = await deployed(client, web=times)
+        init, reboot, complete = die(client.emulator.esc, name, "reboot").operation.messages
+        assert init.pause_s == 40
+        assert 0 < reboot.pause_s < 90
+        assert 0 < complete.pause_s < 90  # it answers after a reboot
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from receiver.emulator.evidence import NAMELESS, of_message
 from receiver.emulator.faults import Faults
@@ -185,7 +186,9 @@ class Deliveries:
         finally:
             self.counts[delivery.state] += 1
         if delivery.state != "delivered":
-            log.warning("callback not delivered", **delivery.as_dict())
+            # Not the whole URL: a path may end in a token.
+            facts = delivery.as_dict() | {"url": str(URL(delivery.url).origin())}
+            log.warning("callback not delivered", **facts)
         return fate, receipt
 
     async def _post(self, delivery: Delivery, message: Message) -> tuple[Fate, str]:
