@@ -122,16 +122,18 @@ class Acceptor:
             return []
         batch: list[Waiting] = []
         passed: list[Waiting] = []
-        busy = set(self._busy)
+        busy, room = set(self._busy), self._settings.batch_bytes_max
         for _ in range(min(len(self._waiting), self._settings.batch_callbacks_max)):
-            waiting = self._waiting.popleft()
-            about = waiting[0].about
-            if busy.isdisjoint(about):
-                batch.append(waiting)
+            letter = self._waiting[0][0]
+            if (room := room - len(letter.envelope.body)) < 0 and batch:
+                break
+            if busy.isdisjoint(about := letter.about):
+                batch.append(self._waiting.popleft())
             else:
-                passed.append(waiting)
+                passed.append(self._waiting.popleft())
                 busy.update(about)
         self._waiting.extendleft(reversed(passed))
+        self._waiting_bytes -= sum(len(letter.envelope.body) for letter, _ in batch)
         self._metrics.queue_callbacks.set(len(self._waiting))
         return batch
 

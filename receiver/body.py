@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from typing import Final
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 
@@ -15,6 +16,8 @@ from receiver.errors import BodyCutOffError, BodyTooLargeError, BodyTooSlowError
 
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 _RAW_WBITS = -zlib.MAX_WBITS
+MEMBERS_MAX: Final = 16
+"""Of a gzip body: each costs a copy of all that follows it, and senders make one."""
 
 
 async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) -> bytes:
@@ -91,7 +94,7 @@ def _has_zlib_header(body: bytes) -> bool:
 def _inflated(body: bytes, wbits: int, bytes_max: int) -> bytes:
     unpacked = bytearray()
     rest = body
-    while rest or not unpacked:
+    for _ in range(MEMBERS_MAX):
         stream = zlib.decompressobj(wbits)
         try:
             unpacked += stream.decompress(rest, bytes_max + 1 - len(unpacked))
@@ -103,8 +106,8 @@ def _inflated(body: bytes, wbits: int, bytes_max: int) -> bytes:
             raise UndecodableBodyError("the body ends before its Content-Encoding does")
         rest = stream.unused_data
         if not rest:
-            break
-    return bytes(unpacked)
+            return bytes(unpacked)
+    raise UndecodableBodyError(f"the body has more than {MEMBERS_MAX} gzip members")
 
 
 def _too_large(bytes_max: int) -> BodyTooLargeError:

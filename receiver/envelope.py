@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -26,9 +26,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
 _INT4_MAX = 2**31 - 1
 _REMEMBERED_BYTES_MAX = 64
+ID_BYTES_MAX: Final = 1024
+"""Of an id or name that identifies something, in UTF-8: PostgreSQL's indexes take no more than 2704 in all."""
 RESOLUTION_NS = 1_000
 """What a `timestamptz` can tell apart."""
 
+TOO_LONG = "transaction-id-too-long"
 _TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
 TRACE = "traceparent"
 _CONFLICTS = {
@@ -105,8 +108,9 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
     """The header fields as text, secret ones overwritten, and what ESC says in them.
 
     Names count whatever their case, and `_` as `-`. Where spellings disagree the hyphenated one counts,
-    all are kept, and a note says so (reference section 1, trap 6). Raises HeaderTooLargeError when names
-    and values are longer than `bytes_max` in all.
+    all are kept, and a note says so (reference section 1, trap 6); so it does of a transaction id that is too long to
+    be looked up, which counts as none. Raises HeaderTooLargeError when names and values are longer than `bytes_max`
+    in all.
     """
     headers: list[tuple[str, str]] = []
     said: dict[str, str] = {}
@@ -129,8 +133,15 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
     if length > bytes_max:
         raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({bytes_max} bytes)")
     notes = _settle(said, again) if again else ()
+    if (transaction_id := said.get(_TRANSACTION)) and is_too_long(transaction_id):
+        transaction_id, notes = None, (*notes, TOO_LONG)
     status, code, remarks = _status(said.get(_CODE))
-    return Head(headers, said.get(_TRANSACTION), status, code, said.get(_MESSAGE), notes + remarks, said.get(TRACE))
+    return Head(headers, transaction_id, status, code, said.get(_MESSAGE), notes + remarks, said.get(TRACE))
+
+
+def is_too_long(text: str) -> bool:
+    """For something to be found by it again."""
+    return len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX
 
 
 def _settle(said: dict[str, str], again: list[tuple[str, str]]) -> tuple[str, ...]:

@@ -126,7 +126,8 @@ class JetStream:
 
     async def bucket(self) -> StreamState:
         """The stream behind the KV bucket, likewise; shaped as every NATS client expects a bucket to be."""
-        limits = {"num_replicas": self._settings.kv_replicas, "allow_msg_ttl": True}
+        settings = self._settings
+        limits = {"num_replicas": settings.kv_replicas, "max_bytes": settings.kv_bytes_max, "allow_msg_ttl": True}
         made_as = {
             "description": "Current states of deployments and VMs, by esc-receiver",
             "retention": "limits",
@@ -138,7 +139,7 @@ class JetStream:
             "allow_rollup_hdrs": True,
             "deny_delete": True,
         }
-        bucket = self._settings.kv_bucket
+        bucket = settings.kv_bucket
         return await self._kept(f"KV_{bucket}", f"$KV.{bucket}.>", limits, made_as)
 
     async def publish(self, chain: Sequence[Message], last_sequence: int) -> Acknowledged:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from unicodedata import normalize
 
 from receiver.document import NAME_CHARACTERS_MAX, Document, Fields, Value, read
-from receiver.envelope import Envelope
+from receiver.envelope import ID_BYTES_MAX, Envelope, is_too_long
 from receiver.errors import NotXmlError
 from receiver.esc_words import (
     ALIASES,
@@ -39,8 +39,6 @@ from receiver.notification import (
     VmReport,
 )
 
-ID_BYTES_MAX: Final = 1024
-"""Of an id or name that identifies something, in UTF-8: PostgreSQL's indexes take no more than 2704 in all."""
 SHOWN_CHARACTERS_MAX: Final = 64
 """Of what arrived, in a reason."""
 _ALIASED: Final = frozenset(ALIASES)
@@ -180,7 +178,7 @@ def _deployment(fields: Fields) -> DeploymentReport | None:
         internal_id,
         _text(fields, "external_deployment_id"),
         _text(fields, "deployment_name"),
-        _text(fields, "internal_tenant_id"),
+        _name(fields, "internal_tenant_id"),
         _text(fields, "external_tenant_id"),
         raw_state and DEPLOYMENT_STATES.get(raw_state.upper()),
         raw_state,
@@ -290,9 +288,9 @@ def _resource_report(kind: str, fields: Fields) -> ResourceReport | None:
         resource_id,
         external_id,
         name,
-        own if is_tenant else _text(fields, "internal_tenant_id"),
+        own if is_tenant else _name(fields, "internal_tenant_id"),
         external_id if is_tenant else _text(fields, "external_tenant_id"),
-        _text(fields, "internal_deployment_id"),
+        _name(fields, "internal_deployment_id"),
         fields or NOTHING,
     )
 
@@ -312,7 +310,7 @@ def _text(fields: Fields, name: str) -> str | None:
 def _name(fields: Fields, name: str) -> str | None:
     """Take out a text that something is found by again."""
     text = _text(fields, name)
-    if text is not None and len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX:
+    if text is not None and is_too_long(text):
         raise _TooLongError(f"{name} is longer than {ID_BYTES_MAX} bytes")
     return text
 

@@ -30,7 +30,7 @@ class Connections:
         self.most = most
         self.head_bytes_max = head_bytes_max
         self.now = 0
-        again = {hdrs.RETRY_AFTER: str(retry_after_s)}
+        again = {"Retry-After": str(retry_after_s)}
         self.too_many = _bare(_limit(503, "too-many-connections", "Too many connections", "connections_max", again))
         self.too_large = _bare(_limit(431, "header-too-large", "The header is too large", "header_bytes_max"))
 

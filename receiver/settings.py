@@ -86,7 +86,9 @@ class Settings(BaseModel):
     retry_after_s: PositiveInt = Field(default=5, description="`Retry-After` of a 503.")
 
     queue_callbacks_max: PositiveInt = Field(default=10_000, description="Most callbacks waiting for a transaction.")
+    queue_bytes_max: PositiveInt = Field(default=268_435_456, description="Most bytes of bodies waiting for one.")
     batch_callbacks_max: PositiveInt = Field(default=256, description="Most callbacks in one transaction.")
+    batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes of bodies in one transaction.")
     commits_max: PositiveInt = Field(default=2, description="Most transactions with callbacks at one time.")
     commit_timeout_s: PositiveFloat = Field(default=5, description="Time for one transaction.")
     commit_races_max: PositiveInt = Field(
@@ -109,11 +111,17 @@ class Settings(BaseModel):
         default=300, description="Age of the oldest spooled callback at which `/readyz` says `degraded`."
     )
     spool_retry_s: NonNegativeFloat = Field(default=1, description="Pause before a broken spool is opened again.")
+    spool_timeout_s: PositiveFloat = Field(
+        default=10, description="Time for the spool's disk to take a callback; beyond it: 503."
+    )
     spool_locked_timeout_s: NonNegativeFloat = Field(
         default=1, description="Time to wait for a program (`sqlite3`) that has locked the spool's file."
     )
     drain_retry_s: PositiveFloat = Field(default=0.5, description="First pause before the spool is drained again.")
     drain_retry_max_s: PositiveFloat = Field(default=5, description="Longest pause before it is tried again.")
+    drain_refused_retry_s: PositiveFloat = Field(
+        default=3600, description="Time after which PostgreSQL is asked again for what it refused of the spool."
+    )
     drain_batch_max: PositiveInt = Field(default=512, description="Most callbacks taken from the spool at once.")
     drain_batch_bytes_max: PositiveInt = Field(default=4_194_304, description="Most bytes taken from it at once.")
 
@@ -189,6 +197,7 @@ class Settings(BaseModel):
     )
     kv_bucket: str = Field(default="esc-state", pattern=r"^[A-Za-z0-9_-]+$", description="KV bucket of current states.")
     kv_replicas: int = Field(default=1, ge=1, le=5, description="Copies of the bucket in a NATS cluster.")
+    kv_bytes_max: Limit = Field(default=-1, description="Largest bucket in bytes; -1: no limit.")
     kv_ended_ttl_s: PositiveInt = Field(default=604_800, description="Time after which the key of an ended thing goes.")
 
     callbacks_retention_days: PositiveInt = Field(default=30, description="Days that callbacks are kept.")

@@ -104,7 +104,7 @@ class _Site(web.BaseSite):
         self._settings = settings
         self._metrics = metrics
         head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
-        self._connections = Connections(settings.connections_max, head_bytes_max)
+        self._connections = Connections(settings.connections_max, head_bytes_max, settings.retry_after_s)
 
     @property
     def name(self) -> str:

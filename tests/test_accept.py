@@ -57,6 +57,35 @@ async def test_a_transaction_takes_no_more_than_its_limit(
     assert list((await transactions(connection)).values()) == [8, 8, 4]
 
 
+async def test_a_transaction_takes_no_more_bytes_than_its_limit(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """`batch_bytes_max` is kept; what is larger goes alone."""
+    size = len(deployed(0).body)
+    async with accepting(postgres_dsn, tmp_path, batch_bytes_max=3 * size) as place:
+        await asyncio.gather(*(place.accept(deployed(n)) for n in range(7)))
+    async with accepting(postgres_dsn, tmp_path, batch_bytes_max=1) as place:
+        await asyncio.gather(*(place.accept(deployed(n)) for n in (7, 8)))
+    assert list((await transactions(connection)).values()) == [3, 3, 1, 1, 1]
+
+
+async def test_too_many_bytes_are_turned_away(postgres_dsn: str, connection: Connection, tmp_path: Path) -> None:
+    """`queue_bytes_max` bounds what waits, however few they are; when they are gone there is room again."""
+    async with accepting(postgres_dsn, tmp_path, queue_bytes_max=1) as place:
+        await place.accept(DEPLOYED)
+        async with connection.transaction():
+            await connection.fetch("SELECT FROM deployments FOR UPDATE")
+            first = place.accept(ALIVE)
+            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            second, third = place.accept(deployed(1)), place.accept(deployed(2))
+            with pytest.raises(CannotKeepError, match="queue_bytes_max"):
+                await third
+            assert place.acceptor.full
+        await asyncio.gather(first, second)
+        assert not place.acceptor.full
+        await place.accept(deployed(3))
+
+
 async def test_a_lonely_callback_waits_for_nobody(postgres_dsn: str, connection: Connection, tmp_path: Path) -> None:
     """One after the other, each is committed by itself before the next one comes."""
     async with accepting(postgres_dsn, tmp_path) as place:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.envelope import Clock, Head, read_head
+from receiver.envelope import ID_BYTES_MAX, Clock, Head, read_head
 from receiver.errors import HeaderTooLargeError
 from receiver.notification import Status
 from tests.samples import SAMPLES
@@ -60,6 +60,14 @@ def test_the_hyphenated_spelling_counts_in_whatever_order() -> None:
         assert read.transaction_id == "hyphen"
         assert read.notes == ("conflicting-transaction-ids",)
         assert read.headers == list(order)
+
+
+def test_a_transaction_id_that_is_too_long_to_be_looked_up_counts_as_none() -> None:
+    """PostgreSQL's indexes would refuse it, for ever; the header has it all the same."""
+    assert head(("esc-transaction-id", "é" * (ID_BYTES_MAX // 2))).transaction_id == "é" * (ID_BYTES_MAX // 2)
+    read = head(("esc-transaction-id", "é" * (ID_BYTES_MAX // 2) + "x"))
+    assert (read.transaction_id, read.notes) == (None, ("transaction-id-too-long",))
+    assert read.headers == [("esc-transaction-id", "é" * (ID_BYTES_MAX // 2) + "x")]
 
 
 def test_conflicting_statuses_are_noted_too() -> None:

@@ -284,7 +284,8 @@ async def test_a_head_is_weighed_before_it_is_complete() -> None:
     async with serving(header_bytes_max=70_000) as server:
         reader, writer = await server.open()
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\n" + b"X: %b\r\n" % (b"x" * 60_000) * 3)
-        assert (await answer_from(reader)).status == 431
+        answer = await answer_from(reader)
+        assert (answer.status, answer.json["setting"]) == (431, "header_bytes_max")
         writer.close()
         assert server.count("rejected_before_routing_total", reason="header-too-large") == 1
 
@@ -369,6 +370,7 @@ async def test_content_encoding_is_undone(encoding: str, sent: bytes) -> None:
         ("br", b"\x0b\x02\x80abc\x03", "unknown Content-Encoding"),
         ("gzip, gzip", gzip.compress(gzip.compress(BODY)), "more than one Content-Encoding"),
         ("gzip", b"", "the body ends before its Content-Encoding does"),
+        ("gzip", gzip.compress(b"") * 60 + gzip.compress(BODY), "the body has more than 16 gzip members"),
     ],
 )
 async def test_a_body_that_cannot_be_decoded_is_kept_as_received(encoding: str, sent: bytes, fault: str) -> None:
@@ -487,10 +489,12 @@ async def test_a_secret_never_reaches_the_keeper() -> None:
 
 async def test_more_connections_than_allowed_are_turned_away() -> None:
     """At once, with a word when to come again; one that ends makes room."""
-    async with serving(connections_max=1) as server:
+    async with serving(connections_max=1, retry_after_s=7) as server:
         reader, writer = await server.open()
         answer = await server.send()
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["setting"] == "connections_max"
         assert server.count("rejected_before_routing_total", reason="too-many-connections") == 1
         writer.write(b"GET /esc/default/callback HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         assert b" 204 " in await reader.read()

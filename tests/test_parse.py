@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from receiver.document import LARGE_BYTES
 from receiver.entities import DeploymentState, VmState
+from receiver.envelope import ID_BYTES_MAX
 from receiver.errors import NotXmlError
 from receiver.esc_words import LIFECYCLE_TRIGGERS, RESOURCE_EVENTS, TRIGGERS
 from receiver.notification import Channel, Family, Notification, Status, VmReport
-from receiver.parse import ID_BYTES_MAX, channel_of, fingerprint, parse
+from receiver.parse import channel_of, fingerprint, parse
 from tests.samples import MALFORMED, SAMPLES, WELL_FORMED, Sample, envelope, envelope_of
 
 DEPTH_MAX = 64
@@ -401,7 +402,11 @@ def test_netconf_names_are_taken_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["internal_deployment_id", "vm_name", "vm_uuid", "vm_target", "id", "external_image_id", "name"]
+    "field",
+    [
+        *("internal_deployment_id", "vm_name", "vm_uuid", "vm_target", "id", "external_image_id", "name"),
+        *("internal_tenant_id", "tenant_of_an_image"),
+    ],
 )
 def test_what_is_named_by_too_much_is_unclassified(field: str) -> None:
     """It could not be indexed, so it could not be found again; one bad row must not sink its neighbours."""
@@ -410,6 +415,11 @@ def test_what_is_named_by_too_much_is_unclassified(field: str) -> None:
         "vm_uuid": event("<vm_source><vm_uuid>{}</vm_uuid></vm_source>"),
         "vm_target": event("<vm_target><vm_name>{}</vm_name></vm_target>"),
         "internal_deployment_id": stage("<internal_deployment_id>{}</internal_deployment_id>"),
+        "internal_tenant_id": stage(
+            "<internal_deployment_id>d</internal_deployment_id><internal_tenant_id>{}</internal_tenant_id>"
+        ),
+        "tenant_of_an_image": "<image><event_type>CREATE_IMAGE</event_type><id>i</id>"
+        "<internal_tenant_id>{}</internal_tenant_id></image>",
     }
     resource = f"<image><event_type>CREATE_IMAGE</event_type><{field}>{{}}</{field}></image>"
     template = templates.get(field, resource)
