@@ -19,7 +19,7 @@ FAULTS = (
     ("kill-receiver", "kill-postgres"),
     ("kill-draining", "cut-postgres", "stall-nats"),
     ("both-down", "one-of-two-killed"),
-    ("clock-back", "kill-postgres", "silent-host"),
+    ("clock-back", "cut-postgres", "silent-host"),
 )
 
 SWAP = """
