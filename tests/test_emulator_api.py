@@ -268,6 +268,9 @@ async def test_what_holds_something_is_not_deleted() -> None:
         await client.done()
         for path in ("/v0/tenants/acme", "/v0/acme/networks/net"):
             assert (await client.ask("DELETE", path)).status == 400
+        of_net = await client.ask("GET", "/v0/acme/subnets", internalNetworkId="net")
+        assert (of_net.status, "<internal_subnet_id>sub<" in of_net.text) == (200, True)
+        assert (await client.ask("GET", "/v0/acme/subnets", internalNetworkId="none")).status == 404
         assert (await client.ask("DELETE", "/v0/acme/subnets/sub")).status == 200
 
 

@@ -97,7 +97,8 @@ class Northbound:
             given = await request.read()
             body = read_text(given, language) if row.body == "text" else read_body(given, language, MODELS[row.body])
         urls = Urls(_url(request, CALLBACK, row.callback), _url(request, EVENTS, row.events))
-        return Call(row, dict(request.match_info), dict(request.query), urls, body)
+        named = {name: request.headers[name] for name in row.headers if name in request.headers}
+        return Call(row, dict(request.match_info), {**request.query, **named}, urls, body)
 
     def _perhaps_no_vim(self, row: Row) -> None:
         needs_vim = row.method != "GET" and bool({500, 503} & row.answers.keys())

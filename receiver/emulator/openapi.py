@@ -78,7 +78,10 @@ def _path(row: Row) -> list[dict[str, Any]]:
 
 
 def _query(row: Row) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in row.query]
+    places = {**dict.fromkeys(row.query, "query"), **dict.fromkeys(row.headers, "header")}
+    return [
+        {"name": name, "in": place, "required": False, "schema": {"type": "string"}} for name, place in places.items()
+    ]
 
 
 def _headers(row: Row) -> list[dict[str, Any]]:

@@ -63,6 +63,8 @@ class Row:
     many: bool = False
     """The answer is a list of them."""
     query: Sequence[str] = ()
+    headers: Sequence[str] = ()
+    """Parameters that the document puts into the header, besides the callback URLs; all optional."""
     sends: Sequence[str] = ()
     """The messages that may follow, in order."""
     evidence: Evidence = Evidence.VERIFIED

@@ -31,6 +31,7 @@ class Call:
     row: Row
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    """Also parameters that stand in the header."""
     urls: Urls = field(default_factory=Urls)
     body: Body = field(default_factory=Body)
 

@@ -68,7 +68,7 @@ def _all(kind: str, chapter: str, path: str, answers: dict[int, str], guessed: b
     summary = f"Get all {kind.replace('_', ' ')}s"
     return Row(
         f"list_{kind}s", chapter, "GET", path, summary, "list_resources", answers, kind=kind, answer=kind, many=True,
-        query=(), evidence=evidence,
+        headers=("internalNetworkId",) if kind == "subnet" else (), evidence=evidence,
         extra={} if 404 in answers or "{" not in path else {404: "Tenant not found"},
     )  # fmt: skip
 

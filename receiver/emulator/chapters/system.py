@@ -79,7 +79,7 @@ SYSTEM: Sequence[Row] = (
     Row("set_config", CONFIG, "PUT", f"{_KEY}/{{value}}", "Change a parameter", "set_config", {200: "Update value request accepted.", 400: "Invalid request.", 404: "Associated resource not found.", 406: "Not acceptable.", 409: "Conflicting resource.", 500: "Internal server error."}, answer="config_parameter"),
     Row("set_operation_mode", MODE, "POST", "/v0/operationmode/{escOpMode}", "Set ESC's operation mode", "set_mode", {200: "Response Class"}, answer="operation_mode", extra={400: "Invalid Request"}),
     Row("get_operation_mode", MODE, "GET", "/v0/operationmode", "Get ESC's operation mode", "get_mode", {200: "Response Class"}, answer="operation_mode"),
-    Row("get_host_status", HOSTS, "GET", "/v0/hosts/{hostName}/status", "Get the status of a host", "get_host", {200: "Response Class"}, answer="host", evidence=_G, extra={404: "Host not found"}),
+    Row("get_host_status", HOSTS, "GET", "/v0/hosts/{hostName}/status", "Get the status of a host", "get_host", {200: "Response Class"}, answer="host", headers=("Client-Transaction-Id",), evidence=_G, extra={404: "Host not found"}),
     _host("disable"),
     _host("enable"),
     Row("get_system_state", STATES, "GET", "/v0/systemstate/{name}", "Get a system state", "get_system_state", {200: "Get system state of specified name request accepted.", 404: "Name not found."}, answer="system_state", evidence=_G),

@@ -73,9 +73,13 @@ def get_resource(esc: Esc, call: Call) -> Reply:
 
 
 def list_resources(esc: Esc, call: Call) -> Reply:
-    """GET all, or all of a tenant."""
+    """GET all, or all of a tenant; of subnets perhaps those of one network."""
     parent = esc.tenant(_path(call, "tenant")).internal_id if call.row.kind in IN_TENANT else None
-    return Reply(many=[shown(thing) for thing in esc.world.of_kind(call.row.kind, parent)])
+    found = list(esc.world.of_kind(call.row.kind, parent))
+    if network := call.query.get("internalNetworkId"):
+        esc.thing("network", network)
+        found = [thing for thing in found if thing.values.get("internal_network_id") == network]
+    return Reply(many=[shown(thing) for thing in found])
 
 
 def work_on(esc: Esc, thing: Thing, action: Action, call: Call, afterwards: Callable[[], None] | None = None) -> Work:
