@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import quote
@@ -266,6 +267,17 @@ async def test_stats_count_by_state(postgres_dsn: str) -> None:
         assert stats["quarantine"]["callbacks_last_day"] == 1
         assert stats["outbox"]["messages"] > 0
         assert RFC3339_UTC.fullmatch(stats["ledger"]["latest_at"])
+
+
+async def test_who_asks_for_stats_again_does_not_wait_for_the_counting(postgres_dsn: str) -> None:
+    """What is known is given at once, and what is counted meanwhile to the next."""
+    async with windows(postgres_dsn) as api:
+        first = (await api.get("/stats")).body
+        await kept(postgres_dsn, deploy("dep-a"))
+        async with asyncio.timeout(30):
+            while (stats := (await api.get("/stats")).body)["at"] == first["at"]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.1)
+        assert (first["vms"], stats["vms"]) == ({}, {"ALIVE": 1})
 
 
 async def test_head_is_answered_and_other_methods_are_not(postgres_dsn: str) -> None:

@@ -230,7 +230,7 @@ def _others(common: _Common) -> list[Endpoint]:
             problems=(404,),
         ),
         Endpoint(
-            "stats", "/stats", "How many of what are in which state", "At most two seconds old.",
+            "stats", "/stats", "How many of what are in which state", "A few seconds old at most, as `at` tells.",
             reference("Stats"), examples.STATS,
         ),
         Endpoint(

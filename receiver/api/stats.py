@@ -16,7 +16,9 @@ COUNTED_MAX = 100_000
 OUTBOX_COUNTED_MAX = 10_000
 """The same of the outbox, whose rows are large."""
 FRESH_S = 2.0
-"""So long an answer is given again."""
+"""So long an answer is given again; after it, it is given once more while the next one is counted."""
+STALE_S = 8.0
+"""An older one is not given any more."""
 QUARANTINE_SPAN = timedelta(days=1)
 
 
@@ -27,15 +29,29 @@ class Stats:
         self._reader = reader
         self._sql = sql()
         self._known: dict[str, Any] | None = None
-        self._until_s = 0.0
+        self._counted_s = 0.0
         self._counting = asyncio.Lock()
+        self._renewing: asyncio.Task[dict[str, Any]] | None = None
 
     async def count(self) -> dict[str, Any]:
-        """The figures, at most FRESH_S old. Raises UnavailableError."""
+        """The figures, at most STALE_S old. Raises UnavailableError.
+
+        Who asks again and again does not wait for the counting, which takes its time where there is much.
+        """
+        age_s = time.monotonic() - self._counted_s
+        if self._known is None or age_s > STALE_S:
+            return await self._counted_anew()
+        if age_s > FRESH_S and not self._counting.locked():
+            self._renewing = asyncio.create_task(self._counted_anew(), name="count")
+            self._renewing.add_done_callback(_looked_at)
+        return self._known
+
+    async def _counted_anew(self) -> dict[str, Any]:
+        asked_s = time.monotonic()
         async with self._counting:
-            if self._known is None or time.monotonic() > self._until_s:
+            if self._known is None or self._counted_s < asked_s:
                 self._known = await self._count()
-                self._until_s = time.monotonic() + FRESH_S
+                self._counted_s = time.monotonic()
             return self._known
 
     async def _count(self) -> dict[str, Any]:
@@ -63,3 +79,9 @@ class Stats:
             "outbox": {"messages": outbox["rows"], "oldest_at": outbox["oldest_at"]},
             "ledger": {"latest_at": latest["at"] if latest else None},
         }
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it; when PostgreSQL is away, the next who asks will hear of it."""
+    if not task.cancelled():
+        task.exception()
