@@ -96,7 +96,7 @@ async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         url = client.emulator.url
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
-            "run", f"{url}/emulator/openapi.json", "--url", f"{url}/ESCManager", "--max-examples", "3",
+            "run", f"{url}/emulator/openapi.json", "--url", f"{url}/ESCManager", "--max-examples", "2",
             "--exclude-checks", "positive_data_acceptance",
             "--phases", "coverage,fuzzing", "--seed", "1", "--no-color",
             cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
