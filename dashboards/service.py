@@ -70,7 +70,9 @@ BOARD = Board(
             "Spool", "Callbacks in it, and those found in it at a start.",
             {"{{instance}}": f"esc_receiver_spool_callbacks{OF}",
              "found at start": f"sum(esc_receiver_recovered_total{OF})",
-             "drained a second": _rate("esc_receiver_drained_total")}, width=THIRD,
+             "drained a second": _rate("esc_receiver_drained_total"),
+             "refused by PostgreSQL": f"sum(esc_receiver_spool_refused_callbacks{OF})",
+             "lost": f"sum(esc_receiver_spool_lost_total{OF})"}, width=THIRD,
         ),
         lines("Age of the spool", "Of the oldest callback in it.",
               {"{{instance}}": f"(time() - esc_receiver_spool_oldest_timestamp_seconds{OF}) * "
