@@ -46,7 +46,8 @@ def _label(label: Label) -> str:
 def _meaning(measure: Measure) -> str:
     if measure.kind is not Kind.HISTOGRAM:
         return measure.help
-    return f"{measure.help} Buckets from {measure.bounds[0]:g} to {measure.bounds[-1]:g}."
+    least, most = (f"{bound:,.5f}".rstrip("0").rstrip(".") for bound in (measure.bounds[0], measure.bounds[-1]))
+    return f"{measure.help} Buckets from {least} to {most}."
 
 
 def _panels() -> dict[str, list[str]]:
