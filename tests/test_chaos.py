@@ -19,7 +19,7 @@ FAULTS = (
     ("kill-receiver", "kill-postgres"),
     ("kill-draining", "cut-postgres", "stall-nats"),
     ("both-down", "one-of-two-killed"),
-    ("clock-back", "cut-postgres", "silent-host"),
+    ("clock-back", "empty-nats"),
 )
 
 SWAP = """
