@@ -23,7 +23,8 @@ SERVER = "<file_server><base_url>http://{}</base_url></file_server>"
 JSON = {"Content_Type": "application/json"}
 USER = (
     "<vim_user><id>admin</id><credentials><properties><property><name>os_password</name><value>s3cret</value>"
-    "</property></properties></credentials></vim_user>"
+    "</property><property><name>os_phrase</name><value>s3cret</value></property><property><name>os_name</name>"
+    "<value>os1-admin</value></property></properties></credentials></vim_user>"
 )
 
 

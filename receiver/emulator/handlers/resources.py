@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.emulator.esc import Esc
+from receiver.emulator.masking import masked
 from receiver.emulator.messages import defaults, ending
 from receiver.emulator.models import MODELS
 from receiver.emulator.refusal import conflict, invalid, missing
 from receiver.emulator.work import Call, Reply, Work
 from receiver.emulator.world import ADMIN, Thing
-from receiver.secret_names import is_secret
 from receiver.simulator.fleet import Tenant
 from receiver.simulator.resources import Action
 
 IN_TENANT = frozenset({"network", "subnet", "volume", "router"})
 HOLDERS: Mapping[str, tuple[str, ...]] = {"tenant": ("network", "subnet", "volume", "router"), "network": ("subnet",)}
 """What must be empty before it can be deleted."""
-MASK = "********"
 
 
 def create_resource(esc: Esc, call: Call) -> Reply:
@@ -55,15 +54,7 @@ def update_resource(esc: Esc, call: Call) -> Reply:
 def delete_resource(esc: Esc, call: Call) -> Reply:
     """DELETE: gone when the callback says so."""
     thing = _there(esc, call)
-    if (owner := str(thing.values.get("internal_deployment_id", ""))) in esc.world.deployments:
-        raise invalid(f"{thing.kind} {thing.id!r} goes with its deployment {owner!r}")
-    for kind in HOLDERS.get(thing.kind, ()):
-        for held in esc.world.of_kind(kind):
-            if thing.id in {held.parent, held.values.get("internal_network_id") if held is not thing else ""}:
-                raise invalid(f"{thing.kind} {thing.id!r} still has {kind} {held.id!r}")
-    for placed in esc.world.deployments.values():
-        if thing.kind == "tenant" and placed.deployment.tenant.internal_id == thing.id:
-            raise invalid(f"tenant {thing.id!r} still has deployment {placed.id!r}")
+    _require_free(esc, thing)
     return Reply(work=work_on(esc, thing, "DELETE", call))
 
 
@@ -116,17 +107,17 @@ def shown(thing: Thing) -> dict[str, Any]:
     }
 
 
-def masked(value: Any) -> Any:
-    """Properties with a secret name lose their value: what ESC shows of it is no secret any more."""
-    if isinstance(value, list):
-        return [masked(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    found = {name: masked(one) for name, one in value.items()}
-    if "encrypted_value" in found or is_secret(str(found.get("name", ""))):
-        found.pop("value", None)
-        found["encrypted_value"] = MASK
-    return {name: MASK if isinstance(one, str) and is_secret(name) else one for name, one in found.items()}
+def _require_free(esc: Esc, thing: Thing) -> None:
+    """Nothing else needs it."""
+    if (owner := str(thing.values.get("internal_deployment_id", ""))) in esc.world.deployments:
+        raise invalid(f"{thing.kind} {thing.id!r} goes with its deployment {owner!r}")
+    for kind in HOLDERS.get(thing.kind, ()):
+        for held in esc.world.of_kind(kind):
+            if thing.id in {held.parent, held.values.get("internal_network_id") if held is not thing else ""}:
+                raise invalid(f"{thing.kind} {thing.id!r} still has {kind} {held.id!r}")
+    for placed in esc.world.deployments.values():
+        if thing.kind == "tenant" and placed.deployment.tenant.internal_id == thing.id:
+            raise invalid(f"tenant {thing.id!r} still has deployment {placed.id!r}")
 
 
 def _there(esc: Esc, call: Call) -> Thing:
@@ -167,8 +158,8 @@ def _values(esc: Esc, thing: Thing, fields: Mapping[str, Any]) -> dict[str, Any]
         esc.thing("network", str(fields["internal_network_id"]))
     kept = {name: value for name, value in fields.items() if not name.startswith("external_") or name in _CHOSEN}
     kept.pop("event_type", None)
-    found = masked(kept)
-    return found if isinstance(found, dict) else {}
+    found: dict[str, Any] = masked(kept)
+    return found
 
 
 _CHOSEN = frozenset({"external_network"})

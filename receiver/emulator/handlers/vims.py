@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from receiver.emulator.esc import Esc
-from receiver.emulator.handlers.resources import masked, shown, work_on
+from receiver.emulator.handlers.resources import shown, work_on
+from receiver.emulator.masking import masked
 from receiver.emulator.refusal import conflict, invalid, missing
 from receiver.emulator.work import Call, Reply
 from receiver.emulator.world import Thing
