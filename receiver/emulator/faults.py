@@ -20,7 +20,7 @@ WORK: Mapping[str, str] = {
     "vim-down": "the next request that needs the VIM is answered 503, or 500 where the operation has no 503",
 }
 DELIVERY: Mapping[str, str] = {
-    "delay": "the next callback comes `delay_s` later, and others overtake it",
+    "delay": "the next callback comes later (`--delay`), and others overtake it",
     "double": "the next callback is sent twice",
     "reorder": "the next callback changes place with the one after it",
     "drop": "the next callback is never sent",
