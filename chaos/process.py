@@ -26,7 +26,7 @@ from chaos.patience import until
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 20.0
 SAMPLE = re.compile(r"^esc_receiver_(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-KEPT = ("stored", "spooled", "in_flight", "refused")
+KEPT = ("stored", "spooled", "in_flight", "refused", "lost")
 
 
 class ReceiverFailedError(Exception):
@@ -159,7 +159,8 @@ class Receiver:
 def sums_of(metrics: Counter[str]) -> dict[str, int]:
     """What must add up."""
     found = {name: metrics[f"{name}_total"] for name in ("received", "recovered", "stored", "refused")}
-    return found | {"spooled": metrics["spool_callbacks"], "in_flight": metrics["in_flight"]}
+    now = {"spooled": metrics["spool_callbacks"], "in_flight": metrics["in_flight"]}
+    return found | now | {"lost": metrics["spool_lost_total"]}
 
 
 def _read(log: bytes) -> list[dict[str, Any]]:

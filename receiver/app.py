@@ -28,6 +28,7 @@ from receiver.ingress import Ingress
 from receiver.jetstream import JetStream
 from receiver.keep import Keeper
 from receiver.lifecycle import Windows
+from receiver.logs import at_any_level
 from receiver.metrics import Metrics
 from receiver.overdue import Overdue
 from receiver.partitions import Partitions
@@ -95,8 +96,8 @@ class App:
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
-        await self.drain.open()
         self._undo.push_async_callback(self.spool.close)
+        await self.drain.open()
         await self.api.open()
         self._undo.callback(self.api.close)
         rooms = (Ingress(self.acceptor, self.settings, self.metrics, self._traces), self._health(), Board(), self.api)
@@ -129,6 +130,7 @@ class App:
             Dependency("postgres", self.database.ping, needed=False),
             Dependency("spool", self.spool.ping, needed=False),
             Dependency("mode", self._mode, needed=False),
+            Dependency("spool_refused", self._spool_refused, needed=False),
             Dependency("spool_age", self._spool_age, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._relaying, needed=False),
@@ -141,7 +143,7 @@ class App:
     async def _keeping(self) -> None:
         """Whether the next callback would be kept, by PostgreSQL or by the spool."""
         if self.acceptor.full:
-            raise ReceiverError("as many callbacks wait as queue_callbacks_max allows")
+            raise ReceiverError("as many callbacks wait as queue_callbacks_max and queue_bytes_max allow")
         if self.drain.direct:
             with suppress(SetupError):
                 await self.database.ping()
@@ -151,6 +153,12 @@ class App:
     async def _mode(self) -> None:
         if not self.drain.direct:
             raise ReceiverError(f"{self.drain.mode}: {self.spool.depth} callbacks wait in the spool")
+
+    async def _spool_refused(self) -> None:
+        if refused := self.drain.refused:
+            raise ReceiverError(
+                f"PostgreSQL refuses {refused} callbacks of the spool; others go past them (the log says why)"
+            )
 
     async def _spool_age(self) -> None:
         oldest, limit_s = self.spool.oldest, self.settings.spool_age_warn_s
@@ -192,7 +200,7 @@ class App:
             return
         await self._undo.aclose()
         self._runner = None
-        log.info("stopped", **self.metrics.sums())
+        at_any_level().info("stopped", **self.metrics.sums())
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -51,6 +51,14 @@ AWAY = (
     asyncpg.UndefinedTableError,
 )
 """PostgreSQL cannot keep anything now; no letter is at fault."""
+ABOUT_THE_WHOLE = (
+    *RACES,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+)
+"""A table, a right or a disk is at fault rather than one callback, whose turn may come: a grant that lacks, an index
+that is damaged."""
 UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
 

@@ -2,8 +2,8 @@
 
 While anything waits, new callbacks queue behind it, so that order is kept; when nothing waits any more, they go
 the direct way again. Under steady traffic something would always wait; so when the rest is but one batch, new ones
-are asked to wait for that instead. An entry leaves the spool only when PostgreSQL has committed it. Must not know
-HTTP or SQL.
+are asked to wait for that instead. An entry leaves the spool only when PostgreSQL has committed it. One that PostgreSQL
+refuses stays, and the others go past it. Must not know HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import structlog
 
 from receiver.entities import Decision
-from receiver.errors import SpoolBrokenError
+from receiver.errors import RefusedError, SpoolBrokenError
 from receiver.keep import Keeper
 from receiver.letter import Letter, read
 from receiver.lifecycle import Held
@@ -57,22 +57,36 @@ class Drain:
         """Lets go of those that PostgreSQL took before."""
         self._leaving = 0
         """How many those are."""
+        self._committed: set[int] = set()
+        """Positions that PostgreSQL has, and that are counted, though the spool may still hold them."""
+        self._refused: set[int] = set()
+        """Positions that PostgreSQL refuses."""
+        self._pardon_at_s = 0.0
+        """When these are tried again, by the loop's clock."""
+        self._recovered = self._lost = 0
+        """Of the spool's account, as far as the metrics know it."""
 
     @property
     def direct(self) -> bool:
         """Whether callbacks go to PostgreSQL at once."""
         return self.mode is Mode.DIRECT
 
+    @property
+    def refused(self) -> int:
+        """How many wait in the spool that PostgreSQL refuses."""
+        return len(self._refused)
+
+    @property
+    def _waiting(self) -> int:
+        """How many wait in the spool for PostgreSQL to work; those that it refuses do not."""
+        return max(0, self._spool.depth - len(self._refused))
+
     async def open(self) -> None:
         """Take over what an earlier run left. Raises SetupError; a broken spool is told and tried again later."""
         try:
-            found = await self._spool.open()
+            await self._spool.open()
         except SpoolBrokenError as error:
             log.error("the spool cannot be used; trying on", why=str(error))  # noqa: TRY400 - one line says it
-            found = self._spool.recovered
-        if found:
-            log.info("callbacks were found in the spool", callbacks=found)
-        self._metrics.recover(found)
         self._measure()
 
     async def decided(self) -> None:
@@ -86,24 +100,27 @@ class Drain:
         """Keep letters on this machine until PostgreSQL takes them. Raises CannotKeepError."""
         started_s = time.perf_counter()
         self._holding += 1
+        self._enter(
+            Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode
+        )  # nobody else waits for PostgreSQL in vain
         try:
             await self._spool.put(letter.envelope for letter in letters)
-            self._enter(Mode.SPOOLING if self.mode is Mode.DIRECT else self.mode)
             self._metrics.spooled(len(letters))
         finally:
             self._holding -= 1
             self._filled.set()
+            self._measure()
         self._metrics.spool_seconds.observe(time.perf_counter() - started_s)
-        self._measure()
 
     async def run(self) -> None:
         """Drain whenever something waits, until cancelled. To be started when PostgreSQL is ready."""
         pause_s = self._settings.drain_retry_s
         try:
+            await self._until_open()
             while True:
-                if self._spool.depth == 0:
+                if not self._waiting:
                     await self._until_filled()
-                if self.mode is Mode.DRAINING and self._spool.depth - self._leaving <= self._batch_max:
+                if self.mode is Mode.DRAINING and self._waiting - self._leaving <= self._batch_max:
                     self._decided.clear()
                 if await self._run_once_guarded():
                     pause_s = self._settings.drain_retry_s
@@ -115,14 +132,38 @@ class Drain:
             self._decided.set()
             await self._begin_again()
 
+    async def _until_open(self) -> None:
+        """What an earlier run left comes first, so it must be known whether there is any."""
+        while not self._spool.is_known:
+            try:
+                await self._spool.first(1)
+            except SpoolBrokenError:
+                await asyncio.sleep(self._settings.drain_retry_s)
+        self._measure()
+
     async def _until_filled(self) -> None:
-        """Nothing waits: the direct way, unless something is being put just now, which would be overtaken."""
-        while self._spool.depth == 0:
+        """Nothing waits: the direct way if PostgreSQL works, unless something is being put just now, which would be
+        overtaken."""
+        pause_s = self._settings.drain_retry_s
+        while not self._waiting:
             self._filled.clear()
-            if not self._holding:
+            if self.mode is Mode.SPOOLING and not await self._keeper.takes():
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._settings.drain_retry_max_s)
+                continue
+            if not self._holding and not self._waiting:
                 self._enter(Mode.DIRECT)
                 self._decided.set()
-            await self._filled.wait()
+            await self._until_something()
+
+    async def _until_something(self) -> None:
+        """Until something was put, or was found otherwise: by a spool that was mended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_retry_max_s):
+                await self._filled.wait()
+        if self._refused and asyncio.get_running_loop().time() >= self._pardon_at_s:
+            self._refused.clear()
+        self._measure()
 
     async def _run_once_guarded(self) -> bool:
         try:
@@ -130,6 +171,7 @@ class Drain:
         except SpoolBrokenError as error:
             log.error("the spool cannot be read; trying on", why=str(error))  # noqa: TRY400 - one line says it
             await self._begin_again()
+            self._refused.clear()  # nobody knows what is in it now
             return False
         except Exception:  # a bug must not end the service, which still keeps what comes: told with its trace
             log.exception("the spool could not be drained; trying on")
@@ -145,46 +187,73 @@ class Drain:
         return bool(taken)
 
     async def _run_once(self) -> int | None:
-        """Take the first of the spool to PostgreSQL; how many it took; None: these were the last.
+        """Take the first of the spool to PostgreSQL; how many it took or refused; None: there were no more.
 
         Meanwhile the next ones are read and the ones before are forgotten. Raises SpoolBrokenError.
         """
         ahead, self._next = self._next, None
         portion = await (ahead or self._read(-1))
         if not portion:
-            some_leave = self._forgetting is not None
-            await self._gone()
-            return None if some_leave else 0
+            last, self._forgetting, self._leaving = self._forgetting, None, 0
+            await _ended(last)
+            return None if last else 0
         self._next = asyncio.create_task(self._read(portion[-1][0]), name="drain: read on")
         started_s = time.perf_counter()
         kept = await self._keeper.keep([letter for _, letter in portion])
         took_s = time.perf_counter() - started_s
-        await self._gone()
         done = [(*one, what) for one, what in zip(portion, kept, strict=True) if isinstance(what, Decision)]
-        self._leaving = len(done)
-        self._forgetting = asyncio.create_task(self._forget(done, took_s), name="drain: forget")
-        if len(done) < len(portion):
+        refused = [one for one, what in zip(portion, kept, strict=True) if isinstance(what, RefusedError)]
+        self._count(done)
+        self._metrics.drain_seconds.observe(took_s)
+        self._pass_over(refused)
+        before, leaving = self._forgetting, [position for position, _, _ in done]
+        self._forgetting = asyncio.create_task(self._forget(leaving, before), name="drain: forget")
+        await _ended(before)
+        self._leaving = len(leaving)
+        decided = len(done) + len(refused)
+        if decided < len(portion):
             await self._begin_again()  # order: what was not taken comes before what was read meanwhile
-        return len(done)
+        return decided
 
     async def _read(self, after: int) -> Portion:
-        rows = await self._spool.first(self._batch_max, after)
-        return [(position, read(envelope, self._settings.xml_depth_max, Held())) for position, envelope in rows]
+        while rows := await self._spool.first(self._batch_max, after):
+            if wanted := [row for row in rows if row[0] not in self._refused]:
+                return [
+                    (position, read(envelope, self._settings.xml_depth_max, Held())) for position, envelope in wanted
+                ]
+            after = rows[-1][0]
+        return []
 
-    async def _forget(self, done: Sequence[tuple[int, Letter, Decision]], took_s: float) -> None:
-        await self._spool.forget(position for position, _, _ in done)
-        self._metrics.drain_seconds.observe(took_s)
-        for _, letter, decision in done:
-            self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
-            self._metrics.told(decision)
+    def _count(self, done: Sequence[tuple[int, Letter, Decision]]) -> None:
+        """As soon as they are committed, and once: a spool that does not let go of one now gives it again."""
+        for position, letter, decision in done:
+            if position not in self._committed:
+                self._committed.add(position)
+                self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
+                self._metrics.told(decision)
+
+    def _pass_over(self, refused: Portion) -> None:
+        """They stay where they are; after `drain_refused_retry_s`, and at each start, they are tried again."""
+        if not refused:
+            return
+        if not self._refused:
+            self._pardon_at_s = asyncio.get_running_loop().time() + self._settings.drain_refused_retry_s
+        self._refused.update(position for position, _ in refused)
+        receipt = str(refused[0][1].envelope.receipt)
+        log.error(
+            "PostgreSQL refuses callbacks of the spool; they stay in it, and others go past them",
+            callbacks=len(refused),
+            first=receipt,
+            all=len(self._refused),
+        )
+
+    async def _forget(self, positions: Sequence[int], before: asyncio.Task[None] | None) -> None:
+        if before:
+            await asyncio.wait([before])
+        await self._spool.forget(positions)
+        if positions:
+            self._committed = {position for position in self._committed if position > positions[-1]}
         self._measure()
-
-    async def _gone(self) -> None:
-        """Wait until those that PostgreSQL took before are gone from the spool. Raises SpoolBrokenError."""
-        if forgetting := self._forgetting:
-            await asyncio.wait([forgetting])  # also when we are cancelled it comes to its end, and is counted
-            self._forgetting, self._leaving = None, 0
-            forgetting.result()
 
     async def _begin_again(self) -> None:
         """From the oldest; what is under way comes to its end first."""
@@ -198,6 +267,15 @@ class Drain:
                 log.error("the spool cannot be read; trying on", why=str(error))
 
     def _measure(self) -> None:
+        recovered, lost = self._spool.recovered - self._recovered, self._spool.lost - self._lost
+        if recovered:
+            log.info("callbacks were found in the spool", callbacks=recovered)
+        if recovered or lost:
+            self._recovered, self._lost = self._recovered + recovered, self._lost + lost
+            self._refused.clear()  # some of them may be gone
+            self._metrics.recover(recovered)
+            self._metrics.lose(lost)
+        self._metrics.spool_refused_callbacks.set(len(self._refused))
         self._metrics.spool_bytes.set(self._spool.bytes)
         oldest = self._spool.oldest
         self._metrics.spool_oldest_timestamp_seconds.set(oldest.timestamp() if oldest else 0)
@@ -208,3 +286,10 @@ class Drain:
             log.info("callbacks take another way", mode=mode, before=self.mode, waiting=self._spool.depth)
             self.mode = mode
             self._metrics.enter(mode)
+
+
+async def _ended(forgetting: asyncio.Task[None] | None) -> None:
+    """Wait until what PostgreSQL took before is gone from the spool. Raises SpoolBrokenError."""
+    if forgetting:
+        await asyncio.wait([forgetting])
+        forgetting.result()

@@ -67,6 +67,10 @@ class CannotKeepError(ReceiverError):
     sending_again_helps = True
 
 
+class RefusedError(CannotKeepError):
+    """PostgreSQL works, and refuses this one callback even as it came: it would refuse it again."""
+
+
 class SpoolFullError(CannotKeepError):
     """The spool holds as many bytes as `spool_bytes_max` allows."""
 

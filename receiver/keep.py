@@ -13,9 +13,17 @@ from uuid import UUID
 
 import structlog
 
-from receiver.database import AWAY, BROKEN, RACES, Database, is_partition_missing
+from receiver.database import (
+    ABOUT_THE_WHOLE,
+    AWAY,
+    BROKEN,
+    RACES,
+    UNUSABLE,
+    Database,
+    is_partition_missing,
+)
 from receiver.entities import Decision
-from receiver.errors import CannotKeepError
+from receiver.errors import CannotKeepError, RefusedError
 from receiver.letter import Letter
 from receiver.measures.words import CommitFailure
 from receiver.metrics import Metrics
@@ -77,6 +85,15 @@ class Keeper:
         away = CannotKeepError("PostgreSQL cannot keep it now")
         return [effort.kept.get(letter.envelope.receipt, away) for letter in letters]
 
+    async def takes(self) -> bool:
+        """Whether PostgreSQL would commit a callback now, as far as can be told without one."""
+        try:
+            async with self._database.acquire() as connection:
+                await self._store.probe(connection)
+        except UNUSABLE:
+            return False
+        return self._database.ready
+
     async def _patiently(self, letters: Sequence[Letter], effort: Effort) -> None:
         """Try until it is known what became of all of them. A connection that broke may have committed."""
         races = 0
@@ -135,4 +152,5 @@ class Keeper:
             await self._patiently([first.as_it_came()], effort)
         else:
             log.error("a callback could not be kept", receipt=receipt, exc_info=error)
-            effort.kept[first.envelope.receipt] = CannotKeepError("PostgreSQL refuses it")
+            refused = CannotKeepError if isinstance(error, ABOUT_THE_WHOLE) else RefusedError
+            effort.kept[first.envelope.receipt] = refused("PostgreSQL refuses it")

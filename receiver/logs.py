@@ -35,6 +35,14 @@ def configure(settings: Settings) -> None:
     )
 
 
+def at_any_level() -> structlog.typing.FilteringBoundLogger:
+    """A logger for the few lines that are written whatever `log_level` is."""
+    told: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
+    )
+    return told
+
+
 class CallbackLines:
     """One wide line for each callback, at level info; those of one turn of the loop are written together."""
 

@@ -68,6 +68,11 @@ class Metrics:
         self.recovered.cells[()].value += callbacks
         self.spool_callbacks.value += callbacks
 
+    def lose(self, callbacks: int) -> None:
+        """They were in the spool, whose damaged file no longer gives them."""
+        self.spool_lost.cells[()].value += callbacks
+        self.spool_callbacks.value -= callbacks
+
     def drained(self, source: str, family: str, outcome: str) -> None:
         """One from the spool is committed in PostgreSQL."""
         self.stored.cells[source, family, outcome].value += 1
@@ -90,6 +95,7 @@ class Metrics:
             "stored": self.stored.total,
             "spooled": int(self.spool_callbacks.value),
             "refused": self.refused.total,
+            "lost": self.spool_lost.total,
             "in_flight": int(self.in_flight.value),
         }
 
@@ -124,6 +130,8 @@ class Metrics:
         registry = self.registry
         self.recovered = Tally(catalogue.RECOVERED, registry)
         self.spool_callbacks = Level(catalogue.SPOOL_CALLBACKS, registry)
+        self.spool_refused_callbacks = Level(catalogue.SPOOL_REFUSED, registry)
+        self.spool_lost = Tally(catalogue.SPOOL_LOST, registry)
         self.spool_bytes = Level(catalogue.SPOOL_BYTES, registry)
         self.spool_free_bytes = Level(catalogue.SPOOL_FREE, registry)
         self.spool_oldest_timestamp_seconds = Level(catalogue.SPOOL_OLDEST, registry)

@@ -38,6 +38,10 @@ WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
 -- A commit that writes, and so waits for whatever a commit has to wait for.
 SELECT pg_logical_emit_message(true, 'esc-receiver', 'barrier');
 
+-- name: keep_nothing
+-- Waits for the lock that a batch would need.
+INSERT INTO callbacks (receipt) SELECT NULL::uuid WHERE false;
+
 -- name: write
 -- All of one batch: callbacks, state, ledger, outbox, and one wake-up for the relay and the windows. New rows are inserted
 -- and never merged, so that a row which another receiver made meanwhile fails the batch, which is then judged again.

@@ -93,6 +93,12 @@ class Store:
                 await connection.fetchval(self._sql["barrier"])
         return {row["receipt"]: Decision(Outcome(row["outcome"]), row["rule"], row["reason"]) for row in rows}
 
+    async def probe(self, connection: Connection) -> None:
+        """A commit like that of a batch, with nothing in it. Raises asyncpg's errors, and ConnectionError."""
+        async with _replicated(connection), connection.transaction():
+            await connection.execute(self._sql["keep_nothing"])
+            await connection.fetchval(self._sql["barrier"])
+
     def _judge(self, known: Known, letter: Letter) -> Decision:
         decision = letter.without_judgement()
         if decision is None and letter.notification:

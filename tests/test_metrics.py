@@ -69,7 +69,8 @@ def test_the_counts_add_up_after_every_step(story: list[tuple[str, ...]]) -> Non
 
 def samples_in_flight(metrics: Metrics) -> dict[str, float]:
     """As a scrape shows it."""
-    return {"recovered": 0, "spooled": 0, "in_flight": samples(metrics.registry, "esc_receiver_in_flight")[()]}
+    now = samples(metrics.registry, "esc_receiver_in_flight")[()]
+    return {"recovered": 0, "spooled": 0, "lost": 0, "in_flight": now}
 
 
 def test_both_formats_can_be_read() -> None:

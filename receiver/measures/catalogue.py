@@ -100,6 +100,13 @@ STORED = counter(
 
 RECOVERED = counter("recovered", "callbacks", "Callbacks found in the spool at start.")
 SPOOL_CALLBACKS = gauge("spool_callbacks", "callbacks", "Callbacks in the spool.")
+SPOOL_REFUSED = gauge(
+    "spool_refused_callbacks", "callbacks",
+    "Callbacks in the spool that PostgreSQL refuses: passed over, tried again after `drain_refused_retry_s`.",
+)  # fmt: skip
+SPOOL_LOST = counter(
+    "spool_lost", "callbacks", "Callbacks that were in the spool, and that its damaged file no longer gives."
+)
 SPOOL_BYTES = gauge("spool_bytes", "bytes", "What the spool takes on the disk.")
 SPOOL_LIMIT = gauge("spool_limit_bytes", "bytes", "Most that the spool may take (`spool_bytes_max`).")
 SPOOL_FREE = gauge("spool_free_bytes", "bytes", "What is free on the disk that the spool lies on.")

@@ -109,6 +109,11 @@ class SpoolFile:
         usable = self._connection is not None and not self._suspected
         return usable and self.state.trouble is None and self._folder.holds_reserve
 
+    @property
+    def known(self) -> bool:
+        """Whether it was opened once, so that it is known what is in it."""
+        return self._newest is not None
+
     def close(self) -> None:
         """Leave it to others; what is in it stays."""
         if self._connection is not None:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
+
+import structlog
 
 from receiver.envelope import Envelope
 from receiver.errors import CannotKeepError, SpoolBrokenError, SpoolFullError
 from receiver.settings import Settings
 from receiver.spool.file import SpoolFile
+from receiver.spool.hand import Hand
 from receiver.spool.rows import Row, to_row
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 class Waiting(NamedTuple):
@@ -43,10 +47,12 @@ class Spool:
             retry_s=settings.spool_retry_s,
             locked_timeout_s=settings.spool_locked_timeout_s,
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._thread = Hand("spool")
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._asked_at_s: float | None = None
+        """When the disk was given what it is writing now, by the loop's clock."""
         self._withdrawn: set[int] = set()
         self._closed = False
 
@@ -63,16 +69,23 @@ class Spool:
     async def put(self, envelopes: Iterable[Envelope]) -> None:
         """Return when all of them are on the disk. Raises SpoolFullError or SpoolBrokenError: then none is kept.
 
-        Cancelled, it keeps none of them either: what was written by then is taken out again.
+        It does so within `spool_timeout_s`. Late or cancelled, it keeps none of them either: what was written by then
+        is taken out again.
         """
         rows = [to_row(envelope) for envelope in envelopes]
         if not rows:
             return
-        if self._closed:
-            raise SpoolBrokenError("the spool is closed")
+        self._check()
         kept: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(rows, sum(len(row.head) + len(row.body) for row in rows), kept))
         self._write_on()
+        try:
+            async with asyncio.timeout(self._settings.spool_timeout_s):
+                await self._answered(kept)
+        except TimeoutError:
+            raise self._too_slow() from None
+
+    async def _answered(self, kept: asyncio.Future[list[int]]) -> None:
         try:
             await kept
         except asyncio.CancelledError:
@@ -104,20 +117,37 @@ class Spool:
         """
         if self.full:
             raise self._too_full()
-        if self._closed:
-            raise SpoolBrokenError("the spool is closed")
+        self._check()
         if not self._file.ready:
             await self._run(self._file.probe)
 
     async def close(self) -> None:
-        """Write what waits, and leave the folder to others. Nothing is lost; harmless when it is not open."""
+        """Write what waits, and leave the folder to others. Nothing is lost; harmless when it is not open.
+
+        A disk that does not answer within `spool_timeout_s` is left to itself.
+        """
         if self._closed:
             return
         self._closed = True
+        closing = asyncio.create_task(self._close(), name="spool: close")
+        await asyncio.wait([closing], timeout=self._settings.spool_timeout_s)
+        if closing.done():
+            closing.result()
+        else:
+            log.error("the spool is left as it is", why=str(self._too_slow()))
+
+    async def _close(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
+        with suppress(SpoolBrokenError):
+            await self.forget(self._withdrawn)  # nobody was told that these are kept
         await self._run(self._file.close)
         self._thread.shutdown(wait=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was opened once; before that, nobody knows what an earlier run left in it."""
+        return self._file.known
 
     @property
     def depth(self) -> int:
@@ -198,7 +228,19 @@ class Spool:
     async def _put(self, rows: Sequence[Row]) -> list[int]:
         if self.full:
             raise self._too_full()
-        return await self._run(lambda: self._file.put(rows))
+        self._asked_at_s = asyncio.get_running_loop().time()
+        try:
+            return await self._run(lambda: self._file.put(rows))
+        finally:
+            self._asked_at_s = None
+
+    def _check(self) -> None:
+        """Raises SpoolBrokenError when it is closed, or when the disk has not answered for too long already."""
+        if self._closed:
+            raise SpoolBrokenError("the spool is closed")
+        asked_at_s, now_s = self._asked_at_s, asyncio.get_running_loop().time()
+        if asked_at_s is not None and now_s - asked_at_s >= self._settings.spool_timeout_s:
+            raise self._too_slow()
 
     def _withdraw(self, positions: list[int]) -> None:
         """Nobody was told that these are kept, so they must not be."""
@@ -218,6 +260,11 @@ class Spool:
     def _too_full(self) -> SpoolFullError:
         return SpoolFullError(
             f"the spool holds as much as spool_bytes_max allows ({self._settings.spool_bytes_max} bytes)"
+        )
+
+    def _too_slow(self) -> SpoolBrokenError:
+        return SpoolBrokenError(
+            f"the spool's disk does not answer within spool_timeout_s ({self._settings.spool_timeout_s:g} s)"
         )
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
