@@ -27,7 +27,7 @@ from receiver.embedded import Embedded
 
 VMS, DEPLOYMENTS = 10_000, 1_000
 CHANGES_PER_S = 200.0
-ENTRIES_OF_A_ROUND = 5
+ENTRIES_OF_A_ROUND = 4
 """Ledger entries of a recovery from its beginning to its end, about: of the VM, the operation, its deployment."""
 SENDERS = 8
 TASK_WANTED_S = 0.200
