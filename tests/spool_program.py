@@ -12,9 +12,11 @@ import os
 import platform
 import resource
 import signal
+import sqlite3
 import struct
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from receiver.envelope import Envelope
 from receiver.errors import SpoolBrokenError, SpoolFullError
 from receiver.spool import Spool
+from receiver.spool.folder import NAME
 from tests.spooling import content, envelopes, receipts, spooling
 
 FIRST_FAILING_FILE = 64
@@ -71,6 +74,15 @@ async def hold(folder: str) -> None:
     async with spooling(Path(folder)) as spool:
         await spool.put(envelopes(3))
         tell("open")
+        await asyncio.to_thread(sys.stdin.read)
+
+
+async def lock(folder: str) -> None:
+    """Have the file for ourselves until the standard input ends, as a backup program may."""
+    with closing(sqlite3.connect(Path(folder) / NAME, isolation_level=None)) as file:
+        file.execute("PRAGMA locking_mode = EXCLUSIVE")
+        file.execute("BEGIN EXCLUSIVE")
+        tell("locked")
         await asyncio.to_thread(sys.stdin.read)
 
 
@@ -174,6 +186,7 @@ def _instruction(code: int, operand: int, *, on_true: int = 0, on_false: int = 0
 PROGRAMS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "work": work,
     "hold": hold,
+    "lock": lock,
     "limited": limited,
     "failing": failing,
     "refused": refused,

@@ -265,9 +265,10 @@ async def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
 
 
 async def test_it_can_be_stopped_while_it_waits_for_postgresql(nats_url: str, tmp_path: Path) -> None:
-    """It says once what it waits for; told to stop, it stops, and the counts are there."""
+    """It says once what it waits for; told to stop, it stops, and the counts are there at any log level."""
     dsn = "postgresql://nobody@127.0.0.1:1/none"
-    async with program("serve", postgres_dsn=dsn, nats_url=nats_url, port=0, data_dir=tmp_path) as waiting:
+    settings = {"postgres_dsn": dsn, "nats_url": nats_url, "port": 0, "data_dir": tmp_path, "log_level": "warning"}
+    async with program("serve", **settings) as waiting:
         assert "127.0.0.1" in (await waiting.says("PostgreSQL cannot be used yet"))["why"]
         waiting.signal(signal.SIGTERM)
         assert await waiting.ended() == 0

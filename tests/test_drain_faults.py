@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import structlog.testing
 
+from receiver.errors import SpoolFullError
 from receiver.serve import running
 from receiver.settings import Settings
+from receiver.spool import Spool
+from receiver.spool.folder import NAME
+from receiver.spool.pages import PAGE_BYTES
 from tests import feed
 from tests.auditor import Connection
 from tests.keeping import Place, accepting
-from tests.spooling import envelopes, spooling
-from tests.test_app import readiness
-from tests.test_drain import QUICK, deployed, nothing_committed
+from tests.spooling import content, envelopes, program, spool_at, spooling
+from tests.test_app import post, readiness, well
+from tests.test_drain import ALIVE, DEPLOYED, QUICK, deployed, nothing_committed, ways
 
+UNHURRIED = QUICK | {"commit_timeout_s": 2}
 REFUSED = "10.9.9.9"
 """PostgreSQL takes nothing from this address."""
 
@@ -111,3 +118,134 @@ async def is_direct(session: aiohttp.ClientSession) -> bool:
     """As `/readyz` tells."""
     _, told = await readiness(session)
     return bool(told["dependencies"]["mode"]["ok"])
+
+
+@asynccontextmanager
+async def locked(spool: Path) -> AsyncIterator[None]:
+    """Another program has the spool's file for itself."""
+    async with spooling(spool):
+        pass
+    holder = await program("lock", spool)
+    assert holder.stdout
+    assert holder.stdin
+    await holder.stdout.readline()
+    yield
+    holder.stdin.close()
+    await holder.wait()
+
+
+async def test_a_spool_that_could_not_be_opened_at_the_start_is_not_taken_for_an_empty_one(
+    postgres_dsn: str, nats_url: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Until it is known what an earlier run left, nothing overtakes that; then it is drained first, and counted."""
+    settings = Settings(
+        postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, data_dir=tmp_path, spool_locked_timeout_s=0.01,
+        spool_retry_s=0.05, **UNHURRIED,
+    )  # fmt: skip
+    async with spooling(settings.spool_folder) as spool:
+        await spool.put(left := envelopes(5))
+    async with AsyncExitStack() as stack:
+        async with locked(settings.spool_folder):
+            app = await stack.enter_async_context(running(settings))
+            session = await stack.enter_async_context(aiohttp.ClientSession(app.url))
+            await app.until_ready()
+            assert (await post(session, DEPLOYED)).status == 503
+            status, told = await readiness(session)
+            assert (status, told["ready"]) == (503, False)
+        await feed.until(partial(is_direct, session))
+        assert (await post(session, DEPLOYED)).status == 200
+        sums = {"received": 2, "recovered": 5, "stored": 6, "refused": 1}
+        assert {name: number for name, number in app.metrics.sums().items() if number} == sums
+    rows = await connection.fetch("SELECT receipt FROM callbacks ORDER BY xid, position")
+    assert [row["receipt"] for row in rows[:5]] == [envelope.receipt for envelope in left]
+
+
+async def test_one_group_finds_postgresql_away_for_all(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Also when the spool takes nothing: the others are refused at once, and PostgreSQL is tried again by itself."""
+    async with accepting(postgres_dsn, tmp_path, batch_callbacks_max=8, spool_bytes_max=1, **QUICK) as place:
+        with structlog.testing.capture_logs() as said:
+            async with nothing_committed(connection):
+                sent = [place.accept(deployed(number)) for number in range(200)]
+                told = await asyncio.gather(*sent, return_exceptions=True)
+            await feed.until(place.is_direct)
+        assert {type(one) for one in told} == {SpoolFullError}
+        assert ways(said) == ["spooling", "direct"]
+        tried = [line["callbacks"] for line in said if line["event"] == "callbacks could not be kept"]
+        assert sum(tried) <= 16  # the groups on their way when the commits stopped
+
+
+async def test_what_a_damaged_spool_lost_is_counted(postgres_dsn: str, connection: Connection, tmp_path: Path) -> None:
+    """It is no longer said to be in the spool, and the counts add up."""
+    database = tmp_path / "spool" / NAME
+    async with accepting(postgres_dsn, tmp_path, spool_retry_s=0, **QUICK) as place:
+        async with nothing_committed(connection):
+            for number in range(40):
+                await place.accept(deployed(number))
+            with closing(sqlite3.connect(database, isolation_level=None)) as other:
+                other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            lose_pages(database)
+        await feed.until(place.is_direct)
+        stored = await connection.fetchval("SELECT count(*) FROM callbacks")
+        assert 0 < stored < 40
+        assert place.sums() == {"received": 40, "stored": stored, "lost": 40 - stored}
+
+
+def lose_pages(database: Path) -> None:
+    """Three in the middle."""
+    middle = database.stat().st_size // PAGE_BYTES // 2
+    with database.open("r+b") as file:
+        file.seek(middle * PAGE_BYTES)
+        file.write(bytes(3 * PAGE_BYTES))
+
+
+async def test_a_disk_that_hangs_holds_nobody(
+    postgres_dsn: str, nats_url: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Who waits for it is refused and can come again; it shows; the receiver can be stopped; what was refused goes."""
+    settings = Settings(
+        postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, data_dir=tmp_path, spool_locked_timeout_s=600,
+        spool_timeout_s=0.3, stop_timeout_s=1, **UNHURRIED,
+    )  # fmt: skip
+    async with running(settings) as app, aiohttp.ClientSession(app.url) as session:
+        await app.until_ready()
+        await feed.until(partial(well, session))
+        with closing(sqlite3.connect(settings.spool_folder / NAME, isolation_level=None)) as disk:
+            disk.execute("BEGIN IMMEDIATE")
+            async with nothing_committed(connection):
+                assert (await post(session, DEPLOYED)).status == 503
+                status, told = await readiness(session)
+                assert status == 503
+                assert "spool_timeout_s" in told["dependencies"]["keeping"]["why"]
+                assert (await post(session, ALIVE)).status == 503
+            await feed.until(partial(is_direct, session))
+            assert (await post(session, DEPLOYED)).status == 200
+            await app.stop()
+            assert {name: number for name, number in app.metrics.sums().items() if number} == {
+                "received": 3, "stored": 1, "refused": 2,
+            }  # fmt: skip
+
+
+async def test_what_was_cancelled_before_the_end_is_not_found_at_the_next_start(tmp_path: Path) -> None:
+    """Its sender was refused; the disk takes it when the spool is being closed already, and it is taken out again."""
+    spool = spool_at(tmp_path / "spool", spool_locked_timeout_s=600)
+    await spool.open()
+    await spool.put(kept := envelopes(2))
+    with closing(sqlite3.connect(tmp_path / "spool" / NAME, isolation_level=None)) as disk:
+        disk.execute("BEGIN IMMEDIATE")
+        putting = asyncio.create_task(spool.put(envelopes(3)))
+        await feed.until(partial(is_writing, spool))
+        putting.cancel()
+        await asyncio.wait([putting])
+        closing_it = asyncio.create_task(spool.close())
+        await asyncio.sleep(0)
+        disk.execute("ROLLBACK")
+        await closing_it
+    async with spooling(tmp_path / "spool") as spool:
+        assert await content(spool) == kept
+
+
+async def is_writing(spool: Spool) -> bool:
+    """Whether the disk was given what waited."""
+    return bool(spool._writing) and not spool._waiting

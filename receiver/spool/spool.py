@@ -51,8 +51,8 @@ class Spool:
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
-        self._asked_at_s: float | None = None
-        """When the disk was given what it is writing now, by the loop's clock."""
+        self._overdue = False
+        """Somebody waited for the disk in vain, and it has written nothing since."""
         self._withdrawn: set[int] = set()
         self._closed = False
 
@@ -83,6 +83,7 @@ class Spool:
             async with asyncio.timeout(self._settings.spool_timeout_s):
                 await self._answered(kept)
         except TimeoutError:
+            self._overdue = self._writing is not None
             raise self._too_slow() from None
 
     async def _answered(self, kept: asyncio.Future[list[int]]) -> None:
@@ -228,18 +229,16 @@ class Spool:
     async def _put(self, rows: Sequence[Row]) -> list[int]:
         if self.full:
             raise self._too_full()
-        self._asked_at_s = asyncio.get_running_loop().time()
         try:
             return await self._run(lambda: self._file.put(rows))
         finally:
-            self._asked_at_s = None
+            self._overdue = False
 
     def _check(self) -> None:
-        """Raises SpoolBrokenError when it is closed, or when the disk has not answered for too long already."""
+        """Raises SpoolBrokenError when it is closed, or when the disk does not answer."""
         if self._closed:
             raise SpoolBrokenError("the spool is closed")
-        asked_at_s, now_s = self._asked_at_s, asyncio.get_running_loop().time()
-        if asked_at_s is not None and now_s - asked_at_s >= self._settings.spool_timeout_s:
+        if self._overdue:
             raise self._too_slow()
 
     def _withdraw(self, positions: list[int]) -> None:

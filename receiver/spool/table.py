@@ -84,7 +84,7 @@ def connect(path: Path, locked_timeout_s: float) -> sqlite3.Connection:
 
 def close_unfolded(connection: sqlite3.Connection, path: Path) -> None:
     """Close it without the last checkpoint, which a connection that cannot write does not begin."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as last:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)) as last:
         with suppress(sqlite3.Error):  # it may be damaged; what counts is that it is open
             last.execute("PRAGMA schema_version").fetchone()
         connection.close()
