@@ -77,7 +77,6 @@ class App:
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()
-        self._ready = asyncio.Event()
 
     async def start(self) -> None:
         """Serve, whether PostgreSQL and NATS are there already or not (`/readyz` tells).
@@ -114,7 +113,6 @@ class App:
     async def _work(self) -> None:
         """What needs the schema: it is brought up to date first, as soon as PostgreSQL answers."""
         await self.database.prepare(self.partitions)
-        self._ready.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.partitions.run(self.database.acquire))
             group.create_task(self.relay.run())
@@ -180,10 +178,10 @@ class App:
 
     async def until_ready(self) -> None:
         """Until callbacks can be kept, or until a task fails: then its error is raised."""
-        ready = asyncio.create_task(self._ready.wait(), name="ready")
+        ready = asyncio.create_task(self.drain.begun.wait(), name="ready")
         try:
             await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            if not self._ready.is_set():
+            if not self.drain.begun.is_set():
                 await self.run()
         finally:
             ready.cancel()

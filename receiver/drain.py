@@ -46,6 +46,8 @@ class Drain:
         """Something was put, or was not."""
         self._holding = 0
         """How many are putting something just now."""
+        self.begun = asyncio.Event()
+        """Set for good when PostgreSQL is ready, and it is known which way callbacks take then."""
         self._decided = asyncio.Event()
         """It is known which way callbacks take; not while the last of the spool is on its way to PostgreSQL."""
         self._decided.set()
@@ -122,7 +124,9 @@ class Drain:
                     await self._until_filled()
                 if self.mode is Mode.DRAINING and self._waiting - self._leaving <= self._batch_max:
                     self._decided.clear()
-                if await self._run_once_guarded():
+                taken = await self._run_once_guarded()
+                self.begun.set()
+                if taken:
                     pause_s = self._settings.drain_retry_s
                 else:
                     self._decided.set()
@@ -154,6 +158,7 @@ class Drain:
             if not self._holding and not self._waiting:
                 self._enter(Mode.DIRECT)
                 self._decided.set()
+                self.begun.set()
             await self._until_something()
 
     async def _until_something(self) -> None:
