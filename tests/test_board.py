@@ -191,6 +191,18 @@ async def test_the_mode_is_where_an_operator_looks_first(nats_url: str, tmp_path
         await expect(visit.page.locator(".notice.wrong")).to_contain_text("PostgreSQL cannot be asked now")
 
 
+async def test_what_comes_and_goes_leaves_nothing_behind(app: App, chromium: Browser) -> None:
+    """Lists that change all day keep the document as small as it was."""
+    count = "document.querySelector('.changes').childNodes.length"
+    async with visiting(chromium, app.url) as visit:
+        await post(app, deploy("dep-first"))
+        await expect(visit.page.locator(".changes")).to_contain_text("dep-first")
+        for number in range(30):
+            await post(app, deploy(f"dep-{number}"))
+        await expect(visit.page.locator(".changes")).to_contain_text("dep-29")
+        assert await visit.page.evaluate(count) < 12 * 4 + 4  # a row with its text and two markers, twelve of them
+
+
 async def test_it_is_worked_by_keyboard(app: App, chromium: Browser) -> None:
     """From the skip link to the content; arrow keys walk through a list, Enter opens, and the way back is kept."""
     await post(app, [*deploy("dep-a"), *deploy("dep-b")])
