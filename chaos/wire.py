@@ -6,6 +6,7 @@ Must not know what is said on it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +34,7 @@ class Wire:
     @asynccontextmanager
     async def laid(self) -> AsyncIterator[Wire]:
         """In place."""
-        server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
+        server = await self._listening()
         try:
             yield self
         finally:
@@ -41,6 +42,16 @@ class Wire:
             self.mend()
             self.cut()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listening(self) -> asyncio.Server:
+        """On our port; on another one when somebody has taken it meanwhile."""
+        while True:
+            try:
+                return await asyncio.start_server(self._join, "127.0.0.1", self.port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            self.port = free_port()
 
     def cut(self) -> None:
         """End all connections at once, with a reset."""
