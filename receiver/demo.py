@@ -149,8 +149,8 @@ class Demo:
                 async with escs(SOURCES, self._seed, PACE / self._rate if self._rate else 0.0) as found:
                     self._tell_where(app, folder, found)
                     await self._play(app, {source: emulator.url for source, emulator in found.items()})
-                await self._catch_up(app)
             finally:
+                await self._catch_up(app)
                 self._tell_sums(app)
 
     async def _play(self, app: App, urls: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -30,6 +30,8 @@ BOOTUP_S = 60
 WAIT_S = 20
 """How long an orchestrator waits for an end; a callback that is lost never comes."""
 ORDERS_PER_LIFE = 3, 8
+QUIET_S = 5.0
+"""How long the end waits for answers to the callbacks on their way."""
 PAUSE_S = 0.2
 """After a refusal."""
 XML = "application/xml"
@@ -49,7 +51,12 @@ async def escs(sources: Sequence[str], seed: int, time_scale: float) -> AsyncIte
         for number, source in enumerate(sources):
             options = Options(port=0, seed=seed + number, time_scale=time_scale, faults=Faults(dict(FAULTS)))
             found[source] = await stack.enter_async_context(emulating(options))
-        yield found
+        try:
+            yield found
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_S):
+                    await asyncio.gather(*(emulator.quiet() for emulator in found.values()))
 
 
 async def orchestrate(

@@ -123,6 +123,11 @@ class Emulator:
         await self.engine.lose_all()
         await self.deliveries.end()
 
+    async def quiet(self) -> None:
+        """Nothing more is done; what is on its way is still delivered."""
+        await self.engine.lose_all()
+        await self.deliveries.settled()
+
     async def failover(self) -> Mapping[str, Any]:
         """Another ESC of the pair takes over: what it knows is what was kept."""
         lost = self.engine.under_way
