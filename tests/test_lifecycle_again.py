@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.entities import Decision, replay_transition_id
 from receiver.lifecycle.again import Done, Entry, is_news, judge_again
-from receiver.notification import Notification, Outcome
+from receiver.notification import Family, Notification, Outcome
 from tests.lifecycle import EPOCH, World, notification
 from tests.test_lifecycle_order import Said, messages
 
@@ -55,6 +55,16 @@ def test_what_was_applied_has_nothing_new_to_do(history: list[tuple[Said, str | 
         if outcome in (Outcome.APPLIED, Outcome.LATE):
             done = Done(entries[n.receipt], reads_alike=True)
             assert not is_news(again(world, n, done), done), n
+
+
+def test_what_was_late_then_is_late_though_it_would_not_be_today() -> None:
+    """An instance that was replaced shows up again: what told of it in between has still nothing to do (found above)."""
+    world, stray = World(), notification("VM_ALIVE", vm="a", uuid="u1", txn="t3", at_s=3)
+    world.hear(notification("VM_ALIVE", vm="a", uuid="u1", txn="t1", at_s=1))
+    world.hear(notification("VM_RECOVERY_DEPLOYED", vm="a", uuid="u2", txn="t2", at_s=2, family=Family.VM_EVENT))
+    world.hear(stray, notification("VM_ALIVE", vm="a", uuid="u1", txn="t2", at_s=4))
+    done = Done(done_by(world)[stray.receipt], reads_alike=True)
+    assert not is_news(again(world, stray, done), done)
 
 
 def test_what_reads_otherwise_is_appended_as_a_replay() -> None:

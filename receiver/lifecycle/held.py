@@ -32,12 +32,17 @@ def passed_over(moment: Moment, entity: Vm | Deployment | Resource, chain: str) 
 def moved_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
     """Whether another operation has moved the entity since this arrived; without ids, also the same long after.
 
-    To a message that was judged before, its own operation is no exception: it has had its say among the others.
+    A message that was judged before has had its say among the others: whatever spoke since, of its own operation too, may
+    have told what makes it look otherwise today.
     """
     moved = memory.get("moved")
-    if moment.held is None or moved is None or moved <= moment.now:
+    if moment.held is None or moved is None:
         return False
-    same = memory.get("chain") == moment.key(chain) and not moment.held.again
+    if moment.held.again:
+        return moved > moment.now or any(t["touched"] > moment.now for t in memory.get("tracks", {}).values())
+    if moved <= moment.now:
+        return False
+    same = memory.get("chain") == moment.key(chain)
     return not same or (not moment.operation[1] and moved - moment.now > moment.windows.reorder_window_s)
 
 
