@@ -59,8 +59,8 @@ class Drain:
         """Lets go of those that PostgreSQL took before."""
         self._leaving = 0
         """How many those are."""
-        self._committed: set[int] = set()
-        """Positions that PostgreSQL has, and that are counted, though the spool may still hold them."""
+        self._committed: dict[int, tuple[Letter, Decision]] = {}
+        """What PostgreSQL has, by position, until it is known that the spool no longer does."""
         self._refused: set[int] = set()
         """Positions that PostgreSQL refuses."""
         self._pardon_at_s = 0.0
@@ -120,7 +120,7 @@ class Drain:
         try:
             await self._until_open()
             while True:
-                if not self._waiting:
+                if not self._waiting and not self._committed:
                     await self._until_filled()
                 if self.mode is Mode.DRAINING and self._waiting - self._leaving <= self._batch_max:
                     self._decided.clear()
@@ -135,6 +135,8 @@ class Drain:
         finally:
             self._decided.set()
             await self._begin_again()
+            with suppress(SpoolBrokenError):
+                await self._forget(None)
 
     async def _until_open(self) -> None:
         """What an earlier run left comes first, so it must be known whether there is any."""
@@ -199,22 +201,24 @@ class Drain:
         ahead, self._next = self._next, None
         portion = await (ahead or self._read(-1))
         if not portion:
-            last, self._forgetting, self._leaving = self._forgetting, None, 0
-            await _ended(last)
-            return None if last else 0
+            some_leave = bool(self._committed)
+            before, self._forgetting, self._leaving = self._forgetting, None, 0
+            await _ended(before)
+            await self._forget(None)
+            return None if some_leave else 0
         self._next = asyncio.create_task(self._read(portion[-1][0]), name="drain: read on")
         started_s = time.perf_counter()
         kept = await self._keeper.keep([letter for _, letter in portion])
         took_s = time.perf_counter() - started_s
-        done = [(*one, what) for one, what in zip(portion, kept, strict=True) if isinstance(what, Decision)]
+        done = {p: (one, what) for (p, one), what in zip(portion, kept, strict=True) if isinstance(what, Decision)}
         refused = [one for one, what in zip(portion, kept, strict=True) if isinstance(what, RefusedError)]
-        self._count(done)
+        self._committed = done | self._committed  # one that was committed before is given again, decided as it was then
         self._metrics.drain_seconds.observe(took_s)
         self._pass_over(refused)
-        before, leaving = self._forgetting, [position for position, _, _ in done]
-        self._forgetting = asyncio.create_task(self._forget(leaving, before), name="drain: forget")
+        before = self._forgetting
+        self._forgetting = asyncio.create_task(self._forget(before), name="drain: forget")
         await _ended(before)
-        self._leaving = len(leaving)
+        self._leaving = len(done)
         decided = len(done) + len(refused)
         if decided < len(portion):
             await self._begin_again()  # order: what was not taken comes before what was read meanwhile
@@ -228,14 +232,6 @@ class Drain:
                 ]
             after = rows[-1][0]
         return []
-
-    def _count(self, done: Sequence[tuple[int, Letter, Decision]]) -> None:
-        """As soon as they are committed, and once: a spool that does not let go of one now gives it again."""
-        for position, letter, decision in done:
-            if position not in self._committed:
-                self._committed.add(position)
-                self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
-                self._metrics.told(decision)
 
     def _pass_over(self, refused: Portion) -> None:
         """They stay where they are; after `drain_refused_retry_s`, and at each start, they are tried again."""
@@ -252,12 +248,16 @@ class Drain:
             all=len(self._refused),
         )
 
-    async def _forget(self, positions: Sequence[int], before: asyncio.Task[None] | None) -> None:
+    async def _forget(self, before: asyncio.Task[None] | None) -> None:
+        """Have the spool let go of what PostgreSQL has, also of what it failed to let go of before. It may be gone all
+        the same: it is counted when that is known, and once. Raises SpoolBrokenError."""
         if before:
             await asyncio.wait([before])
-        await self._spool.forget(positions)
-        if positions:
-            self._committed = {position for position in self._committed if position > positions[-1]}
+        gone = tuple(self._committed)
+        await self._spool.forget(gone)
+        for letter, decision in map(self._committed.pop, gone):
+            self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
+            self._metrics.told(decision)
         self._measure()
 
     async def _begin_again(self) -> None:

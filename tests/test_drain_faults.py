@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import structlog.testing
@@ -108,16 +109,16 @@ async def test_readyz_tells_what_is_refused(
     settings = Settings(postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, data_dir=tmp_path, **QUICK)
     async with refusing(connection), running(settings) as app, aiohttp.ClientSession(app.url) as session:
         await app.until_ready()
-        await feed.until(partial(is_direct, session))
+        await feed.until(partial(is_ok, session, "mode"))
         status, told = await readiness(session)
         assert (status, told["ready"], told["degraded"]) == (200, True, True)
         assert told["dependencies"]["spool_refused"]["why"].startswith("PostgreSQL refuses 2 callbacks of the spool")
 
 
-async def is_direct(session: aiohttp.ClientSession) -> bool:
+async def is_ok(session: aiohttp.ClientSession, dependency: str) -> bool:
     """As `/readyz` tells."""
     _, told = await readiness(session)
-    return bool(told["dependencies"]["mode"]["ok"])
+    return bool(told["dependencies"][dependency]["ok"])
 
 
 @asynccontextmanager
@@ -148,11 +149,11 @@ async def test_a_spool_that_could_not_be_opened_at_the_start_is_not_taken_for_an
         async with locked(settings.spool_folder):
             app = await stack.enter_async_context(running(settings))
             session = await stack.enter_async_context(aiohttp.ClientSession(app.url))
-            await app.until_ready()
+            await feed.until(partial(is_ok, session, "postgres"))
             assert (await post(session, DEPLOYED)).status == 503
             status, told = await readiness(session)
             assert (status, told["ready"]) == (503, False)
-        await feed.until(partial(is_direct, session))
+        await feed.until(partial(is_ok, session, "mode"))
         assert (await post(session, DEPLOYED)).status == 200
         sums = {"received": 2, "recovered": 5, "stored": 6, "refused": 1}
         assert {name: number for name, number in app.metrics.sums().items() if number} == sums
@@ -219,7 +220,7 @@ async def test_a_disk_that_hangs_holds_nobody(
                 assert status == 503
                 assert "spool_timeout_s" in told["dependencies"]["keeping"]["why"]
                 assert (await post(session, ALIVE)).status == 503
-            await feed.until(partial(is_direct, session))
+            await feed.until(partial(is_ok, session, "mode"))
             assert (await post(session, DEPLOYED)).status == 200
             await app.stop()
             assert {name: number for name, number in app.metrics.sums().items() if number} == {
@@ -249,3 +250,30 @@ async def test_what_was_cancelled_before_the_end_is_not_found_at_the_next_start(
 async def is_writing(spool: Spool) -> bool:
     """Whether the disk was given what waited."""
     return bool(spool._writing) and not spool._waiting
+
+
+async def test_what_the_spool_cannot_let_go_of_is_counted_once(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Its file is locked while it is drained: PostgreSQL has it, the spool gives it again, and the counts add up."""
+    async with accepting(postgres_dsn, tmp_path, spool_locked_timeout_s=0, spool_retry_s=0, **QUICK) as place:
+        with closing(sqlite3.connect(tmp_path / "spool" / NAME, isolation_level=None)) as other:
+            async with nothing_committed(connection):
+                for number in range(5):
+                    await place.accept(deployed(number))
+                other.execute("BEGIN IMMEDIATE")
+            with structlog.testing.capture_logs() as said:
+                await feed.until(partial(has_told_twice, said))
+            assert await connection.fetchval("SELECT count(*) FROM callbacks") == 5
+            assert place.sums() == {"received": 5, "spooled": 5}
+            other.execute("ROLLBACK")
+        await feed.until(place.is_direct)
+        assert place.sums() == {"received": 5, "stored": 5}
+        assert place.metrics.lifecycle.transitions.total == await connection.fetchval(
+            "SELECT count(*) FROM transitions"
+        )
+
+
+async def has_told_twice(said: Sequence[Any]) -> bool:
+    """Whether the drain has met a spool that does not work twice."""
+    return sum("locked" in str(line.get("why")) for line in said) >= 2
