@@ -58,7 +58,7 @@ def test_what_was_applied_has_nothing_new_to_do(history: list[tuple[Said, str | 
 
 
 def test_what_was_late_then_is_late_though_it_would_not_be_today() -> None:
-    """An instance that was replaced shows up again: what told of it in between has still nothing to do (found above)."""
+    """An instance that was replaced shows up again: what told of it in between has nothing to do (found above)."""
     world, stray = World(), notification("VM_ALIVE", vm="a", uuid="u1", txn="t3", at_s=3)
     world.hear(notification("VM_ALIVE", vm="a", uuid="u1", txn="t1", at_s=1))
     world.hear(notification("VM_RECOVERY_DEPLOYED", vm="a", uuid="u2", txn="t2", at_s=2, family=Family.VM_EVENT))

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from receiver.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm
-from receiver.errors import CannotKeepError
+from receiver.errors import RefusedError
 from receiver.event import OutboxRow
 from receiver.keep import Keeper
 from receiver.letter import Letter
@@ -281,7 +281,7 @@ async def test_a_letter_that_cannot_be_kept_at_all_is_refused_alone(keeper: Keep
     letters = [letter(sample) for sample in replay("deploy-ok").samples]
     bad = letter(SAMPLES["seed-01-tenant-create"], status_code=2**40)
     kept = await keeper.keep([letters[0], bad, *letters[1:]])
-    assert [type(what) for what in kept] == [Decision, CannotKeepError, Decision, Decision]
+    assert [type(what) for what in kept] == [Decision, RefusedError, Decision, Decision]
     assert await connection.fetchval("SELECT count(*) FROM callbacks") == 3
 
 

@@ -32,8 +32,8 @@ def passed_over(moment: Moment, entity: Vm | Deployment | Resource, chain: str) 
 def moved_since(moment: Moment, memory: dict[str, Any], chain: str) -> bool:
     """Whether another operation has moved the entity since this arrived; without ids, also the same long after.
 
-    A message that was judged before has had its say among the others: whatever spoke since, of its own operation too, may
-    have told what makes it look otherwise today.
+    A message that was judged before has had its say among the others: whatever spoke since, of its own operation too,
+    may have told what makes it look otherwise today.
     """
     moved = memory.get("moved")
     if moment.held is None or moved is None:
