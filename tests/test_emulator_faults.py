@@ -167,7 +167,12 @@ async def test_state_survives_a_restart_in_its_folder(tmp_path: Path) -> None:
         before = await client.look("/v0/deployments/dep-1")
         client.emulator.engine._time_scale = 3600.0
         await client.ask("DELETE", "/v0/deployments/dep-1")
+        await client.ask("POST", "/emulator/systemstates/confd", '{"state": "DOWN"}')
+        await client.ask("POST", "/v0/operationmode/MAINTENANCE")
     async with orchestrating(options) as client:
+        assert (await client.look("/v0/operationmode"))["mode"] == "MAINTENANCE"
+        assert (await client.look("/v0/systemstate/confd"))["state"] == "DOWN"
+        await client.ask("POST", "/v0/operationmode/OPERATION")
         assert await client.look("/v0/deployments/dep-1") == before
         assert (await client.look("/v0/images/img"))["name"] == "i"
         assert (await client.look("/v0/config/log/level"))["value"] == "DEBUG"

@@ -165,7 +165,8 @@ class ControlApi:
         name, state = request.match_info["name"], str((await _body(request)).get("state", ""))
         if name not in self._esc.system_states or not state:
             raise invalid(f"one of {', '.join(self._esc.system_states)} may be set, to a state that is not empty")
-        self._esc.system_states[name] = state
+        self._esc.set_system_state(name, state)
+        self._engine.keep()
         return {"name": name, "state": state}
 
     async def _on_certificate(self, _: web.Request) -> web.Response:

@@ -51,7 +51,6 @@ class Esc:
     world: World = field(default_factory=World)
     source: str = "default"
     """What the receiver calls this ESC: used by auditors only."""
-    mode: str = "OPERATION"
     password: tuple[str, str] | None = None
     system_states: dict[str, str] = field(default_factory=dict)
     rng: Random = field(init=False)
@@ -60,6 +59,16 @@ class Esc:
 
     def __post_init__(self) -> None:
         self.turn_to("start")
+
+    @property
+    def mode(self) -> str:
+        """OPERATION or MAINTENANCE."""
+        return self.world.own.get("mode", "OPERATION")
+
+    def set_system_state(self, name: str, state: str) -> None:
+        """Of one of its parts."""
+        self.system_states[name] = state
+        self.world.say(f"state/{name}", state)
 
     def turn_to(self, what: str) -> None:
         """Begins to draw for something else: the n-th time it is the same, whatever was asked for in between."""

@@ -77,7 +77,8 @@ class Emulator:
         seed = f"{options.seed}/{store.boots()}"
         self.book = Book() if options.keep_book else None
         self.esc = Esc(seed, options.habits, options.faults, _world(store), options.source, password=options.basic)
-        self.esc.system_states = dict.fromkeys(SYSTEM_STATES, RUNNING)
+        own = self.esc.world.own
+        self.esc.system_states = {name: own.get(f"state/{name}", RUNNING) for name in SYSTEM_STATES}
         manner = Manner(
             options.retries,
             options.callback_timeout_s,

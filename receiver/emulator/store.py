@@ -18,6 +18,7 @@ from receiver.emulator.world import (
     DEPLOYMENTS,
     INCARNATIONS,
     KEY_SEPARATOR,
+    OWN,
     PARAMETERS,
     THINGS,
     Parameter,
@@ -75,6 +76,7 @@ class Store:
             world.names[placed.full_name] = placed.id
         for deployment_id, number in self._rows(INCARNATIONS):
             world.incarnations[deployment_id] = int(number)
+        world.own.update((name, value.decode()) for name, value in self._rows(OWN))
         world.touched.clear()
 
     def keep(self, world: World) -> None:
@@ -104,6 +106,8 @@ def _value(world: World, part: str, key: str) -> bytes | None:
     """None: it is gone."""
     if part == INCARNATIONS:
         return str(world.incarnations[key]).encode()
+    if part == OWN:
+        return world.own[key].encode()
     if part == THINGS:
         kind, parent, thing_id = key.split(KEY_SEPARATOR, 2)
         found: Any = world.things.get((kind, parent, thing_id))

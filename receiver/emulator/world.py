@@ -14,6 +14,7 @@ from receiver.simulator.fleet import Deployment, Tenant
 from receiver.simulator.messages import REPORTED_VM_STATES, Message
 
 THINGS, DEPLOYMENTS, PARAMETERS, INCARNATIONS = "things", "deployments", "parameters", "incarnations"
+OWN = "own"
 """Tables of what survives a restart."""
 KEY_SEPARATOR = "/"
 ADMIN = "SystemAdminTenantId"
@@ -107,6 +108,8 @@ class World:
         self.parameters: dict[tuple[str, str], Parameter] = {}
         self.incarnations: dict[str, int] = {}
         """How many deployments have borne an id."""
+        self.own: dict[str, str] = {}
+        """What is said of ESC itself: its mode, the states of its parts."""
         self.busy: set[str] = set()
         """What is being worked on: `line`s of `Work`."""
         self.touched: set[tuple[str, str]] = set()
@@ -134,6 +137,11 @@ class World:
             self.touched.add((DEPLOYMENTS, what.id))
         else:
             self.touched.add((PARAMETERS, f"{what.category}/{what.key}"))
+
+    def say(self, name: str, value: str) -> None:
+        """Of ESC itself."""
+        self.own[name] = value
+        self.touched.add((OWN, name))
 
     def place(self, placed: Placed) -> None:
         """Adds a deployment: one more incarnation of its id."""

@@ -30,7 +30,7 @@ def set_mode(esc: Esc, call: Call) -> Reply:
     wanted = call.path["escOpMode"].upper()
     if wanted not in MODES:
         raise invalid(f"operation mode {wanted[:80]!r} should be one of {', '.join(MODES)}")
-    esc.mode = wanted
+    esc.world.say("mode", wanted)
     return get_mode(esc, call)
 
 
@@ -65,7 +65,7 @@ def get_system_state(esc: Esc, call: Call) -> Reply:
 def reset_system_state(esc: Esc, call: Call) -> Reply:
     """POST: RUNNING again."""
     get_system_state(esc, call)
-    esc.system_states[call.path["name"]] = RUNNING
+    esc.set_system_state(call.path["name"], RUNNING)
     return get_system_state(esc, call)
 
 
