@@ -7,8 +7,8 @@ waits for its answer: for ever, when it is frozen or the way to it is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import asyncpg
@@ -71,6 +71,8 @@ class Database:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._hosts = Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s)
+        self._session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.ready = True
         """False while the schema is not known to be as this program needs it."""
@@ -78,11 +80,9 @@ class Database:
     async def open(self) -> None:
         """Make the pool; it connects when it is used."""
         settings = self._settings
-        session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
         self._pool = await asyncpg.create_pool(
             settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
-            connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect, server_settings=session,
-            reset=_left_as_found,
+            connect=self._hosts.connect, server_settings=self._session, reset=left_as_found,
         )  # fmt: skip
 
     @asynccontextmanager
@@ -92,25 +92,26 @@ class Database:
         Whatever fails on a connection that was cut is a TimeoutError: asyncpg may stumble over its own remains then.
         """
         assert self._pool is not None  # opened
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._settings.commit_timeout_s if timeout_s is None else timeout_s)
-        async with asyncio.timeout_at(until):
+        until_s = _in(self._settings.commit_timeout_s if timeout_s is None else timeout_s)
+        async with asyncio.timeout_at(until_s):
             connection = await self._pool.acquire()
-        cut = loop.call_at(until, connection.terminate)
-        try:
-            yield connection
-        except Exception as error:
-            task = asyncio.current_task()
-            if task and task.cancelling():  # a rollback that failed must not take the place of it
-                raise asyncio.CancelledError from error
-            if loop.time() >= until:
-                raise TimeoutError("the time for it was over") from error
-            raise
-        finally:
+        with cut_at(until_s, connection):
             try:
-                await self._pool.release(connection)
+                yield connection
             finally:
-                cut.cancel()
+                await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def alone(self, timeout_s: float) -> AsyncIterator[Connection]:
+        """The same, but just made: one of the pool may be dead, and who has long would wait that long for it."""
+        until_s = _in(timeout_s)
+        connection = await self._hosts.connect(server_settings=self._session)
+        with cut_at(until_s, connection):
+            try:
+                await _made(connection)
+                yield connection
+            finally:
+                connection.terminate()
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection apart from the pool, for whoever holds a lock as long as it lives."""
@@ -190,6 +191,29 @@ async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
         ) from None
 
 
+def _in(timeout_s: float) -> float:
+    """By the loop's clock."""
+    return asyncio.get_running_loop().time() + timeout_s
+
+
+@contextmanager
+def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
+    """Whatever fails on it then is a TimeoutError."""
+    loop = asyncio.get_running_loop()
+    cut = loop.call_at(until_s, connection.terminate)
+    try:
+        yield
+    except Exception as error:
+        task = asyncio.current_task()
+        if task and task.cancelling():  # a rollback that failed must not take the place of it
+            raise asyncio.CancelledError from error
+        if loop.time() >= until_s:
+            raise TimeoutError("the time for it was over") from error
+        raise
+    finally:
+        cut.cancel()
+
+
 async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Make a connection of the pool ready, or drop it: asyncpg would wait for a broken one to close in order."""
     try:
@@ -199,7 +223,7 @@ async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         raise
 
 
-async def _left_as_found(connection: object) -> None:
+async def left_as_found(connection: object) -> None:
     """Nobody leaves more behind on a connection of the pool than a transaction, which asyncpg rolls back itself: its
     usual clean-up would be one more round trip before each answer."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,8 +18,11 @@ import nats.js.errors
 import pytest
 
 from receiver.app import App
+from receiver.database import Database
 from receiver.embedded import EmbeddedNats
 from receiver.errors import SetupError
+from receiver.metrics import Metrics
+from receiver.refill import Refill
 from receiver.replay_stream import to_stream
 from receiver.serve import running
 from receiver.settings import Settings
@@ -72,6 +77,21 @@ async def test_empty_stream_is_rebuilt_from_the_ledger(settings: Settings, conne
     ledger = [str(row["id"]) for row in await connection.fetch("SELECT id FROM transitions ORDER BY xid, position")]
     assert [i for i in after if i in set(ledger)] == ledger
     assert sorted(after) == sorted(before)
+
+
+async def test_a_rebuild_waits_for_no_connection_that_died_in_the_pool(settings: Settings, connection: Any) -> None:
+    """It may take an hour, so nobody would notice for that long: a failover leaves such connections behind."""
+    database = Database(settings, Metrics())
+    await database.open()
+    async with database.acquire() as idle:
+        pid = await idle.fetchval("SELECT pg_backend_pid()")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(feed.PATIENCE_S):
+            assert await Refill(database, settings).run("a stream", 0) == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        await database.close()
 
 
 async def stream_of(connection: Any, before: list[str], url: str, name: str) -> bool:
