@@ -34,7 +34,7 @@ EVIDENCE = {
 }
 LATE = "duplicate + late"
 """What the truth calls the number of messages that were not new."""
-OVERTAKEN = "SELECT source, coalesce(vm_name, deployment) FROM callbacks WHERE outcome = 'late'"
+OVERTAKEN = "SELECT source, coalesce(vm_name, deployment), deployment FROM callbacks WHERE outcome = 'late'"
 SECTIONS = ("deployments", "vms", "operations", "resources")
 
 
@@ -99,21 +99,26 @@ async def certain(stage: Stage, connection: Connection, book: Book, wrong: Itera
     """All but what two receivers cannot know while callbacks wait in the spool of one: what the other keeps overtakes
     them (docs/reliability.md).
 
-    Nothing is claimed of how many are late, of a deployment that was made anew under its id, and of those of whom some
-    message came late. A single receiver keeps its order, and all is claimed; unless it was started anew while its clock
-    was wrong, for then the times of its lives tell nothing.
+    Nothing is claimed of how many are late, of a deployment that was made anew under its id, of those of whom some
+    message came late, and of whether a VM is there that only a late message may have made. A single receiver keeps its
+    order, and all is claimed; unless it was started anew while its clock was wrong, for then the times of its lives
+    tell nothing.
     """
     if stage.plan.has("clock-back") and any(len(receiver.lives) > 1 for receiver in stage.receivers):
         return []
     if len(stage.receivers) == 1 or not any(receipt.status == SPOOLED for receipt in book.receipts):
         return list(wrong)
-    late = {tuple(row) for row in await connection.fetch(OVERTAKEN)}
+    overtaken = await connection.fetch(OVERTAKEN)
+    late = {(source, name) for source, name, _ in overtaken}
+    of_deployments = {(source, deployment) for source, _, deployment in overtaken}
     reused = {(key[0], key[1]) for key in book.truth.entities["deployment"] if int(key[2]) > 1}
-    return [
-        one
-        for one in wrong
-        if one.key != LATE and not {(one.key[0], one.key[1]), (one.key[0], one.key[-1])} & (late | reused)
-    ]
+
+    def excused(one: Discrepancy) -> bool:
+        names = {(one.key[0], one.key[1]), (one.key[0], one.key[-1])}
+        # A message that makes a VM in the place of another is about that other one.
+        return bool(names & (late | reused)) or (one.field == "existence" and bool(names & of_deployments))
+
+    return [one for one in wrong if one.key != LATE and not excused(one)]
 
 
 def answered(stage: Stage, summary: Summary) -> Iterable[str]:

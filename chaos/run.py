@@ -35,6 +35,8 @@ ANSWER_TIMEOUT_S = 10.0
 DEPLOYMENTS = 30
 OPERATIONS = 6
 CONCURRENCY = 64
+CALM = {"mode_direct": 1, "spool_callbacks": 0, "in_flight": 0}
+"""What /metrics says of a receiver with nothing left to do."""
 
 
 @dataclass(slots=True)
@@ -132,17 +134,23 @@ async def _calm(receivers: Sequence[Receiver], session: aiohttp.ClientSession) -
         try:
             await until(partial(_is_calm, receiver, session), CALM_TIMEOUT_S)
         except TimeoutError:
+            state = await _state(receiver, session)
             raise ReceiverFailedError(
-                f"{receiver.name} was not calm in {CALM_TIMEOUT_S} s: {receiver.last_words()}"
+                f"{receiver.name} was not calm in {CALM_TIMEOUT_S} s: {state}; {receiver.last_words()}"
             ) from None
 
 
 async def _is_calm(receiver: Receiver, session: aiohttp.ClientSession) -> bool:
+    return (await _state(receiver, session)) == CALM
+
+
+async def _state(receiver: Receiver, session: aiohttp.ClientSession) -> dict[str, int]:
+    """What makes it calm or not; nothing when it does not answer."""
     try:
         metrics = await receiver.metrics(session)
     except (aiohttp.ClientError, OSError, TimeoutError):
-        return False
-    return metrics["mode_direct"] == 1 and not metrics["spool_callbacks"] and not metrics["in_flight"]
+        return {}
+    return {name: metrics[name] for name in CALM}
 
 
 async def _published(stage: Stage) -> None:

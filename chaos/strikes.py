@@ -40,6 +40,11 @@ def _victim(stage: Stage, event: Event) -> Receiver:
     return stage.receivers[event.draw % len(stage.receivers)]
 
 
+def _see_that_it_runs(receiver: Receiver) -> None:
+    if not receiver.running:
+        raise ConnectionRefusedError(receiver.name)
+
+
 async def _kill_receiver(stage: Stage, event: Event) -> None:
     receiver = _victim(stage, event)
     async with receiver.lock:
@@ -69,6 +74,7 @@ async def _is_draining(receiver: Receiver, session: aiohttp.ClientSession) -> bo
 async def _freeze_receiver(stage: Stage, event: Event) -> None:
     receiver = _victim(stage, event)
     async with receiver.lock:
+        _see_that_it_runs(receiver)
         receiver.signal(signal.SIGSTOP)
         await asyncio.sleep(event.for_s)
         receiver.signal(signal.SIGCONT)
@@ -77,6 +83,7 @@ async def _freeze_receiver(stage: Stage, event: Event) -> None:
 async def _term_receiver(stage: Stage, event: Event) -> None:
     receiver = _victim(stage, event)
     async with receiver.lock:
+        _see_that_it_runs(receiver)
         await receiver.stop()
         await receiver.start()
 
