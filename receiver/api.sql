@@ -59,17 +59,23 @@ SELECT id FROM resources WHERE deployment = $1;
 SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xid,
        (SELECT xid FROM order_marks WHERE at <= $1::timestamptz ORDER BY minute DESC LIMIT 1) AS mark;
 
+-- name: vm_with_history
+-- The same VM, with its last ledger entries, latest first: of one moment, and in one round trip.
+SELECT {vm}, ARRAY(
+    SELECT t FROM transitions AS t WHERE t.entity_id = v.id ORDER BY t.sequence DESC LIMIT $4
+) AS history
+FROM vms AS v
+WHERE source = $1 AND vm_name = $2 AND ($3::text IS NULL OR deployment = $3)
+ORDER BY ended_at IS NULL DESC, changed_at DESC, id
+LIMIT 1;
+
 -- name: changes
--- The last changes of state of an entity, latest first.
+-- The last changes of state of an entity as of one of its sequence numbers, latest first.
 SELECT {transition}, xid, position
 FROM transitions
-WHERE entity_id = $1 AND from_state <> to_state
+WHERE entity_id = $1 AND sequence <= $2 AND from_state <> to_state
 ORDER BY sequence DESC
 LIMIT 2;
-
--- name: history
--- The last ledger entries of an entity, latest first.
-SELECT {transition}, xid, position FROM transitions WHERE entity_id = $1 ORDER BY sequence DESC LIMIT $2;
 
 -- name: waiting_in_outbox
 -- Whether a message still waits to be published: how long the looked-through part of the outbox is, and whether it is there.

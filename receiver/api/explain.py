@@ -15,7 +15,7 @@ import asyncpg
 
 from receiver.api.errors import NothingFoundError
 from receiver.api.expected import RESTS, expected, expected_of_operation
-from receiver.api.reader import Reader, Snapshot
+from receiver.api.reader import Reader
 from receiver.api.receipts import received_at
 from receiver.api.shapes import shown_callback, shown_transition, sql
 from receiver.entities import Operation, OperationState, Transition, Vm, entity_id
@@ -44,46 +44,45 @@ class Explainer:
 
     async def explain(self, source: str, vm_name: str, deployment: str | None) -> dict[str, Any]:
         """The whole story. Raises NothingFoundError."""
-        async with self._reader.snapshot() as snapshot:
-            row = await snapshot.row(self._sql["vm"], source, vm_name, deployment)
-            if row is None:
-                raise NothingFoundError("no VM of this name is known")
-            vm = Vm(*row)
-            history = await snapshot.rows(self._sql["history"], vm.id, HISTORY_MAX)
-            changes = [entry for entry in history if entry["from_state"] != entry["to_state"]]
-            if len(changes) < 2 and len(history) == HISTORY_MAX:  # they lie further back, behind many notes
-                changes = await snapshot.rows(self._sql["changes"], vm.id)
-            cause = changes[0] if changes else None
-            operation = await self._operation(snapshot, source, cause)
-            published = await self._outbox(snapshot, cause)
-            story = {
-                "vm": item(vm),
-                "state": vm.state,
-                "since": vm.changed_at,
-                "cause": shown_transition(cause) if cause else None,
-                "callback": await self._callback(snapshot, cause),
-                "previous": _previous(cause, changes[1] if len(changes) > 1 else None),
-                "operation": item(operation) if operation else None,
-                "expected": self._expected(vm, cause, operation),
-                "published": published,
-                "history": [shown_transition(entry) for entry in history],
-            }
+        row = await self._reader.row(self._sql["vm_with_history"], source, vm_name, deployment, HISTORY_MAX)
+        if row is None:
+            raise NothingFoundError("no VM of this name is known")
+        *columns, history = row
+        vm = Vm(*columns)
+        changes = [entry for entry in history if entry["from_state"] != entry["to_state"]]
+        if len(changes) < 2 and len(history) == HISTORY_MAX:  # they lie further back, behind many notes
+            changes = await self._reader.rows(self._sql["changes"], vm.id, vm.sequence)
+        cause = changes[0] if changes else None
+        operation = await self._operation(source, cause)
+        published = await self._outbox(cause)
+        story = {
+            "vm": item(vm),
+            "state": vm.state,
+            "since": vm.changed_at,
+            "cause": shown_transition(cause) if cause else None,
+            "callback": await self._callback(cause),
+            "previous": _previous(cause, changes[1] if len(changes) > 1 else None),
+            "operation": item(operation) if operation else None,
+            "expected": self._expected(vm, cause, operation),
+            "published": published,
+            "history": [shown_transition(entry) for entry in history],
+        }
         if cause and published and published["published"] is not False:
-            published |= await self._place(vm, cause)  # the snapshot is over: the stream may take its time
+            published |= await self._place(vm, cause)
         return {**story, "words": _words(story)}
 
-    async def _operation(self, snapshot: Snapshot, source: str, cause: asyncpg.Record | None) -> Operation | None:
+    async def _operation(self, source: str, cause: asyncpg.Record | None) -> Operation | None:
         if cause is None or cause["operation"] is None:
             return None
-        row = await snapshot.row(self._sql["operations"], [entity_id("operation", source, cause["operation"])])
+        row = await self._reader.row(self._sql["operations"], [entity_id("operation", source, cause["operation"])])
         return Operation(*row) if row else None
 
-    async def _callback(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
+    async def _callback(self, cause: asyncpg.Record | None) -> dict[str, Any] | None:
         if cause is None or cause["receipt"] is None:
             return None
         receipt: UUID = cause["receipt"]
         try:
-            row = await snapshot.row(self._sql["callback"], receipt, received_at(receipt))
+            row = await self._reader.row(self._sql["callback"], receipt, received_at(receipt))
         except NothingFoundError:  # a receipt that is none of ours
             return None
         return shown_callback(row) if row else None
@@ -99,11 +98,11 @@ class Explainer:
             "rests": None if following else RESTS.get(vm.state),
         }
 
-    async def _outbox(self, snapshot: Snapshot, cause: asyncpg.Record | None) -> dict[str, Any] | None:
+    async def _outbox(self, cause: asyncpg.Record | None) -> dict[str, Any] | None:
         """Whether the feed has the change: null when that cannot be told because the outbox is too long."""
         if cause is None:
             return None
-        row = await snapshot.row(self._sql["waiting_in_outbox"], cause["id"], OUTBOX_LOOKED_AT_MAX)
+        row = await self._reader.row(self._sql["waiting_in_outbox"], cause["id"], OUTBOX_LOOKED_AT_MAX)
         assert row is not None  # an aggregate has always one row
         told = row["waits"] or row["looked_at"] < OUTBOX_LOOKED_AT_MAX
         published = not row["waits"] if told else None

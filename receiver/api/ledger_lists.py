@@ -170,6 +170,13 @@ class Pages:
 
     async def _span(self, snapshot: Snapshot, question: Question, asked: Mapping[str, Any]) -> None:
         """Between which positions and times. Times choose partitions, and by the marks also where to begin."""
+        if asked.get("since") or asked.get("cursor") or asked.get("after"):
+            await self._beginning(snapshot, question, asked)
+        for name, sign in (("since", ">="), ("until", "<")):
+            if asked.get(name):
+                question.add(question.chosen, f"{question.ledger.time} {sign} $", asked[name])
+
+    async def _beginning(self, snapshot: Snapshot, question: Question, asked: Mapping[str, Any]) -> None:
         since, behind = asked.get("since"), asked.get("cursor") or asked.get("after")
         sure = since - timedelta(seconds=self._settings.query_clock_skew_s) if since else None
         reached = await snapshot.row(self._sql["reached"], sure)
@@ -180,9 +187,6 @@ class Pages:
             question.behind(behind)
         if reached["mark"] is not None:
             question.add(question.chosen, "xid >= $::xid8", reached["mark"])
-        for name, sign in (("since", ">="), ("until", "<")):
-            if asked.get(name):
-                question.add(question.chosen, f"{question.ledger.time} {sign} $", asked[name])
 
 
 def _newest(asked: Mapping[str, Any]) -> bool:

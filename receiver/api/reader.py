@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from receiver.api.errors import UnavailableError
-from receiver.database import BROKEN, UNUSABLE
+from receiver.database import BROKEN, UNUSABLE, cut_at, left_as_found
 from receiver.errors import SettingsError
 from receiver.hosts import Hosts
 from receiver.settings import Settings
@@ -68,7 +68,7 @@ class Reader:
             self._pool = await asyncpg.create_pool(
                 settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size, init=prepare,
                 connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect,
-                server_settings=session,
+                server_settings=session, reset=left_as_found,
             )  # fmt: skip
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
@@ -93,23 +93,15 @@ class Reader:
     async def _connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
         """A connection for as long as a question may take; then it is cut, as PostgreSQL ought to have ended it."""
         assert self._pool is not None  # opened
-        loop, timeout_s = asyncio.get_running_loop(), self._settings.query_timeout_s
+        timeout_s = self._settings.query_timeout_s
         with _ours(timeout_s):
             async with asyncio.timeout(timeout_s):
                 connection = await self._pool.acquire()
-            until = loop.time() + timeout_s + CUT_AFTER_S
-            cut = loop.call_at(until, connection.terminate)
-            try:
-                yield connection
-            except Exception as error:
-                if loop.time() >= until:
-                    raise TimeoutError("the time for it was over") from error
-                raise
-            finally:
+            with cut_at(asyncio.get_running_loop().time() + timeout_s + CUT_AFTER_S, connection):
                 try:
-                    await self._pool.release(connection)
+                    yield connection
                 finally:
-                    cut.cancel()
+                    await self._pool.release(connection)
 
     def close(self) -> None:
         """Drop all connections."""
