@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from receiver.errors import SettingsError
+from receiver.chances import read_chances
 
 WORK: Mapping[str, str] = {
     "vm-fails": "a VM of the next deploy or update cannot be made; the failure names no VM",
@@ -40,21 +40,7 @@ class Faults:
     @classmethod
     def of(cls, text: str, delay_s: float = 10.0) -> Faults:
         """Reads `vm-fails=0.1,drop=0.05`; raises SettingsError naming every part that is wrong."""
-        chances: dict[str, float] = {}
-        wrong: list[str] = []
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            name, _, number = part.partition("=")
-            chance = _chance(number)
-            if name not in NAMES or chance is None:
-                wrong.append(part)
-            else:
-                chances[name] = chance
-        if wrong:
-            raise SettingsError(
-                f"faults: cannot read {', '.join(wrong)}: each is NAME=CHANCE, "
-                f"NAME one of {', '.join(NAMES)}, CHANCE from 0 to 1"
-            )
-        return cls(chances, delay_s=delay_s)
+        return cls(read_chances(text, NAMES), delay_s=delay_s)
 
     def happens(self, name: str, rng: Random) -> bool:
         """Whether this fault is to happen now; one that was armed is used up."""
@@ -63,11 +49,3 @@ class Faults:
             return True
         chance = self.chances.get(name, 0.0)
         return chance > 0 and rng.random() < chance
-
-
-def _chance(text: str) -> float | None:
-    try:
-        chance = float(text)
-    except ValueError:
-        return None
-    return chance if 0 <= chance <= 1 else None

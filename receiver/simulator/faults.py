@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
 
-from receiver.errors import SettingsError
+from receiver.chances import read_chances
 from receiver.simulator.messages import Message, Node, render
 from receiver.simulator.operations import Operation
 
@@ -31,22 +31,8 @@ class Faults:
     @classmethod
     def of(cls, text: str) -> Faults:
         """Reads `duplicate=0.05,reorder=0.1`; raises SettingsError naming every part that is wrong."""
-        known = [field.name.replace("_", "-") for field in fields(cls)]
-        values: dict[str, float] = {}
-        wrong: list[str] = []
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            name, _, number = part.partition("=")
-            chance = _chance(number)
-            if name not in known or chance is None:
-                wrong.append(part)
-            else:
-                values[name.replace("-", "_")] = chance
-        if wrong:
-            raise SettingsError(
-                f"faults: cannot read {', '.join(wrong)}: each is NAME=CHANCE, "
-                f"NAME one of {', '.join(known)}, CHANCE from 0 to 1"
-            )
-        return cls(**values)
+        chances = read_chances(text, [field.name.replace("_", "-") for field in fields(cls)])
+        return cls(**{name.replace("-", "_"): chance for name, chance in chances.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +89,6 @@ def _extras(sending: Sending, faults: Faults, rng: Random) -> list[Sending]:
 def _happens(chance: float, rng: Random) -> bool:
     # No draw without a fault: a run without faults is the same whatever faults there are to choose from.
     return chance > 0 and rng.random() < chance
-
-
-def _chance(text: str) -> float | None:
-    try:
-        chance = float(text)
-    except ValueError:
-        return None
-    return chance if 0 <= chance <= 1 else None
 
 
 def _broken(body: bytes, rng: Random) -> bytes:
