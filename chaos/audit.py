@@ -100,9 +100,9 @@ async def certain(stage: Stage, connection: Connection, book: Book, wrong: Itera
     them (docs/reliability.md).
 
     Nothing is claimed of how many are late, of a deployment that was made anew under its id, of those of whom some
-    message came late, and of whether a VM is there that only a late message may have made. A single receiver keeps its
-    order, and all is claimed; unless it was started anew while its clock was wrong, for then the times of its lives
-    tell nothing.
+    message came late, of whether a VM is there that only a late message may have made, and of instances that had been
+    replaced when they were heard of. A single receiver keeps its order, and all is claimed; unless it was started anew
+    while its clock was wrong, for then the times of its lives tell nothing.
     """
     if stage.plan.has("clock-back") and any(len(receiver.lives) > 1 for receiver in stage.receivers):
         return []
@@ -114,11 +114,14 @@ async def certain(stage: Stage, connection: Connection, book: Book, wrong: Itera
     reused = {(key[0], key[1]) for key in book.truth.entities["deployment"] if int(key[2]) > 1}
 
     def excused(one: Discrepancy) -> bool:
+        if one.field == "aliases":
+            return set(one.actual) <= book.truth.entities["vm"][one.key].uuids_possible
         names = {(one.key[0], one.key[1]), (one.key[0], one.key[-1])}
         # A message that makes a VM in the place of another is about that other one.
-        return bool(names & (late | reused)) or (one.field == "existence" and bool(names & of_deployments))
+        by_name = names & (late | reused) or (one.field == "existence" and names & of_deployments)
+        return one.key == LATE or bool(by_name)
 
-    return [one for one in wrong if one.key != LATE and not excused(one)]
+    return [one for one in wrong if not excused(one)]
 
 
 def answered(stage: Stage, summary: Summary) -> Iterable[str]:
