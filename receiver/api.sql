@@ -77,10 +77,11 @@ WHERE entity_id = $1 AND sequence <= $2 AND from_state <> to_state
 ORDER BY sequence DESC
 LIMIT 2;
 
--- name: waiting_in_outbox
--- Whether a message still waits to be published: how long the looked-through part of the outbox is, and whether it is there.
-SELECT count(*) AS looked_at, coalesce(bool_or(id = $1), false) AS waits
-FROM (SELECT id FROM outbox ORDER BY position LIMIT $2) AS first_rows;
+-- name: beside_a_change
+-- The operation of a ledger entry, and whether its message still waits to be published: how long the looked-through part of
+-- the outbox is, and whether it is there.
+SELECT (SELECT o FROM operations AS o WHERE o.id = $1) AS operation, count(*) AS looked_at, coalesce(bool_or(id = $2), false) AS waits
+FROM (SELECT id FROM outbox ORDER BY position LIMIT $3) AS first_rows;
 
 -- name: count_by_state
 -- How many of each kind are in which state, each counted up to $1.

@@ -53,8 +53,7 @@ class Explainer:
         if len(changes) < 2 and len(history) == HISTORY_MAX:  # they lie further back, behind many notes
             changes = await self._reader.rows(self._sql["changes"], vm.id, vm.sequence)
         cause = changes[0] if changes else None
-        operation = await self._operation(source, cause)
-        published = await self._outbox(cause)
+        operation, published = await self._beside(source, cause) if cause else (None, None)
         story = {
             "vm": item(vm),
             "state": vm.state,
@@ -71,11 +70,15 @@ class Explainer:
             published |= await self._place(vm, cause)
         return {**story, "words": _words(story)}
 
-    async def _operation(self, source: str, cause: asyncpg.Record | None) -> Operation | None:
-        if cause is None or cause["operation"] is None:
-            return None
-        row = await self._reader.row(self._sql["operations"], [entity_id("operation", source, cause["operation"])])
-        return Operation(*row) if row else None
+    async def _beside(self, source: str, cause: asyncpg.Record) -> tuple[Operation | None, dict[str, Any]]:
+        """Its operation, and whether the feed has it: null when that cannot be told because the outbox is too long."""
+        id_ = entity_id("operation", source, cause["operation"]) if cause["operation"] else None
+        row = await self._reader.row(self._sql["beside_a_change"], id_, cause["id"], OUTBOX_LOOKED_AT_MAX)
+        assert row is not None  # an aggregate has always one row
+        told = row["waits"] or row["looked_at"] < OUTBOX_LOOKED_AT_MAX
+        published = not row["waits"] if told else None
+        place = {"stream": self._stream, "id": cause["id"], "published": published, "sequence": None, "at": None}
+        return Operation(*row["operation"]) if row["operation"] else None, place
 
     async def _callback(self, cause: asyncpg.Record | None) -> dict[str, Any] | None:
         if cause is None or cause["receipt"] is None:
@@ -97,16 +100,6 @@ class Explainer:
             "by": _overdue_at(operation, self._limits) if operation and is_open else None,
             "rests": None if following else RESTS.get(vm.state),
         }
-
-    async def _outbox(self, cause: asyncpg.Record | None) -> dict[str, Any] | None:
-        """Whether the feed has the change: null when that cannot be told because the outbox is too long."""
-        if cause is None:
-            return None
-        row = await self._reader.row(self._sql["waiting_in_outbox"], cause["id"], OUTBOX_LOOKED_AT_MAX)
-        assert row is not None  # an aggregate has always one row
-        told = row["waits"] or row["looked_at"] < OUTBOX_LOOKED_AT_MAX
-        published = not row["waits"] if told else None
-        return {"stream": self._stream, "id": cause["id"], "published": published, "sequence": None, "at": None}
 
     async def _place(self, vm: Vm, cause: asyncpg.Record) -> dict[str, Any]:
         """The receipt that JetStream gave for the change."""
