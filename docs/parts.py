@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
+from typing import TypeVar
 from uuid import UUID
 
 import orjson
@@ -27,6 +28,8 @@ from receiver.parse import parse
 from receiver.settings import settings_table
 from tests.lifecycle import World
 from tests.samples import SAMPLES, envelope_of
+
+Row = TypeVar("Row", tables.VmRow, tables.DeploymentRow)
 
 DEPTH_MAX = 64
 ARRIVED = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -95,20 +98,25 @@ def _summary(edges: Sequence[Edge], final: str) -> str:
 
 
 def _vm_table() -> str:
-    leads_to = _leads_to(walk.vm_edges(), VmState.UNDEPLOYED)
-    rows = [
-        (
-            f"`{trigger}`",
-            _outcome(failed=failed),
-            leads_to[trigger, failed],
-            f"`{row.rule}`",
-            row.reason,
-            str(row.rank),
-            _remarks(row),
-        )
-        for (trigger, failed), row in tables.VM.items()
-    ]
-    return _table(["message", "says", "leads to", "rule", "reason", "rank", "remarks"], rows)
+    return _stage_table(tables.VM, _leads_to(walk.vm_edges(), VmState.UNDEPLOYED), _remarks)
+
+
+def _stage_table(rows: Mapping[Case, Row], leads_to: Mapping[Case, str], remarks: Callable[[Row], str]) -> str:
+    return _table(
+        ["message", "says", "leads to", "rule", "reason", "rank", "remarks"],
+        [
+            (
+                f"`{trigger}`",
+                _outcome(failed=failed),
+                leads_to[trigger, failed],
+                f"`{row.rule}`",
+                row.reason,
+                str(row.rank),
+                remarks(row),
+            )
+            for (trigger, failed), row in rows.items()
+        ],
+    )
 
 
 def _remarks(row: tables.VmRow) -> str:
@@ -126,22 +134,9 @@ def _remarks(row: tables.VmRow) -> str:
 
 
 def _deployment_table() -> str:
-    leads_to = _leads_to(
-        (e for e in walk.deployment_edges() if (e.trigger, e.failed) in tables.DEPLOYMENT), DeploymentState.UNDEPLOYED
-    )
-    rows = [
-        (
-            f"`{trigger}`",
-            _outcome(failed=failed),
-            leads_to[trigger, failed],
-            f"`{row.rule}`",
-            row.reason,
-            str(row.rank),
-            _deployment_remarks(row),
-        )
-        for (trigger, failed), row in tables.DEPLOYMENT.items()
-    ]
-    return _table(["message", "says", "leads to", "rule", "reason", "rank", "remarks"], rows)
+    edges = (e for e in walk.deployment_edges() if (e.trigger, e.failed) in tables.DEPLOYMENT)
+    leads_to = _leads_to(edges, DeploymentState.UNDEPLOYED)
+    return _stage_table(tables.DEPLOYMENT, leads_to, _deployment_remarks)
 
 
 def _deployment_remarks(row: tables.DeploymentRow) -> str:
