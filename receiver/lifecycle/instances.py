@@ -25,7 +25,7 @@ def facts(report: VmReport) -> dict[str, Any]:
 
 
 def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
-    """The facts of the instance that lives on, when this recovery step tells anything new about that.
+    """The facts of the instance that lives on, as far as this recovery and what came before it tell.
 
     It is the target that no other step names as its source. Between several (attempts whose order is
     lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
@@ -36,10 +36,11 @@ def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
         and n.vm.uuid
         and (n.trigger == "VM_RECOVERY_UNDEPLOYED" or (n.target and n.target.uuid not in (None, n.vm.uuid)))
     )
-    news = _is_gone(track, n.vm) if replaced else False
+    if replaced:
+        _note_gone(track, n.vm)
     if n.trigger in tables.RECOVERY_TARGETS and not moment.failed and n.target and n.target.uuid:
-        news |= _is_target(track, rank, n.target)
-    if not news or not track.targets:
+        _note_target(track, rank, n.target)
+    if not track.targets:
         return {}
     alive = {u: f for u, f in track.targets.items() if u not in track.gone} or track.targets
     best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
@@ -55,22 +56,17 @@ def _may_tell(track: Track, name: str) -> bool:
     return track.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
 
 
-def _is_gone(track: Track, source: VmReport | None) -> bool:
-    if source is None or source.uuid is None or source.uuid in track.gone:
-        return False
-    track.gone = sorted([*track.gone, source.uuid])[-memory.TARGETS_MAX :]
-    return True
+def _note_gone(track: Track, source: VmReport | None) -> None:
+    if source and source.uuid and source.uuid not in track.gone:
+        track.gone = sorted([*track.gone, source.uuid])[-memory.TARGETS_MAX :]
 
 
-def _is_target(track: Track, rank: int, target: VmReport) -> bool:
-    told = {**facts(target), "rank": rank}
+def _note_target(track: Track, rank: int, target: VmReport) -> None:
     known = track.targets.get(target.uuid or "")
-    if known and known["rank"] >= rank:
-        return False
-    track.targets[target.uuid or ""] = told
+    if known is None or known["rank"] < rank:
+        track.targets[target.uuid or ""] = {**facts(target), "rank": rank}
     while len(track.targets) > memory.TARGETS_MAX:
         del track.targets[min(track.targets)]
-    return True
 
 
 def known_as(vm: Vm, before: str | None, operation: str) -> Vm:
