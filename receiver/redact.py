@@ -20,6 +20,8 @@ from receiver.secret_names import BAGS, LABELS, VALUES, fold, is_secret, may_hol
 
 OVERWRITTEN = "***"
 _LABEL_CHARACTERS_MAX = 1024
+_LOOKS_MAX = 8
+"""At a document in which more is found each time; at an ordinary one it is two."""
 
 Span = tuple[int, int]
 Held = Span | list["Held"]
@@ -56,10 +58,19 @@ def redact(body: bytes) -> tuple[bytes, bool]:
         return body, False
     clean = body
     for codec in codecs_of(body):
-        document = decoded(clean, codec)
-        spans = _Reader(document.text).spans()
-        clean = _overwritten(document, spans) if spans else clean
+        clean = _clean(clean, codec)
     return clean, clean is not body
+
+
+def _clean(body: bytes, codec: str) -> bytes:
+    """What is overwritten may have held together what a broken document says, so it is looked at again."""
+    for _ in range(_LOOKS_MAX):
+        document = decoded(body, codec)
+        spans = _Reader(document.text).spans()
+        if not spans:
+            break
+        body = _overwritten(document, spans)
+    return body
 
 
 def _overwritten(document: Decoded, spans: list[Span]) -> bytes:

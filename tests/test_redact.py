@@ -212,6 +212,7 @@ PIECES = [
 @example(b'<?xml version="1.0" encoding="idna"?><password>x</password>')
 @example(b'<?xml version="1.0" encoding="base64"?><password>x</password>')
 @example(b"\xff\xfe<\0p\0a\0s\0s\0w\0o\0r\0d\0>\0x\0\0")
+@example(b"<!--<pass=-->\x00")
 def test_any_bytes_are_redacted_once_and_for_all(body: bytes) -> None:
     """Whatever arrives: no error, and a second look finds nothing more."""
     redacted, changed = redact(body)
