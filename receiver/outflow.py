@@ -58,19 +58,14 @@ class Outflow:
         return len(self._refused)
 
     @property
-    def waiting(self) -> int:
-        """How many wait for PostgreSQL to work; those that it refuses, or has, do not."""
-        return max(0, self._spool.depth - len(self._refused) - len(self._committed))
-
-    @property
     def at_end(self) -> bool:
         """Whether nothing waits, and nothing is left behind in the spool that PostgreSQL has."""
         return not self._committed and self._spool.depth <= len(self._refused)
 
     @property
     def is_nearly_at_end(self) -> bool:
-        """Whether all that waits is taken at once."""
-        return self.waiting <= self._portion_max
+        """Whether all that waits is taken at once; what PostgreSQL refuses, or has, does not wait for it."""
+        return self._spool.depth - len(self._refused) - len(self._committed) <= self._portion_max
 
     async def until_known(self) -> None:
         """What an earlier run left comes first, so it must be known whether there is any."""
@@ -128,8 +123,8 @@ class Outflow:
         some_left = bool(self._committed)
         if self._ahead is None:  # a beginning: what PostgreSQL has must not be read, and counted, again
             await self._forget()
-        portion = await (self._ahead or self._read(-1))
-        self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        portion = await (ahead or self._read(-1))
         if not portion:
             await self._forgotten()
             return some_left

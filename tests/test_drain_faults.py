@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import structlog.testing
 
-from receiver.errors import SpoolFullError
+from receiver.errors import SpoolBrokenError, SpoolFullError
 from receiver.serve import running
 from receiver.settings import Settings
 from receiver.spool import Spool
@@ -192,6 +192,25 @@ async def test_what_a_damaged_spool_lost_is_counted(postgres_dsn: str, connectio
         stored = await connection.fetchval("SELECT count(*) FROM callbacks")
         assert 0 < stored < 40
         assert place.sums() == {"received": 40, "stored": stored, "lost": 40 - stored}
+
+
+async def test_what_could_not_be_let_go_of_for_a_while_hides_no_loss(tmp_path: Path) -> None:
+    """It is known to be gone in the end; what a damaged file lacks later is lost all the same."""
+    database = tmp_path / "spool" / NAME
+    async with spooling(tmp_path / "spool", spool_locked_timeout_s=0, spool_retry_s=0) as spool:
+        await spool.put(envelopes(40))
+        first = [position for position, _ in await spool.first(4)]
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(SpoolBrokenError):
+                await spool.forget(first)
+            other.execute("ROLLBACK")
+            await spool.forget(first)
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        lose_pages(database)
+        left = await spool.first(40)
+        assert 0 < len(left) < 36
+        assert spool.lost == 36 - len(left)
 
 
 def lose_pages(database: Path) -> None:

@@ -5,6 +5,8 @@ Must not know how they are kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 
 log = structlog.get_logger()
@@ -20,12 +22,16 @@ class Account:
         """Found in it that this process had not put there, or had taken for forgotten."""
         self.lost = 0
         """Known to have been in it, that a damaged file no longer gives."""
-        self._unsure = 0
-        """May have been forgotten, by a commit that failed."""
+        self._unsure: set[int] = set()
+        """Positions that may have been forgotten, by a commit that failed."""
 
-    def doubt(self, callbacks: int) -> None:
+    def doubt(self, positions: Iterable[int]) -> None:
         """Nobody knows whether these are forgotten; the next opening will tell."""
-        self._unsure += callbacks
+        self._unsure.update(positions)
+
+    def believe(self, positions: Iterable[int]) -> None:
+        """These are forgotten: they explain nothing that is missing later."""
+        self._unsure.difference_update(positions)
 
     def settle(self, expected: int | None) -> None:
         """`count` is what an opening found; None was expected of the first one."""
@@ -33,8 +39,8 @@ class Account:
             self.recovered = self.count
             return
         self.recovered += max(0, self.count - expected)
-        missing = expected - self._unsure - self.count
-        self._unsure = 0
+        missing = expected - len(self._unsure) - self.count
+        self._unsure.clear()
         if missing > 0:
             self.lost += missing
             log.error("callbacks that were kept are missing from the spool", callbacks=missing)

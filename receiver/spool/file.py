@@ -94,9 +94,10 @@ class SpoolFile:
         try:
             self._do(lambda: self._forget(positions))
         except SpoolBrokenError:
-            self.account.doubt(len(positions))
+            self.account.doubt(positions)
             self._use_reserve()
             raise
+        self.account.believe(positions)
         self._fold_if_due()
 
     def probe(self) -> None:
