@@ -36,7 +36,7 @@ const searchable = (change) => {
   return change;
 };
 
-const entry = (one) => html`<tr><td><time datetime=${one.at}>${clock(one.at)}</time></td><td class="dim">${one.entity}</td><td>${toThing(one)}</td>
+const entry = (one) => html`<tr><td><time datetime=${one.at}>${clock(one.at)}</time></td><td class="of dim">${one.entity}</td><td>${toThing(one)}</td>
   <td class="move">${move(one)}</td><td class="wide dim"><bdi>${name(one.reason, 120)}</bdi></td></tr>`;
 
 export function quarantineView(app) {
