@@ -8,6 +8,7 @@ RUN /opt/esc-receiver/bin/pip install --require-hashes -r requirements/image.loc
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY receiver receiver
+COPY esc_lab esc_lab
 RUN /opt/esc-receiver/bin/pip install --no-build-isolation --no-deps .
 
 FROM python:3.13.5-slim-bookworm

@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV PYTHON
 BIN = $(VENV)/bin
-CODE = receiver tests chaos dashboards docs $(wildcard benchmarks)
+CODE = receiver esc_lab tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
@@ -32,11 +32,11 @@ bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and 
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
-	@$(BIN)/python -m dashboards
-	@$(BIN)/python -m docs
+	@$(BIN)/python -m tools.dashboards
+	@$(BIN)/python -m tools.docs
 
 screenshots: $(VENV)/.dev ## take the pictures of the board in docs/images anew (needs chromium)
-	@$(BIN)/python -m tests.screenshots $(ARGS)
+	@$(BIN)/python -m tools.screenshots $(ARGS)
 
 format: $(VENV)/.dev ## format the code, and mend what lint can mend
 	$(BIN)/ruff format $(CODE)

@@ -19,7 +19,7 @@ from benchmarks import wall, windows
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
 from benchmarks.outage import HELD, Outage
 from benchmarks.report import document, outage_table, tables
-from receiver.embedded import Embedded
+from receiver.embedded.servers import Embedded
 
 OUTAGE = "outage"
 BESIDE = {"windows": windows.main, "wall": wall.main}

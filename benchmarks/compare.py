@@ -19,8 +19,8 @@ import asyncpg
 from benchmarks.delay import Delay, Question
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Feed, Program, ask, new_database, one_value, until_empty
-from receiver.embedded import Embedded
-from receiver.outbox import LOCK_KEY
+from receiver.embedded.servers import Embedded
+from receiver.publishing.outbox import LOCK_KEY
 
 NOTHING, ORDINARY, SERVICE = "nothing", "ordinary", "service"
 CONNECTIONS = (1, 32, 128)

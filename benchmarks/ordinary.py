@@ -14,19 +14,19 @@ import orjson
 from aiohttp import web
 from nats.js import JetStreamContext
 
-from receiver.database import Database
-from receiver.entities import Decision
-from receiver.envelope import Clock, Envelope, read_head
-from receiver.event import OutboxRow
-from receiver.known import Known
-from receiver.letter import Letter
+from receiver.config.settings import Settings
+from receiver.events.cloudevents import OutboxRow
 from receiver.lifecycle import Windows
-from receiver.metrics import Metrics
-from receiver.notification import Channel
-from receiver.parse import parse
-from receiver.partitions import Partitions
-from receiver.settings import Settings
-from receiver.store import Connection, Store, events_of
+from receiver.model.entities import Decision
+from receiver.model.envelope import Clock, Envelope, read_head
+from receiver.model.notification import Channel
+from receiver.observability.metrics import Metrics
+from receiver.parsing.parsed_callback import ParsedCallback
+from receiver.parsing.parser import parse
+from receiver.postgres.database import Database
+from receiver.postgres.partitions import Partitions
+from receiver.postgres.store import Connection, Store, events_of
+from receiver.postgres.unit_of_work import UnitOfWork
 
 POOL_SIZE = 16
 """Of 8, 16, 32 and 64 the quickest on two cores."""
@@ -39,8 +39,8 @@ class WithoutOutbox(Store):
     async def write(
         self,
         connection: Connection,
-        known: Known,
-        kept: Sequence[tuple[Letter, Decision]],
+        known: UnitOfWork,
+        kept: Sequence[tuple[ParsedCallback, Decision]],
         decisions: Sequence[Decision],
         events: Sequence[OutboxRow],
     ) -> None:
@@ -72,7 +72,7 @@ class Ordinary:
     async def post(self, request: web.Request) -> web.Response:
         """Keep, publish, answer."""
         envelope = self._envelope(request, await request.read())
-        letter = Letter(envelope, parse(envelope, self._settings.xml_depth_max))
+        letter = ParsedCallback(envelope, parse(envelope, self._settings.xml_depth_max))
         async with self._database.acquire() as connection:
             (decision,) = await self._store.keep(connection, [letter])
         for event in events_of(letter, decision):

@@ -19,7 +19,7 @@ import aiohttp
 
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Program, ask
-from receiver.embedded import EmbeddedNats, EmbeddedPostgres
+from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
 
 DEPLOYMENTS = 4_000
 CONNECTIONS = 128

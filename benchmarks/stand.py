@@ -20,7 +20,7 @@ import nats
 import orjson
 import psutil
 
-from receiver.child import free_port, listens
+from receiver.embedded.child_process import free_port, listens
 from receiver.errors import SetupError
 
 START_TIMEOUT_S = 30.0

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import asyncpg
 
-from receiver.entities import OperationState, entity_id
-from receiver.migrate import migrate
-from receiver.partitions import Partitions
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.model.entities import OperationState, entity_id
+from receiver.postgres.migrations import migrate
+from receiver.postgres.partitions import Partitions
 
 VMS = 100_000
 ENTRIES_OF_A_VM = 10

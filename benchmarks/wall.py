@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.load import Load
 from benchmarks.stand import ask, new_database, one_value
 from benchmarks.windows import service
-from receiver.embedded import Embedded
+from receiver.embedded.servers import Embedded
 
 VMS, DEPLOYMENTS = 10_000, 1_000
 CHANGES_PER_S = 200.0

@@ -36,7 +36,7 @@ from benchmarks.connection import percentile
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Program, ask, new_database, until_empty
 from benchmarks.stored import ENTRIES_OF_A_VM, VMS, Stored, fill, receipts
-from receiver.embedded import Embedded
+from receiver.embedded.servers import Embedded
 
 API = "/api/v1"
 QUESTIONS_PER_S = 50.0

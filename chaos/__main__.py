@@ -20,7 +20,7 @@ from rich.table import Table
 from chaos.plan import ALL_FAULTS, drawn
 from chaos.run import Result, run
 from chaos.stage import World
-from receiver.signals import until_signalled
+from receiver.cli.signals import until_signalled
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

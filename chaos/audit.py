@@ -1,7 +1,7 @@
 """What is left after a run, held against the sender's book and against the promises (design section 2).
 
 Every check is made, whatever the others find; what they find is told as text. The checks themselves are the tests'
-(`tests.auditor`). Must not know which faults there were.
+(`tests.support.auditor`). Must not know which faults there were.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import islice, pairwise
 
 from chaos.process import KEPT, Life, Receiver, adds_up
 from chaos.stage import Connection, Stage
-from receiver.simulator.book import Book
-from receiver.simulator.report import Summary
-from receiver.simulator.traffic import Traffic
-from receiver.simulator.truth import Discrepancy
-from tests import auditor, feed
+from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.expected_state import Discrepancy
+from esc_lab.simulator.report import Summary
+from esc_lab.simulator.traffic import Traffic
+from tests.support import auditor, feed
 
 LIVES_PLAYED_MAX = 400
 SPOOLED = 202

@@ -15,8 +15,8 @@ import nats
 import nats.errors
 
 from chaos.patience import until
-from receiver.child import free_port, listens
-from receiver.embedded import EmbeddedNats
+from receiver.embedded.child_process import free_port, listens
+from receiver.embedded.servers import EmbeddedNats
 
 NODES = 3
 SECRET = "of-chaos"  # noqa: S105 - for loopback, and for minutes

@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Protocol
 
-PROGRAM = "receiver.cli"
+PROGRAM = "receiver.cli.main"
 
 
 class Born(Protocol):
@@ -66,7 +66,7 @@ def born(log: Path, environment: Mapping[str, str]) -> Born:
 
 
 def _live(log: str, environment: dict[str, str]) -> None:
-    from receiver.cli import main  # noqa: PLC0415 - loaded once, by the process that this one is forked from
+    from receiver.cli.main import main  # noqa: PLC0415 - loaded once, by the process that this one is forked from
 
     os.setsid()
     for number, path, flags in (

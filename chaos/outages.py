@@ -16,7 +16,7 @@ import psutil
 
 from chaos.plan import Event
 from chaos.stage import CONNECTIONS_MAX, Stage, connected
-from receiver.child import Server
+from receiver.embedded.child_process import Server
 
 DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 FEED = "ESC"

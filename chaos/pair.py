@@ -16,9 +16,9 @@ import asyncpg
 import psutil
 
 from chaos.patience import until
-from receiver.embedded import EmbeddedPostgres
-from receiver.migrate import migrate
-from tests.standby import IN_SYNC, demand_standby, standby_of
+from receiver.embedded.servers import EmbeddedPostgres
+from receiver.postgres.migrations import migrate
+from tests.support.standby import IN_SYNC, demand_standby, standby_of
 
 PATIENCE_S = 30.0
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from receiver.simulator.faults import Faults
+from esc_lab.simulator.delivery_faults import Faults
 
 DURATION_S = 3.0
 """How long traffic is played."""

@@ -24,11 +24,11 @@ from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
 from chaos.stage import Stage, World
 from chaos.strikes import strike
-from receiver.simulator.book import Book
-from receiver.simulator.player import Player, Target
-from receiver.simulator.report import Summary
-from receiver.simulator.traffic import Traffic
-from tests.auditor import is_empty
+from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.player import Player, Target
+from esc_lab.simulator.report import Summary
+from esc_lab.simulator.traffic import Traffic
+from tests.support.auditor import is_empty
 
 CALM_TIMEOUT_S = 90.0
 ANSWER_TIMEOUT_S = 10.0

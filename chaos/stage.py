@@ -23,9 +23,9 @@ from chaos.pair import Pair
 from chaos.plan import Plan
 from chaos.process import Receiver
 from chaos.wire import Wire
-from receiver.child import Server, free_port
-from receiver.embedded import EmbeddedNats, EmbeddedPostgres
-from receiver.migrate import migrate
+from receiver.embedded.child_process import Server, free_port
+from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
+from receiver.postgres.migrations import migrate
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from receiver.child import free_port
+from receiver.embedded.child_process import free_port
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of a socket that ends its connection without farewell."""

@@ -7,40 +7,40 @@ ends the service with its error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from receiver.accept import Acceptor
 from receiver.api import Api
 from receiver.board.page import Board
-from receiver.broker import Broker
-from receiver.counts import Counts
-from receiver.database import Database
-from receiver.drain import Drain
+from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError
-from receiver.health import Dependency, Health
-from receiver.ingress import Ingress
-from receiver.jetstream import JetStream
-from receiver.keep import Keeper
+from receiver.http.health import Dependency, Health
+from receiver.http.ingress import Ingress
+from receiver.http.server import make_app, start_site
+from receiver.ingest.batcher import Batcher
+from receiver.jobs.entity_counts import EntityCounts
+from receiver.jobs.monitors import Monitors
+from receiver.jobs.overdue_scan import OverdueScan
 from receiver.lifecycle import Windows
-from receiver.logs import at_any_level
-from receiver.metrics import Metrics
-from receiver.overdue import Overdue
-from receiver.partitions import Partitions
-from receiver.published import PublishedMessages
-from receiver.refill import Refill
-from receiver.relay import Relay
-from receiver.settings import Settings
+from receiver.observability.logs import at_any_level
+from receiver.observability.metrics import Metrics
+from receiver.observability.tracing import Traces
+from receiver.postgres.batch_writer import BatchWriter
+from receiver.postgres.database import Database
+from receiver.postgres.partitions import Partitions
+from receiver.postgres.store import Store
+from receiver.publishing.broker import Broker
+from receiver.publishing.jetstream import JetStream
+from receiver.publishing.message_lookup import MessageLookup
+from receiver.publishing.rebuild import StreamRebuild
+from receiver.publishing.relay import Relay
 from receiver.spool import Spool
-from receiver.store import Store
-from receiver.tracing import Traces
-from receiver.watch import Watch
-from receiver.web import make_app, start_site
+from receiver.spool.router import SpoolRouter
 
 log = structlog.get_logger()
 
@@ -56,11 +56,11 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        keeper = Keeper(self.database, store, self.partitions, settings, self.metrics)
+        keeper = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
         self.spool = Spool(settings)
-        self.drain = Drain(self.spool, keeper, settings, self.metrics)
-        self.acceptor = Acceptor(keeper, self.drain, settings, self.metrics)
-        self.overdue = Overdue(
+        self.drain = SpoolRouter(self.spool, keeper, settings, self.metrics)
+        self.acceptor = Batcher(keeper, self.drain, settings, self.metrics)
+        self.overdue = OverdueScan(
             self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.drain.direct
         )
         self.relay = Relay(
@@ -68,11 +68,11 @@ class App:
             JetStream(self.broker, settings),
             settings,
             self.metrics,
-            Refill(self.database, settings).run,
+            StreamRebuild(self.database, settings).run,
         )
-        self.counts = Counts(self.database, settings, self.metrics)
-        self.watch = Watch(self.broker, settings, self.metrics)
-        published = PublishedMessages(self.broker, settings)
+        self.counts = EntityCounts(self.database, settings, self.metrics)
+        self.watch = Monitors(self.broker, settings, self.metrics)
+        published = MessageLookup(self.broker, settings)
         self.api = Api(self.database.connect, settings, self.metrics.registry, published.find)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -226,3 +226,14 @@ def unprotected(settings: Settings) -> list[str]:
         for name, source in settings.all_sources.items()
         if not (source.tokens or source.basic or source.allow)
     ]
+
+
+@asynccontextmanager
+async def running(settings: Settings, traces: Traces | None = None) -> AsyncIterator[App]:
+    """The service, started; stopped in order at the end."""
+    app = App(settings, traces)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()

@@ -19,11 +19,11 @@ import nats.js.errors
 import pytest
 import pytest_asyncio
 
-from receiver import logs
-from receiver.embedded import Embedded
-from receiver.migrate import migrate
-from receiver.settings import Settings
-from tests.figures import installed
+from receiver.config.settings import Settings
+from receiver.embedded.servers import Embedded
+from receiver.observability import logs
+from receiver.postgres.migrations import migrate
+from tests.support.figures import installed
 
 TEMPLATE = "template_of_tests"
 

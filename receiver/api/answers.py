@@ -8,7 +8,7 @@ from uuid import UUID
 
 from aiohttp import ETag, hdrs, web
 
-from receiver.api.shapes import to_json
+from receiver.api.row_shapes import to_json
 
 JSON = "application/json"
 

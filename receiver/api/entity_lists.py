@@ -15,9 +15,9 @@ from uuid import UUID
 
 import asyncpg
 
-from receiver.api.reader import Reader
-from receiver.api.shapes import COLUMNS, shown
-from receiver.entities import Deployment, Operation, Resource, Vm
+from receiver.api.read_pool import Reader
+from receiver.api.row_shapes import COLUMNS, shown
+from receiver.model.entities import Deployment, Operation, Resource, Vm
 
 Key = tuple[Any, ...]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

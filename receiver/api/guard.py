@@ -9,8 +9,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from receiver.api import parameters
-from receiver.api.catalogue import Endpoint
-from receiver.api.errors import (
+from receiver.api.api_errors import (
     NothingFoundError,
     ParameterError,
     QueryError,
@@ -21,11 +20,12 @@ from receiver.api.errors import (
     TooOftenError,
     UnavailableError,
 )
-from receiver.api.limits import Limits
-from receiver.api.measures import Measures
+from receiver.api.api_metrics import Measures
+from receiver.api.endpoints import Endpoint
+from receiver.api.rate_limits import Limits
 from receiver.api.tokens import Tokens
-from receiver.problem import problem
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.http.problem import problem
 
 Answer = Callable[[web.Request, Mapping[str, Any]], Awaitable[web.StreamResponse]]
 LASTING = frozenset({"feed", "operation"})

@@ -15,12 +15,12 @@ from typing import Any
 
 import asyncpg
 
-from receiver.api.errors import StaleCursorError
+from receiver.api.api_errors import StaleCursorError
 from receiver.api.position import Position
-from receiver.api.reader import Reader, Snapshot
-from receiver.api.shapes import COLUMNS, position_of, sql
-from receiver.notification import Outcome
-from receiver.settings import Settings
+from receiver.api.read_pool import Reader, Snapshot
+from receiver.api.row_shapes import COLUMNS, position_of, sql
+from receiver.config.settings import Settings
+from receiver.model.notification import Outcome
 
 QUARANTINE = frozenset({Outcome.MALFORMED, Outcome.UNCLASSIFIED})
 QUARANTINED = "outcome IN ('malformed', 'unclassified')"

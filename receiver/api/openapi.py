@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from receiver.api.catalogue import PREFIX, Endpoint
+from receiver.api.answer_schemas import components
+from receiver.api.endpoints import PREFIX, Endpoint
 from receiver.api.parameters import Parameter
-from receiver.api.schemas import components
 
 API_VERSION = "1.0.0"
 ALWAYS = (400, 429, 500, 503)

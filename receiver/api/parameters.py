@@ -16,7 +16,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from receiver.api.errors import ParameterError
+from receiver.api.api_errors import ParameterError
 from receiver.api.position import PATTERN, read_position
 
 TEXT_MAX = 512

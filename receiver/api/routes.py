@@ -17,28 +17,28 @@ from prometheus_client import CollectorRegistry
 
 from receiver.api import entity_lists
 from receiver.api.answers import as_json, raw, single
-from receiver.api.catalogue import PREFIX, catalogue
-from receiver.api.docs import Docs
+from receiver.api.api_errors import NothingFoundError
+from receiver.api.api_metrics import Measures
+from receiver.api.docs_page import Docs
+from receiver.api.endpoints import PREFIX, catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, Listing
-from receiver.api.errors import NothingFoundError
-from receiver.api.explain import Explainer, FindMessage
-from receiver.api.feed import Feed
-from receiver.api.follower import Follower
+from receiver.api.explanation import Explainer, FindMessage
 from receiver.api.guard import Guard
+from receiver.api.ledger_follower import Follower
 from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Pages
-from receiver.api.limits import Limits
-from receiver.api.measures import Measures
+from receiver.api.live_feed import Feed
 from receiver.api.openapi import document
-from receiver.api.reader import Reader
+from receiver.api.rate_limits import Limits
+from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
+from receiver.api.row_shapes import shown_callback, shown_incarnations, shown_transition, sql
 from receiver.api.sessions import Sessions
-from receiver.api.shapes import shown_callback, shown_incarnations, shown_transition, sql
 from receiver.api.stats import Stats
 from receiver.api.tokens import Tokens
 from receiver.api.waiters import Waiters
-from receiver.entities import Deployment, Vm, entity_id
-from receiver.event import item
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.events.cloudevents import item
+from receiver.model.entities import Deployment, Vm, entity_id
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 Asked = Mapping[str, Any]

@@ -8,10 +8,10 @@ import orjson
 from aiohttp import hdrs, web
 
 from receiver.api.answers import JSON, as_json
-from receiver.api.errors import TokenError
+from receiver.api.api_errors import TokenError
 from receiver.api.tokens import COOKIE, Tokens
-from receiver.problem import problem
-from receiver.settings import Settings
+from receiver.config.settings import Settings
+from receiver.http.problem import problem
 
 BODY_BYTES_MAX = 4_096
 

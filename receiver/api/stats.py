@@ -8,8 +8,8 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receiver.api.reader import Reader
-from receiver.api.shapes import sql
+from receiver.api.read_pool import Reader
+from receiver.api.row_shapes import sql
 
 COUNTED_MAX = 100_000
 """More are not counted; then the number is this one."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from receiver.api.position import Position
-from receiver.api.shapes import position_of, shown_transition, to_json
+from receiver.api.row_shapes import position_of, shown_transition, to_json
 
 
 @dataclass(frozen=True, slots=True)

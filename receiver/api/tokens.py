@@ -15,8 +15,8 @@ from hmac import digest as hmac_digest
 
 from aiohttp import hdrs, web
 
-from receiver.api.errors import ScopeError, TokenError
-from receiver.read_tokens import ReadToken, Scope
+from receiver.api.api_errors import ScopeError, TokenError
+from receiver.config.read_tokens import ReadToken, Scope
 
 COOKIE = "esc_receiver_session"
 ALL = frozenset(Scope)

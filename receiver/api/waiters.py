@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from receiver.api.errors import TooManyError, UnavailableError
-from receiver.api.measures import Measures
-from receiver.api.reader import Reader
-from receiver.api.shapes import sql
-from receiver.entities import Operation
-from receiver.settings import Settings
+from receiver.api.api_errors import TooManyError, UnavailableError
+from receiver.api.api_metrics import Measures
+from receiver.api.read_pool import Reader
+from receiver.api.row_shapes import sql
+from receiver.config.settings import Settings
+from receiver.model.entities import Operation
 
 ANYTHING = "*"
 """The wake-up that names no operation: any may have ended."""

@@ -4,8 +4,8 @@ Pure: no clock, no I/O, no logging; what it knows is handed in, what it decides 
 are in `tables`; each kind of entity has its file beside it; `memory` makes order and repetition harmless.
 """
 
-from receiver.lifecycle.current import Current, Held
+from receiver.lifecycle.context import Current, DelayedContext
 from receiver.lifecycle.decide import decide
-from receiver.lifecycle.memory import Windows
+from receiver.lifecycle.ordering_marks import Windows
 
-__all__ = ["Current", "Held", "Windows", "decide"]
+__all__ = ["Current", "DelayedContext", "Windows", "decide"]

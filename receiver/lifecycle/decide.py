@@ -9,7 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from receiver.entities import (
+from receiver.lifecycle import deployment as deployments
+from receiver.lifecycle import operation as operations
+from receiver.lifecycle import resource as resources
+from receiver.lifecycle import tables
+from receiver.lifecycle import vm as vms
+from receiver.lifecycle.context import (
+    LEARNED,
+    Current,
+    DecisionBuilder,
+    DecisionContext,
+    DelayedContext,
+    RuleResult,
+    differs,
+)
+from receiver.lifecycle.ordering_marks import Windows
+from receiver.model.entities import (
     Alias,
     Decision,
     Deployment,
@@ -20,26 +35,21 @@ from receiver.entities import (
     Vm,
     VmState,
 )
-from receiver.lifecycle import deployment as deployments
-from receiver.lifecycle import operation as operations
-from receiver.lifecycle import resource as resources
-from receiver.lifecycle import tables
-from receiver.lifecycle import vm as vms
-from receiver.lifecycle.current import LEARNED, Current, Held, Moment, Verdict, Writer, differs
-from receiver.lifecycle.memory import Windows
-from receiver.notification import DeploymentReport, Family, Notification, Outcome, VmReport
+from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, VmReport
 
 NOT_A_VM = VmReport()
 OPENED = "operation-opened"
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
 """A service's stage may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
-NAMELESS = Verdict("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
-DEGRADED = Verdict("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
-RESTORED = Verdict("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
+NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
+DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
+RESTORED = RuleResult("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
 TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
 
-def decide(current: Current, notification: Notification, windows: Windows, held: Held | None = None) -> Decision:
+def decide(
+    current: Current, notification: Notification, windows: Windows, held: DelayedContext | None = None
+) -> Decision:
     """What this callback does to what is known. Never raises for its meaning (design promise 2).
 
     `held`: it waited since it arrived, so others may have been judged before it that came later.
@@ -48,18 +58,20 @@ def decide(current: Current, notification: Notification, windows: Windows, held:
     if n.trigger is None or n.family is Family.UNKNOWN:
         return _unclassified(n.unclassified_because or "nothing in it is known")
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
-    moment = _moment(n, operation, windows, held)
+    context = _moment(n, operation, windows, held)
     if n.resource is not None:
-        return _resource(moment, current, operation)
+        return _resource(context, current, operation)
     report = n.deployment or _deployment_of_operation(current)
     if report is None:
-        return _operation_alone(moment, operation, known=current.operation is not None)
-    return _deployment(moment, current, operation, report)
+        return _operation_alone(context, operation, known=current.operation is not None)
+    return _deployment(context, current, operation, report)
 
 
-def _moment(n: Notification, operation: Operation | None, windows: Windows, held: Held | None) -> Moment:
+def _moment(
+    n: Notification, operation: Operation | None, windows: Windows, held: DelayedContext | None
+) -> DecisionContext:
     first = operation.first_seen_at if operation else n.received_at
-    return Moment(n, n.received_at.timestamp(), windows, (first.timestamp(), n.transaction_id or ""), held)
+    return DecisionContext(n, n.received_at.timestamp(), windows, (first.timestamp(), n.transaction_id or ""), held)
 
 
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:
@@ -72,27 +84,27 @@ def _unclassified(because: str) -> Decision:
     return Decision(Outcome.UNCLASSIFIED, "unclassified", because)
 
 
-def _resource(moment: Moment, current: Current, operation: Operation | None) -> Decision:
-    assert moment.notification.resource is not None  # the caller looked
-    before = current.resource or resources.unseen(moment, moment.notification.resource)
-    after, verdict = resources.apply(moment, before, moment.notification.resource)
-    writer = Writer(moment.notification)
-    writer.keep(after)
-    if after.state != before.state or (verdict.changed and after.state == ResourceState.UPDATED):
-        writer.record(after, before.state, after.state.lower(), verdict)
+def _resource(context: DecisionContext, current: Current, operation: Operation | None) -> Decision:
+    assert context.notification.resource is not None  # the caller looked
+    before = current.resource or resources.unseen(context, context.notification.resource)
+    after, result = resources.apply(context, before, context.notification.resource)
+    builder = DecisionBuilder(context.notification)
+    builder.keep(after)
+    if after.state != before.state or (result.changed and after.state == ResourceState.UPDATED):
+        builder.record(after, before.state, after.state.lower(), result)
     elif differs(before, after):
-        writer.record(after, before.state, "updated", LEARNED)
-    _operation(moment, writer, operation, was_up=False, counted="")
-    return _decision(writer, verdict, ())
+        builder.record(after, before.state, "updated", LEARNED)
+    _operation(context, builder, operation, was_up=False, counted="")
+    return _decision(builder, result, ())
 
 
-def _operation_alone(moment: Moment, operation: Operation | None, *, known: bool) -> Decision:
+def _operation_alone(context: DecisionContext, operation: Operation | None, *, known: bool) -> Decision:
     if operation is None or not known:
         return _unclassified("it names no deployment, and no known transaction tells which one is meant")
-    writer = Writer(moment.notification)
-    after, is_new = operations.nameless_failure(moment, operation) if moment.failed else (operation, True)
-    verdict = _operation(moment, writer, after, was_up=False, counted="f" if moment.failed and is_new else "")
-    return _decision(writer, verdict if is_new else vms.DUPLICATE, ())
+    builder = DecisionBuilder(context.notification)
+    after, is_new = operations.nameless_failure(context, operation) if context.failed else (operation, True)
+    result = _operation(context, builder, after, was_up=False, counted="f" if context.failed and is_new else "")
+    return _decision(builder, result if is_new else vms.DUPLICATE, ())
 
 
 @dataclass(slots=True)
@@ -111,53 +123,55 @@ class _Fleet:
         self.counts[str(after)] = self.counts.get(after, 0) + 1
 
 
-def _deployment(moment: Moment, current: Current, operation: Operation | None, report: DeploymentReport) -> Decision:
-    n, writer = moment.notification, Writer(moment.notification)
-    before, former = deployments.identify(moment, current.deployment, report)
-    operation, nameless, counted = _nameless(moment, operation)
+def _deployment(
+    context: DecisionContext, current: Current, operation: Operation | None, report: DeploymentReport
+) -> Decision:
+    n, builder = context.notification, DecisionBuilder(context.notification)
+    before, former = deployments.identify(context, current.deployment, report)
+    operation, nameless, counted = _nameless(context, operation)
     if former:
-        _operation(moment, writer, operation, was_up=True, counted=counted)
-        return _decision(writer, deployments.FORMER, ())
+        _operation(context, builder, operation, was_up=True, counted=counted)
+        return _decision(builder, deployments.FORMER, ())
     if current.deployment and before.id != current.deployment.id:
-        writer.keep(current.deployment._replace(current=False))
-    after, verdict, track = deployments.apply(moment, before, report)
-    writer.incarnation = after.incarnation
-    verdict = nameless if nameless and verdict.rule != vms.DUPLICATE.rule else verdict
+        builder.keep(current.deployment._replace(current=False))
+    after, result, track = deployments.apply(context, before, report)
+    builder.incarnation = after.incarnation
+    result = nameless if nameless and result.rule != vms.DUPLICATE.rule else result
     fleet = _Fleet(dict(after.vms))
     known = current.vms if current.deployment and before.id == current.deployment.id else {}
-    vm_verdict: Verdict | None = None
+    vm_verdict: RuleResult | None = None
     aliases: tuple[Alias, ...] = ()
     if _names_a_vm(n) and (
-        before.state != DeploymentState.UNDEPLOYED or deployments.same_operation(moment, before, "chain")
+        before.state != DeploymentState.UNDEPLOYED or deployments.same_operation(context, before, "chain")
     ):
-        counted, vm_verdict, aliases = _vm(moment, writer, after, known, fleet)
+        counted, vm_verdict, aliases = _vm(context, builder, after, known, fleet)
     if after.state == DeploymentState.UNDEPLOYED != before.state:
-        aliases += _cascade(moment, writer, verdict, known, fleet)
-    _record_deployment(moment, writer, current.deployment, before, after, fleet, verdict)
-    _operation(moment, writer, operation, was_up=not track.fresh, counted=counted)
-    return _decision(writer, vm_verdict or verdict, aliases)
+        aliases += _cascade(context, builder, result, known, fleet)
+    _record_deployment(context, builder, current.deployment, before, after, fleet, result)
+    _operation(context, builder, operation, was_up=not track.fresh, counted=counted)
+    return _decision(builder, vm_verdict or result, aliases)
 
 
 def _vm(
-    moment: Moment, writer: Writer, deployment: Deployment, known: Mapping[str, Vm], fleet: _Fleet
-) -> tuple[str, Verdict | None, tuple[Alias, ...]]:
-    """Apply the message to the VM it is about; no verdict when it is not about one."""
-    n = moment.notification
-    row = tables.VM.get((n.trigger or "", moment.failed), SHOWN)
-    report = _report(n, row, failed=moment.failed)
+    context: DecisionContext, builder: DecisionBuilder, deployment: Deployment, known: Mapping[str, Vm], fleet: _Fleet
+) -> tuple[str, RuleResult | None, tuple[Alias, ...]]:
+    """Apply the message to the VM it is about; no result when it is not about one."""
+    n = context.notification
+    row = tables.VM.get((n.trigger or "", context.failed), SHOWN)
+    report = _report(n, row, failed=context.failed)
     before_row = _find(known, report)
     name = report.name or (before_row.vm_name if before_row else None)
     if name is None:
         return "", None, ()
-    before = before_row or vms.unseen(moment, deployment, name)
-    after, verdict, counted = vms.apply(
-        moment, row, before, report, deployment_gone=deployment.state == DeploymentState.UNDEPLOYED
+    before = before_row or vms.unseen(context, deployment, name)
+    after, result, counted = vms.apply(
+        context, row, before, report, deployment_gone=deployment.state == DeploymentState.UNDEPLOYED
     )
-    aliases = vms.aliases(moment, before, after)
+    aliases = vms.aliases(context, before, after)
     fleet.moved(before.state if before_row else None, after.state)
-    writer.keep(after)
-    _record_vm(writer, before, after, row, verdict)
-    return counted, None if row is SHOWN else verdict, aliases
+    builder.keep(after)
+    _record_vm(builder, before, after, row, result)
+    return counted, None if row is SHOWN else result, aliases
 
 
 def _names_a_vm(n: Notification) -> bool:
@@ -185,13 +199,13 @@ def _find(known: Mapping[str, Vm], report: VmReport) -> Vm | None:
     return next((vm for vm in known.values() if report.uuid in vm.memory.get("uuids", {})), None)
 
 
-def _record_vm(writer: Writer, before: Vm, after: Vm, row: tables.VmRow, verdict: Verdict) -> None:
+def _record_vm(builder: DecisionBuilder, before: Vm, after: Vm, row: tables.VmRow, result: RuleResult) -> None:
     if after.state != before.state:
-        writer.record(after, before.state, after.state.lower(), verdict, _since(before))
-    elif verdict.changed and row.note and _is_news(before, after, row.note):
-        writer.record(after, before.state, row.note, verdict)
+        builder.record(after, before.state, after.state.lower(), result, _since(before))
+    elif result.changed and row.note and _is_news(before, after, row.note):
+        builder.record(after, before.state, row.note, result)
     elif differs(before, after):
-        writer.record(after, before.state, "updated", LEARNED)
+        builder.record(after, before.state, "updated", LEARNED)
 
 
 def _since(before: Vm | Deployment) -> datetime | None:
@@ -206,90 +220,92 @@ def _is_news(before: Vm, after: Vm, note: str) -> bool:
 
 
 def _cascade(
-    moment: Moment, writer: Writer, verdict: Verdict, known: Mapping[str, Vm], fleet: _Fleet
+    context: DecisionContext, builder: DecisionBuilder, result: RuleResult, known: Mapping[str, Vm], fleet: _Fleet
 ) -> tuple[Alias, ...]:
     """Every VM goes with its deployment."""
     aliases: tuple[Alias, ...] = ()
     for name, stored in sorted(known.items()):
-        before = writer.rows.get(stored.id, stored)
+        before = builder.rows.get(stored.id, stored)
         if not isinstance(before, Vm) or before.state == VmState.UNDEPLOYED:
             continue
-        after = vms.remove(moment, before)
-        aliases += vms.aliases(moment, before, after)
+        after = vms.remove(context, before)
+        aliases += vms.aliases(context, before, after)
         fleet.moved(before.state, after.state)
-        gone = Verdict("deployment-gone", f"{verdict.reason}, and so is its VM {name}")
-        writer.record(after, before.state, after.state.lower(), gone, _since(before))
+        gone = RuleResult("deployment-gone", f"{result.reason}, and so is its VM {name}")
+        builder.record(after, before.state, after.state.lower(), gone, _since(before))
     return aliases
 
 
-def _nameless(moment: Moment, operation: Operation | None) -> tuple[Operation | None, Verdict | None, str]:
+def _nameless(context: DecisionContext, operation: Operation | None) -> tuple[Operation | None, RuleResult | None, str]:
     """A failed VM operation may name no VM at all: the operation counts it, the deployment notes it (reference 3.2)."""
-    n = moment.notification
-    if _names_a_vm(n) or not moment.failed or (n.trigger or "", True) not in tables.VM:
+    n = context.notification
+    if _names_a_vm(n) or not context.failed or (n.trigger or "", True) not in tables.VM:
         return operation, None, ""
-    if moment.held and moment.held.again:
+    if context.held and context.held.again:
         return operation, None, ""  # counted and noted when it was judged first
     if operation is None:
         return None, NAMELESS, ""
-    operation, is_new = operations.nameless_failure(moment, operation)
+    operation, is_new = operations.nameless_failure(context, operation)
     return operation, NAMELESS if is_new else vms.DUPLICATE, "f" if is_new else ""
 
 
 def _record_deployment(
-    moment: Moment,
-    writer: Writer,
+    context: DecisionContext,
+    builder: DecisionBuilder,
     stored: Deployment | None,
     before: Deployment,
     after: Deployment,
     fleet: _Fleet,
-    verdict: Verdict,
+    result: RuleResult,
 ) -> None:
     troubled = after.state == DeploymentState.ACTIVE and any(fleet.counts.get(state) for state in TROUBLED)
     after = after._replace(vms=fleet.counts, degraded=troubled)
     if after != stored:
-        writer.keep(after)
-    row = tables.DEPLOYMENT.get((moment.notification.trigger or "", moment.failed))
+        builder.keep(after)
+    row = tables.DEPLOYMENT.get((context.notification.trigger or "", context.failed))
     if after.state != before.state:
-        writer.record(after, before.state, after.state.lower(), verdict, _since(before))
+        builder.record(after, before.state, after.state.lower(), result, _since(before))
         return
     known = stored if stored and stored.id == before.id else before  # an id in conflict is noted in `before` already
-    note = row.note if row and verdict.changed else "operation_failed" if verdict is NAMELESS else None
+    note = row.note if row and result.changed else "operation_failed" if result is NAMELESS else None
     if after.vim_leak_suspected != before.vim_leak_suspected:
         note = "vim_leak_suspected"
     if note:
-        after = writer.record(after, before.state, note, verdict)
+        after = builder.record(after, before.state, note, result)
     elif after.degraded == before.degraded and differs(known, after):
-        writer.record(after, before.state, "updated", LEARNED)
+        builder.record(after, before.state, "updated", LEARNED)
     if after.degraded != before.degraded:
-        change, verdict = ("degraded", DEGRADED) if after.degraded else ("restored", RESTORED)
-        writer.record(after, before.state, change, verdict)
+        change, result = ("degraded", DEGRADED) if after.degraded else ("restored", RESTORED)
+        builder.record(after, before.state, change, result)
 
 
-def _operation(moment: Moment, writer: Writer, before: Operation | None, *, was_up: bool, counted: str) -> Verdict:
+def _operation(
+    context: DecisionContext, builder: DecisionBuilder, before: Operation | None, *, was_up: bool, counted: str
+) -> RuleResult:
     if before is None:
-        return Verdict("no-operation", "the message carries no transaction id", changed=True)
-    after, verdict = operations.apply(moment, before, was_up=was_up, counted=counted)
-    writer.keep(after)
+        return RuleResult("no-operation", "the message carries no transaction id", changed=True)
+    after, result = operations.apply(context, before, was_up=was_up, counted=counted)
+    builder.keep(after)
     if before.state == OperationState.UNSEEN and after.state != OperationState.OPEN:
-        opened = Verdict(OPENED, operations.REASONS[OperationState.OPEN])
-        first = writer.record(after._replace(state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
-        writer.record(after._replace(sequence=first.sequence), OperationState.OPEN, after.state.lower(), verdict)
+        opened = RuleResult(OPENED, operations.REASONS[OperationState.OPEN])
+        first = builder.record(after._replace(state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
+        builder.record(after._replace(sequence=first.sequence), OperationState.OPEN, after.state.lower(), result)
     elif after.state != before.state:
-        writer.record(after, before.state, after.state.lower(), verdict)
-    return verdict
+        builder.record(after, before.state, after.state.lower(), result)
+    return result
 
 
-def _decision(writer: Writer, verdict: Verdict, aliases: tuple[Alias, ...]) -> Decision:
+def _decision(builder: DecisionBuilder, result: RuleResult, aliases: tuple[Alias, ...]) -> Decision:
     """The outcome of the whole: what it did to the entity it is about, unless it did more to another.
 
     That it is the first to be heard of its operation is not more: what it tells may still be late.
     """
-    outcome, rule, reason = Outcome.APPLIED, verdict.rule, verdict.reason
-    if verdict.late or verdict.rule == vms.DUPLICATE.rule:
-        outcome = Outcome.LATE if verdict.late else Outcome.DUPLICATE
-        moved = next((t for t, _ in writer.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
+    outcome, rule, reason = Outcome.APPLIED, result.rule, result.reason
+    if result.late or result.rule == vms.DUPLICATE.rule:
+        outcome = Outcome.LATE if result.late else Outcome.DUPLICATE
+        moved = next((t for t, _ in builder.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
         if moved:
             outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
     return Decision(
-        outcome, rule, reason, tuple(writer.rows.values()), tuple(writer.transitions), aliases, tuple(writer.since)
+        outcome, rule, reason, tuple(builder.rows.values()), tuple(builder.transitions), aliases, tuple(builder.since)
     )

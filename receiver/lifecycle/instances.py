@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.entities import Vm
-from receiver.lifecycle import memory, tables
-from receiver.lifecycle.current import Moment
-from receiver.lifecycle.memory import Track
-from receiver.notification import VmReport
+from receiver.lifecycle import ordering_marks as memory
+from receiver.lifecycle import tables
+from receiver.lifecycle.context import DecisionContext
+from receiver.lifecycle.ordering_marks import Track
+from receiver.model.entities import Vm
+from receiver.model.notification import VmReport
 
 
 def facts(report: VmReport) -> dict[str, Any]:
@@ -24,13 +25,13 @@ def facts(report: VmReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
+def living(context: DecisionContext, rank: int, track: Track) -> dict[str, Any]:
     """The facts of the instance that lives on, as far as this recovery and what came before it tell.
 
     It is the target that no other step names as its source. Between several (attempts whose order is
     lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
     """
-    n = moment.notification
+    n = context.notification
     replaced = (
         n.vm
         and n.vm.uuid
@@ -38,7 +39,7 @@ def living(moment: Moment, rank: int, track: Track) -> dict[str, Any]:
     )
     if replaced:
         _note_gone(track, n.vm)
-    if n.trigger in tables.RECOVERY_TARGETS and not moment.failed and n.target and n.target.uuid:
+    if n.trigger in tables.RECOVERY_TARGETS and not context.failed and n.target and n.target.uuid:
         _note_target(track, rank, n.target)
     if not track.targets:
         return {}

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.entities import Operation, OperationState, entity_id
 from receiver.lifecycle import tables
-from receiver.lifecycle.current import Moment, Verdict
-from receiver.notification import Family, Notification
+from receiver.lifecycle.context import DecisionContext, RuleResult
+from receiver.model.entities import Operation, OperationState, entity_id
+from receiver.model.notification import Family, Notification
 
 ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED, OperationState.CANCELLED})
 LEVELS: Mapping[Family, int] = {Family.RESOURCE: 0, Family.VM_EVENT: 1, Family.DEPLOYMENT: 2}
 NAMELESS_MAX = 64
-RESUMED = Verdict("operation-resumed", "it was overdue, and a message came after all", changed=True)
-REOPENED = Verdict(
+RESUMED = RuleResult("operation-resumed", "it was overdue, and a message came after all", changed=True)
+REOPENED = RuleResult(
     "operation-reopened", "what had ended it was a part of it: a stage of the service shares its id", changed=True
 )
 REASONS = {
@@ -39,37 +39,37 @@ def unseen(notification: Notification) -> Operation:
     )  # fmt: skip
 
 
-def apply(moment: Moment, before: Operation, *, was_up: bool, counted: str) -> tuple[Operation, Verdict]:
+def apply(context: DecisionContext, before: Operation, *, was_up: bool, counted: str) -> tuple[Operation, RuleResult]:
     """The operation after the message, and why it stands so.
 
     `was_up`: its deployment had been up when it began. `counted`: what it now knows of one more VM (`_COUNTS`).
     """
-    n = moment.notification
-    kept = _heard(moment, before, was_up)
+    n = context.notification
+    kept = _heard(context, before, was_up)
     state = _state(before, n, kept)
     after = before._replace(
         state=state, kind=kept["kind"][1], memory=kept, revised=_revised(kept, state),
         first_seen_at=min(before.first_seen_at, n.received_at), last_seen_at=max(before.last_seen_at, n.received_at),
         **_told(before, n), **_counted(before, counted),
     )  # fmt: skip
-    after = _ended(moment, before, _status(moment, after))
+    after = _ended(context, before, _status(context, after))
     return after, _verdict(before, state)
 
 
-def nameless_failure(moment: Moment, operation: Operation) -> tuple[Operation, bool]:
+def nameless_failure(context: DecisionContext, operation: Operation) -> tuple[Operation, bool]:
     """Count a failed VM that the message does not name; False for a repeat."""
     heard = operation.memory.get("nameless", [])
-    if moment.notification.fingerprint in heard:
+    if context.notification.fingerprint in heard:
         return operation, False
-    kept = {**operation.memory, "nameless": [*heard, moment.notification.fingerprint][-NAMELESS_MAX:]}
+    kept = {**operation.memory, "nameless": [*heard, context.notification.fingerprint][-NAMELESS_MAX:]}
     return operation._replace(memory=kept), True
 
 
-def _heard(moment: Moment, operation: Operation, was_up: bool) -> dict[str, Any]:
-    n, kept = moment.notification, dict(operation.memory)
+def _heard(context: DecisionContext, operation: Operation, was_up: bool) -> dict[str, Any]:
+    n, kept = context.notification, dict(operation.memory)
     kept["level"] = max(kept.get("level", 0), _level(n))
     kept["kind"] = max(kept.get("kind", [0, "unknown"]), list(_kind(n, was_up)))
-    closer = _closer(moment)
+    closer = _closer(context)
     if closer:
         own = n.trigger in tables.OWN_WORKFLOW
         kept["closers"] = sorted({*map(tuple, kept.get("closers", [])), (*closer, own)})
@@ -89,8 +89,8 @@ def _kind(n: Notification, was_up: bool) -> tuple[int, str]:
     return kinds.get(n.trigger or "", (0, "unknown"))
 
 
-def _closer(moment: Moment) -> tuple[int, str] | None:
-    n, failed = moment.notification, moment.failed
+def _closer(context: DecisionContext) -> tuple[int, str] | None:
+    n, failed = context.notification, context.failed
     outcome = OperationState.FAILED if failed else OperationState.SUCCEEDED
     if n.family is Family.RESOURCE:
         return tables.RESOURCE_RANKS[failed], outcome
@@ -117,13 +117,13 @@ def _state(before: Operation, n: Notification, kept: dict[str, Any]) -> str:
     return OperationState.OVERDUE if silent else OperationState.OPEN
 
 
-def _verdict(before: Operation, state: str) -> Verdict:
+def _verdict(before: Operation, state: str) -> RuleResult:
     if state == OperationState.OPEN and before.state == OperationState.OVERDUE:
         return RESUMED
     if state == OperationState.OPEN and before.state in ENDED:
         return REOPENED
     rule = "operation-opened" if state == OperationState.OPEN else f"operation-{state.lower()}"
-    return Verdict(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
+    return RuleResult(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before.state)
 
 
 def _revised(kept: dict[str, Any], state: str) -> bool:
@@ -146,20 +146,20 @@ def _counted(operation: Operation, counted: str) -> dict[str, Any]:
     return {_COUNTS[letter]: getattr(operation, _COUNTS[letter]) + 1 for letter in counted}
 
 
-def _status(moment: Moment, operation: Operation) -> Operation:
+def _status(context: DecisionContext, operation: Operation) -> Operation:
     """Code and text of the message that weighs most: the highest ending, else the latest failure."""
-    n = moment.notification
-    closer = _closer(moment)
-    weight = [closer[0] if closer else int(moment.failed), n.status_message or "", n.status_code or 0]
+    n = context.notification
+    closer = _closer(context)
+    weight = [closer[0] if closer else int(context.failed), n.status_message or "", n.status_code or 0]
     if weight < operation.memory.get("status", [0, "", 0]):
         return operation
     kept = {**operation.memory, "status": weight}
     return operation._replace(memory=kept, status_code=n.status_code, status_message=n.status_message)
 
 
-def _ended(moment: Moment, before: Operation, after: Operation) -> Operation:
+def _ended(context: DecisionContext, before: Operation, after: Operation) -> Operation:
     """An ending that was not the operation's own (a recovery under a deploy's id) is taken back when a
     service's stage shows whose the id is; an ending that counts stays."""
     if after.state not in ENDED:
         return after._replace(ended_at=None) if before.ended_at else after
-    return after if before.ended_at else after._replace(ended_at=moment.notification.received_at)
+    return after if before.ended_at else after._replace(ended_at=context.notification.received_at)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from receiver.entities import (
+from receiver.lifecycle import tables
+from receiver.model.entities import (
     Decision,
     EntityKind,
     Operation,
@@ -24,8 +25,7 @@ from receiver.entities import (
     VmState,
     overdue_transition_id,
 )
-from receiver.lifecycle import tables
-from receiver.notification import Outcome
+from receiver.model.notification import Outcome
 
 RULE: Final = "operation-overdue"
 TRIGGER: Final = "timer"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.entities import Resource, ResourceState, entity_id
-from receiver.lifecycle import held, memory
-from receiver.lifecycle.current import Moment, Verdict, differs
-from receiver.lifecycle.memory import Track
-from receiver.notification import ResourceReport
+from receiver.lifecycle import delayed as held
+from receiver.lifecycle import ordering_marks as memory
+from receiver.lifecycle.context import DecisionContext, RuleResult, differs
+from receiver.lifecycle.ordering_marks import Track
+from receiver.model.entities import Resource, ResourceState, entity_id
+from receiver.model.notification import ResourceReport
 
 _NOT_CREATED = "it could not be created: delete it before creating it again (A52)"
 VERBS = {
@@ -21,9 +22,9 @@ VERBS = {
 A failure ranks just above the success it contradicts."""
 
 
-def unseen(moment: Moment, report: ResourceReport) -> Resource:
+def unseen(context: DecisionContext, report: ResourceReport) -> Resource:
     """The resource before its first message."""
-    n = moment.notification
+    n = context.notification
     return Resource(
         id=entity_id("resource", n.source, report.kind, report.id),
         source=n.source, kind=report.kind, resource_id=report.id,
@@ -31,42 +32,44 @@ def unseen(moment: Moment, report: ResourceReport) -> Resource:
     )  # fmt: skip
 
 
-def apply(moment: Moment, before: Resource, report: ResourceReport) -> tuple[Resource, Verdict]:
+def apply(context: DecisionContext, before: Resource, report: ResourceReport) -> tuple[Resource, RuleResult]:
     """The resource after the message, and why."""
-    key, track = _track(moment, before)
-    if passed := held.passed_over(moment, before, moment.notification.trigger or ""):
+    key, track = _track(context, before)
+    if passed := held.passed_over(context, before, context.notification.trigger or ""):
         return before, passed
-    repeated = track.heard(moment.notification.fingerprint, moment.now, moment.windows)
-    after, verdict = _judge(moment, before, report, track)
+    repeated = track.heard(context.notification.fingerprint, context.now, context.windows)
+    after, result = _judge(context, before, report, track)
     if repeated and not differs(before, after):
-        verdict = Verdict("duplicate", "the same message was received before, and nothing new came of it")
-    kept = memory.remember(after.memory, key, track, moment.windows, after.memory.get("chain"))
-    return after._replace(memory=kept), verdict
+        result = RuleResult("duplicate", "the same message was received before, and nothing new came of it")
+    kept = memory.remember(after.memory, key, track, context.windows, after.memory.get("chain"))
+    return after._replace(memory=kept), result
 
 
-def _judge(moment: Moment, before: Resource, report: ResourceReport, track: Track) -> tuple[Resource, Verdict]:
-    if memory.is_older(moment.operation, before.memory.get("mover")):
-        return before, Verdict("newer-operation", "an operation that began later has moved it since", late=True)
-    trigger = moment.notification.trigger or ""
-    if held.moved_since(moment, before.memory, trigger):
+def _judge(
+    context: DecisionContext, before: Resource, report: ResourceReport, track: Track
+) -> tuple[Resource, RuleResult]:
+    if memory.is_older(context.operation, before.memory.get("mover")):
+        return before, RuleResult("newer-operation", "an operation that began later has moved it since", late=True)
+    trigger = context.notification.trigger or ""
+    if held.moved_since(context, before.memory, trigger):
         return before, held.MOVED_SINCE
     verb = trigger.partition("_")[0]
     rank, to, done, failed = VERBS[verb]
-    after = before if held.told_since(moment, before.memory, trigger) else _learn(before, report, track, rank)
-    if not track.raises(rank + moment.failed, ResourceState.ERROR if moment.failed else to):
-        return after, Verdict("already-passed", "the same operation has already passed this", late=rank < track.rank)
-    rule = f"resource-{verb.lower()}-failed" if moment.failed else f"resource-{to.lower()}"
-    return _moved(moment, after, track.to), Verdict(rule, failed if moment.failed else done, changed=True)
+    after = before if held.told_since(context, before.memory, trigger) else _learn(before, report, track, rank)
+    if not track.raises(rank + context.failed, ResourceState.ERROR if context.failed else to):
+        return after, RuleResult("already-passed", "the same operation has already passed this", late=rank < track.rank)
+    rule = f"resource-{verb.lower()}-failed" if context.failed else f"resource-{to.lower()}"
+    return _moved(context, after, track.to), RuleResult(rule, failed if context.failed else done, changed=True)
 
 
-def _track(moment: Moment, resource: Resource) -> tuple[str, Track]:
+def _track(context: DecisionContext, resource: Resource) -> tuple[str, Track]:
     """Without a transaction id each new event is a chain of its own: arrival decides."""
-    key = moment.key(moment.notification.trigger or "")
+    key = context.key(context.notification.trigger or "")
     written = resource.memory.get("tracks", {}).get(key)
     track = memory.load(written) if written else None
-    if track is None or (not moment.operation[1] and resource.memory.get("chain") != key):
-        track = Track(began=moment.now, touched=moment.now)
-    track.touched = max(track.touched, moment.now)
+    if track is None or (not context.operation[1] and resource.memory.get("chain") != key):
+        track = Track(began=context.now, touched=context.now)
+    track.touched = max(track.touched, context.now)
     return key, track
 
 
@@ -79,8 +82,8 @@ def _learn(resource: Resource, report: ResourceReport, track: Track, rank: int) 
     return resource._replace(**new) if new else resource
 
 
-def _moved(moment: Moment, resource: Resource, to: str) -> Resource:
-    at = moment.notification.received_at
-    kept = moment.moved(resource.memory, moment.notification.trigger or "")
+def _moved(context: DecisionContext, resource: Resource, to: str) -> Resource:
+    at = context.notification.received_at
+    kept = context.moved(resource.memory, context.notification.trigger or "")
     ended = at if to == ResourceState.DELETED else None
     return resource._replace(state=to, memory=kept, changed_at=at, ended_at=ended)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from receiver.entities import DeploymentState as D
-from receiver.entities import OperationState as O
-from receiver.entities import VmState as V
+from receiver.model.entities import DeploymentState as D
+from receiver.model.entities import OperationState as O
+from receiver.model.entities import VmState as V
 
 OK: Final = False
 FAILED: Final = True

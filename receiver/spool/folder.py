@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from receiver.errors import SetupError
-from receiver.spool.rows import UnreadableError
+from receiver.spool.records import UnreadableError
 
 NAME = "spool.db"
 _LOCK = "spool.lock"

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from receiver.errors import SetupError
 from receiver.spool.folder import SpoolFolder, read_at
-from receiver.spool.pages import is_torn
-from receiver.spool.rows import FORMAT, UnreadableError
+from receiver.spool.page_reader import is_torn
+from receiver.spool.records import FORMAT, UnreadableError
 
 _MAGIC = b"SQLite format 3\0"
 

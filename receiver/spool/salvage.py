@@ -16,8 +16,8 @@ import structlog
 
 from receiver.spool import table
 from receiver.spool.folder import SpoolFolder, sync
-from receiver.spool.pages import Pages
-from receiver.spool.rows import Row, UnreadableError, from_head, to_envelope, to_row
+from receiver.spool.page_reader import PageReader
+from receiver.spool.records import Row, UnreadableError, from_head, to_envelope, to_row
 
 REFUSED_SHARE_MAX = 0.5
 """A disk with a few bad sectors is read around; of one that is gone for a moment nothing is concluded."""
@@ -45,7 +45,7 @@ def salvage(folder: SpoolFolder, least: int, most: int, why: str) -> Salvaged:
     `why` it is damaged is told in the log. Raises OSError when the disk gives back too little of it to say that it is
     the file which is damaged.
     """
-    pages = Pages(folder.database, folder.log)
+    pages = PageReader(folder.database, folder.log)
     with _draft(folder) as draft:
         # The same row may be found often, whole and broken; so the whole ones come first, and the first one stays.
         callbacks = _copy(pages, draft, least, most, _unharmed)
@@ -90,7 +90,9 @@ def _draft(folder: SpoolFolder) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _copy(pages: Pages, draft: sqlite3.Connection, least: int, most: int, readable: Callable[[Row], Row | None]) -> int:
+def _copy(
+    pages: PageReader, draft: sqlite3.Connection, least: int, most: int, readable: Callable[[Row], Row | None]
+) -> int:
     before = draft.total_changes
     for position, row in pages.rows():
         if least <= position <= most and (kept := readable(row)):

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from receiver.envelope import Envelope
+from receiver.config.settings import Settings
 from receiver.errors import CannotKeepError, SpoolBrokenError, SpoolFullError
-from receiver.settings import Settings
-from receiver.spool.file import SpoolFile
-from receiver.spool.hand import Hand
-from receiver.spool.rows import Row, to_row
+from receiver.model.envelope import Envelope
+from receiver.spool.executor import SerialExecutor
+from receiver.spool.records import Row, to_row
+from receiver.spool.spool_file import SpoolFile
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class Spool:
             retry_s=settings.spool_retry_s,
             locked_timeout_s=settings.spool_locked_timeout_s,
         )
-        self._thread = Hand("spool")
+        self._thread = SerialExecutor("spool")
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None

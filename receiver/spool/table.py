@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import orjson
 
-from receiver.envelope import Envelope
 from receiver.errors import SetupError
-from receiver.spool.pages import PAGE_BYTES
-from receiver.spool.rows import FORMAT, Row, UnreadableError, to_envelope
-from receiver.statements import statements
+from receiver.model.envelope import Envelope
+from receiver.postgres.statements import statements
+from receiver.spool.page_reader import PAGE_BYTES
+from receiver.spool.records import FORMAT, Row, UnreadableError, to_envelope
 
 ROWS_AT_ONCE = 256
 """Rows in one INSERT. Each statement gives up the interpreter's lock, and may wait long to have it back."""

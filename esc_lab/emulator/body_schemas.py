@@ -1,0 +1,111 @@
+"""Judges a body by its model, and says in JSON Schema what the judgement is.
+
+Text that came out of XML is read as what the shape says: `<vcpus>2</vcpus>` is the number 2. Fields that the document
+does not print are kept as they are: releases differ (reference, trap 11). This file must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from esc_lab.emulator.models import Model, Shape
+from receiver.errors import ReceiverError
+
+INTEGER_MAX = 2**31 - 1
+_WHOLE = re.compile(r"(-?[0-9]{1,10})(\.0+)?")
+_TRUTH = {"true": True, "false": False}
+
+
+class BodyError(ReceiverError):
+    """The body is not what the operation takes; the text names the field."""
+
+
+def conform(given: Any, model: Model, *, from_xml: bool) -> dict[str, Any]:
+    """The body with the types of its model; raises BodyError naming the first field that does not fit."""
+    fields = _conform(given, model.shape, model.root, from_xml=from_xml)
+    if not isinstance(fields, dict):
+        raise BodyError(f"{model.root} should have elements in it")
+    missing = [name for name in model.required if name not in fields]
+    if missing:
+        raise BodyError(f"{model.root} lacks {', '.join(missing)}")
+    for name, words in model.words.items():
+        if name in fields and fields[name] not in words:
+            raise BodyError(f"{name} is {fields[name]!r}, and should be one of {', '.join(words)}")
+    for name, longest in model.longest.items():
+        if name in fields and not 1 <= len(fields[name]) <= longest:
+            raise BodyError(f"{name} has {len(fields[name])} characters, and should have 1 to {longest}")
+    return fields
+
+
+def schema(model: Model) -> dict[str, Any]:
+    """JSON Schema of the model, with the name of its XML element."""
+    found = {**_schema(model.shape), "xml": {"name": model.root}}
+    if model.required:
+        found["required"] = list(model.required)
+    for name, words in model.words.items():
+        found["properties"][name] = {"type": "string", "enum": list(words)}
+    for name, longest in model.longest.items():
+        found["properties"][name] = {"type": "string", "minLength": 1, "maxLength": longest}
+    return found
+
+
+def _conform(given: Any, shape: Shape, name: str, *, from_xml: bool) -> Any:
+    if isinstance(shape, dict):
+        return _conform_fields(given, shape, name, from_xml=from_xml)
+    if isinstance(shape, list):
+        many = given if isinstance(given, list) else [given] if from_xml else None
+        if many is None:
+            raise BodyError(f"{name} should be a list")
+        return [_conform(one, shape[0], name, from_xml=from_xml) for one in many]
+    if isinstance(given, list | dict):
+        raise BodyError(f"{name} should be {_words(shape)}, once")
+    return _conform_value(given, shape, name, from_xml=from_xml)
+
+
+def _conform_fields(given: Any, shape: Mapping[str, Shape], name: str, *, from_xml: bool) -> Any:
+    if from_xml and isinstance(given, str) and not given.strip():
+        given = {}
+    if not isinstance(given, dict):
+        raise BodyError(f"{name} should hold {'elements' if from_xml else 'an object'}")
+    return {
+        key: _conform(value, shape[key], key, from_xml=from_xml) if key in shape else value
+        for key, value in given.items()
+    }
+
+
+def _conform_value(given: Any, shape: Shape, name: str, *, from_xml: bool) -> Any:
+    if from_xml:
+        text = str(given)
+        if isinstance(shape, bool):
+            given = _TRUTH.get(text.lower(), text)
+        elif isinstance(shape, int):
+            given = int(whole[1]) if (whole := _WHOLE.fullmatch(text)) else text
+        else:
+            given = text
+    elif isinstance(given, float) and given.is_integer() and not isinstance(shape, bool) and isinstance(shape, int):
+        given = int(given)
+    right = isinstance(given, type(shape)) and (isinstance(shape, bool) or not isinstance(given, bool))
+    if not right or (isinstance(given, int) and abs(given) > INTEGER_MAX):
+        raise BodyError(f"{name} is {str(given)[:80]!r}, and should be {_words(shape)}")
+    return given
+
+
+def _words(shape: Shape) -> str:
+    if isinstance(shape, bool):
+        return "true or false"
+    return "a whole number" if isinstance(shape, int) else "a text"
+
+
+def _schema(shape: Shape) -> dict[str, Any]:
+    if isinstance(shape, dict):
+        fields = {name: _schema(inner) for name, inner in shape.items()}
+        return {"type": "object", "properties": fields} if fields else {"type": "object"}
+    if isinstance(shape, list):
+        return {"type": "array", "items": _schema(shape[0])}
+    if isinstance(shape, bool):
+        return {"type": "boolean"}
+    if isinstance(shape, int):
+        return {"type": "integer", "minimum": -INTEGER_MAX, "maximum": INTEGER_MAX}
+    return {"type": "string"}

@@ -1,0 +1,224 @@
+"""One emulator, running: both APIs over HTTP and HTTPS, the engine, the callbacks, the file.
+
+This file only wires; it must not know what an operation does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from esc_lab.emulator.certificate import Certificate
+from esc_lab.emulator.control import BASE, ControlApi
+from esc_lab.emulator.delivery_queue import Deliveries, Manner
+from esc_lab.emulator.endpoint_tables import ROWS
+from esc_lab.emulator.engine import Engine
+from esc_lab.emulator.esc import Esc, Habits
+from esc_lab.emulator.handlers.configuration import DEFAULTS
+from esc_lab.emulator.handlers.mappings import core_mappings
+from esc_lab.emulator.handlers.system import RUNNING, SYSTEM_STATES
+from esc_lab.emulator.injected_faults import Faults
+from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response
+from esc_lab.emulator.world import World
+from esc_lab.emulator.world_store import Store
+from esc_lab.simulator.audit_log import Book
+from receiver.errors import SetupError
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run one; the defaults are those of the command line."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 takes a free one."""
+    https_port: int | None = None
+    """None: no HTTPS; 0 takes a free one."""
+    basic: tuple[str, str] | None = None
+    """User and password; None: nobody is asked."""
+    time_scale: float = 1.0
+    """1: ESC's own pace; 0: no pauses."""
+    seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
+    data_dir: Path | None = None
+    habits: Habits = field(default_factory=Habits)
+    faults: Faults = field(default_factory=Faults)
+    retries: int = 0
+    callback_timeout_s: float = 10.0
+    truststore: Path | None = None
+    """CA certificates (PEM) that callback targets are judged by; None: those of the system."""
+    source_addresses: tuple[str, ...] = ()
+    """Where callbacks come from, one after the other with each failover; none: as the system chooses."""
+    failover_every_s: float = 0.0
+    """Unscaled; 0: only when it is asked for."""
+    source: str = "default"
+    """What the receiver calls this ESC; for auditors."""
+    keep_book: bool = False
+    """Keep truth and receipts for an auditor; memory grows with every callback."""
+
+
+class Emulator:
+    """One ESC and everything around it."""
+
+    def __init__(self, options: Options, store: Store) -> None:
+        self.options = options
+        seed = f"{options.seed}/{store.boots()}"
+        self.book = Book() if options.keep_book else None
+        self.esc = Esc(seed, options.habits, options.faults, _world(store), options.source, password=options.basic)
+        own = self.esc.world.own
+        self.esc.system_states = {name: own.get(f"state/{name}", RUNNING) for name in SYSTEM_STATES}
+        manner = Manner(
+            options.retries,
+            options.callback_timeout_s,
+            options.time_scale,
+            options.habits.suspected,
+            options.habits.events_to,
+        )
+        self.deliveries = Deliveries(manner, options.faults, seed, self.book)
+        self.engine = Engine(self.esc, self.deliveries, store, options.time_scale)
+        self._certificate = Certificate(options.host) if options.https_port is not None else None
+        self._addresses = cycle(options.source_addresses or (None,))
+        self._address = next(self._addresses)
+        # The system's certificates take a while to read, and aiohttp has read them.
+        self._truststore = ssl.create_default_context() if options.truststore else True
+        self._runner: web.AppRunner | None = None
+        self._failing_over: asyncio.Task[None] | None = None
+        self.url = ""
+        """Where it is served, without the base path; valid after `start`."""
+        self.https_url = ""
+
+    async def start(self) -> None:
+        """Raises SetupError when an address cannot be served on, or the truststore cannot be read."""
+        try:
+            self._reload_truststore()
+        except OSError as error:
+            raise SetupError(f"truststore {self.options.truststore} cannot be read: {error}") from error
+        await self.deliveries.begin(local_address=self._address, ssl=self._truststore)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        self.url = f"http://{await self._listen(self.options.port)}"
+        if self._certificate is not None and self.options.https_port is not None:
+            self.https_url = f"https://{await self._listen(self.options.https_port, self._certificate.context)}"
+        if self.options.failover_every_s:
+            self._failing_over = asyncio.create_task(self._keep_failing_over())
+
+    async def stop(self) -> None:
+        """Work under way is lost."""
+        if self._failing_over is not None:
+            self._failing_over.cancel()
+            await asyncio.wait([self._failing_over])
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.engine.lose_all()
+        await self.deliveries.end()
+
+    async def quiet(self) -> None:
+        """Nothing more is done; what is on its way is still delivered."""
+        await self.engine.lose_all()
+        await self.deliveries.settled()
+
+    async def failover(self) -> Mapping[str, Any]:
+        """Another ESC of the pair takes over: what it knows is what was kept."""
+        lost = self.engine.under_way
+        await self.engine.lose_all()
+        if self._certificate is not None:
+            self._certificate.renew()
+        self._address = next(self._addresses)
+        await self.deliveries.begin(local_address=self._address, ssl=self._truststore)
+        log.warning("failed over", lost=lost, source_address=self._address)
+        return {"lost": lost, "source_address": self._address, "new_certificate": self._certificate is not None}
+
+    async def _keep_failing_over(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.failover_every_s)
+            await self.failover()
+
+    def _app(self) -> web.Application:
+        northbound = Northbound(self.esc, self.engine, self._reload_truststore)
+        about = {"seed": self.options.seed, "time_scale": self.options.time_scale}
+        control = ControlApi(
+            self.esc,
+            self.engine,
+            self.deliveries,
+            about=about,
+            failover=self.failover,
+            pem=lambda: self._certificate.pem if self._certificate else "",
+        )
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._around])
+        app.add_routes([*northbound.routes(), *control.routes()])
+        return app
+
+    @web.middleware
+    async def _around(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Credentials, and answers to what is no operation."""
+        if not authorised(self.esc, request):
+            challenge = {"WWW-Authenticate": 'Basic realm="ESC"'}
+            return error_response(request, 401, "the credentials are missing or wrong", headers=challenge)
+        try:
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return error_response(request, 413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+        except web.HTTPMethodNotAllowed as error:
+            # Of a path that is also matched by a parameter of another one, only its own methods.
+            path = f"/{request.path.split('/', 2)[-1]}"
+            own = {row.method for row in ROWS if row.path == path}
+            allowed = ", ".join(sorted(own or error.allowed_methods))
+            message = f"{request.path} takes {allowed}, and no {request.method}"
+            return error_response(request, 405, message, headers={"Allow": allowed})
+        except web.HTTPNotFound:
+            message = f"there is no operation {request.method} {request.path}; {BASE}/openapi.json lists them"
+            return error_response(request, 404, message)
+
+    def _reload_truststore(self) -> None:
+        """For connections to come. What was trusted before stays so: a context forgets nothing."""
+        if isinstance(self._truststore, ssl.SSLContext):
+            self._truststore.load_verify_locations(self.options.truststore)
+
+    async def _listen(self, port: int, context: ssl.SSLContext | None = None) -> str:
+        assert self._runner is not None  # started
+        try:
+            site = web.TCPSite(self._runner, self.options.host, port, ssl_context=context)
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            taken = error.errno == errno.EADDRINUSE
+            why = "is taken by another program" if taken else f"cannot be served on ({error.strerror})"
+            raise SetupError(f"{self.options.host}:{port} {why}; choose another port") from error
+        host, number = self._runner.addresses[-1][:2]
+        return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+@asynccontextmanager
+async def emulating(options: Options) -> AsyncIterator[Emulator]:
+    """An emulator, started; stopped at the end."""
+    with Store(options.data_dir) as store:
+        emulator = Emulator(options, store)
+        try:
+            await emulator.start()
+            yield emulator
+        finally:
+            await emulator.stop()
+
+
+def _world(store: Store) -> World:
+    world = World()
+    for parameter in DEFAULTS:
+        world.parameters[parameter.category, parameter.key] = replace(parameter)
+    for thing in core_mappings():
+        world.put(thing)
+    store.load(world)
+    return world

@@ -1,0 +1,114 @@
+"""Chapters 01 to 05, 10, 16 and 19: what is made, changed and removed with one callback each.
+
+Answers are those of the document's tables. Data only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, Evidence, Need, Row
+
+TENANTS, NETWORKS, SUBNETS = "01 Tenants", "02 Networks", "03 Subnets"
+IMAGES, FLAVORS, VOLUMES = "04 Images", "05 Flavors", "10 Volumes"
+FILE_SERVERS, ROUTERS = "16 File Servers", "19 Routers"
+
+_ACCEPTED = "Request accepted"
+_INVALID, _CONFLICT, _INTERNAL = "Invalid Request", "Conflicting Request", "Internal server error"
+_VIM = "Unable to query VIM"
+_NO_CONTENT = "No content"
+
+_TENANT = "/v0/tenants/{internal_tenant_id}"
+_NETWORK = "/v0/{internalTenantId}/networks/{internalNetworkId}"
+_SUBNET = "/v0/{internalTenantId}/subnets/{internalSubnetId}"
+_IMAGE = "/v0/images/{internalImageId}"
+_FLAVOR = "/v0/flavors/{internalFlavorId}"
+_VOLUME = "/v0/{internalTenantId}/volumes/{internalVolumeId}"
+_SERVER = "/v0/fileserver/{internalServerId}"
+_ROUTER = "/v0/{internalTenantId}/routers/{internalRouterId}"
+
+_DONE: dict[str, tuple[str, str]] = {
+    "POST": ("create", "CREATE"),
+    "PUT": ("update", "UPDATE"),
+    "DELETE": ("delete", "DELETE"),
+}
+
+
+def _work(kind: str, chapter: str, method: str, path: str, answers: dict[int, str], evidence: Evidence) -> Row:
+    """POST, PUT or DELETE: one callback ends it."""
+    verb, word = _DONE[method]
+    has_body = method != "DELETE"
+    return Row(
+        f"{verb}_{kind}",
+        chapter,
+        method,  # type: ignore[arg-type]  # a key of _DONE
+        path,
+        f"{verb.capitalize()} a {kind.replace('_', ' ')}",
+        f"{verb}_resource",
+        answers,
+        kind=kind,
+        callback=Need.REQUIRED,
+        body=kind if has_body else "",
+        sends=(f"{word}_{kind.upper()}",),
+        evidence=evidence,
+        extra={**BAD_HEADER, **(BAD_BODY if has_body else {})},
+    )
+
+
+def _one(kind: str, chapter: str, path: str, answers: dict[int, str], guessed: bool = False) -> Row:
+    evidence = Evidence.GUESSED if guessed else Evidence.VERIFIED
+    summary = f"Get one {kind.replace('_', ' ')}"
+    return Row(
+        f"get_{kind}", chapter, "GET", path, summary, "get_resource", answers, kind=kind, answer=kind, evidence=evidence
+    )
+
+
+def _all(kind: str, chapter: str, path: str, answers: dict[int, str], guessed: bool = False) -> Row:
+    evidence = Evidence.GUESSED if guessed else Evidence.VERIFIED
+    summary = f"Get all {kind.replace('_', ' ')}s"
+    return Row(
+        f"list_{kind}s", chapter, "GET", path, summary, "list_resources", answers, kind=kind, answer=kind, many=True,
+        headers=("internalNetworkId",) if kind == "subnet" else (), evidence=evidence,
+        extra={} if 404 in answers or "{" not in path else {404: "Tenant not found"},
+    )  # fmt: skip
+
+
+_V, _R, _G = Evidence.VERIFIED, Evidence.RECONSTRUCTED, Evidence.GUESSED
+
+RESOURCES: Sequence[Row] = (
+    _work("tenant", TENANTS, "DELETE", _TENANT, {200: "Tenant deletion request accepted", 400: _INVALID, 404: "Invalid Tenant Id"}, _G),
+    _one("tenant", TENANTS, _TENANT, {200: "Get request accepted", 404: "Invalid Request - Invalid Tenant ID"}),
+    _work("tenant", TENANTS, "POST", _TENANT, {200: "Tenant creation request accepted", 400: _INVALID, 409: _CONFLICT}, _V),
+    _work("tenant", TENANTS, "PUT", _TENANT, {200: "Tenant update request accepted", 400: _INVALID, 404: "Invalid Tenant Id", 500: "Internal Server Error"}, _G),
+    _all("tenant", TENANTS, "/v0/tenants", {200: _ACCEPTED}),
+    _work("network", NETWORKS, "DELETE", _NETWORK, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _R),
+    _one("network", NETWORKS, _NETWORK, {200: _ACCEPTED, 404: "Network Id not found"}),
+    _work("network", NETWORKS, "POST", _NETWORK, {200: _ACCEPTED, 400: "Invalid request", 404: "Network Id not found", 409: "Conflicting request", 503: _VIM}, _R),
+    _work("network", NETWORKS, "PUT", _NETWORK, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
+    _all("network", NETWORKS, "/v0/{internalTenantId}/networks", {200: _ACCEPTED}),
+    _all("subnet", SUBNETS, "/v0/{internalTenantId}/subnets", {200: _ACCEPTED, 404: "Not found"}),
+    _work("subnet", SUBNETS, "DELETE", _SUBNET, {200: _ACCEPTED, 400: _INVALID, 404: "Not found", 500: _INTERNAL}, _R),
+    _one("subnet", SUBNETS, _SUBNET, {200: _ACCEPTED, 404: "Not found"}),
+    _work("subnet", SUBNETS, "POST", _SUBNET, {200: _ACCEPTED, 400: _INVALID, 404: "Not found", 409: _CONFLICT, 500: _INTERNAL}, _R),
+    _work("subnet", SUBNETS, "PUT", _SUBNET, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
+    _work("image", IMAGES, "DELETE", _IMAGE, {200: _ACCEPTED, 400: _INVALID, 500: _INTERNAL}, _R),
+    _one("image", IMAGES, _IMAGE, {200: _ACCEPTED, 400: _INVALID, 404: "Image Id not found"}),
+    _work("image", IMAGES, "POST", _IMAGE, {200: _ACCEPTED, 400: _INVALID, 409: _CONFLICT, 500: _INTERNAL}, _V),
+    _all("image", IMAGES, "/v0/images", {200: _ACCEPTED}),
+    _all("flavor", FLAVORS, "/v0/flavors", {200: _ACCEPTED}),
+    _work("flavor", FLAVORS, "DELETE", _FLAVOR, {200: _ACCEPTED, 404: "Flavor Id not found", 500: _INTERNAL}, _R),
+    _one("flavor", FLAVORS, _FLAVOR, {200: _ACCEPTED, 404: "Flavor Id not found", 406: "Operation not supported on VIM/Flavor part of service registration"}),
+    _work("flavor", FLAVORS, "POST", _FLAVOR, {200: _ACCEPTED, 400: _INVALID, 404: "Flavor Id not found", 406: "Operation not supported on VIM/Flavor part of service registration", 409: _CONFLICT, 500: _INTERNAL}, _V),
+    _work("volume", VOLUMES, "DELETE", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G),
+    _one("volume", VOLUMES, _VOLUME, {200: _ACCEPTED, 404: "Volume Id not found"}),
+    _work("volume", VOLUMES, "POST", _VOLUME, {200: _ACCEPTED, 400: "Invalid request", 404: "Volume Id not found", 409: "Conflicting request", 503: _VIM}, _G),
+    _all("volume", VOLUMES, "/v0/{internalTenantId}/volumes", {200: _ACCEPTED}),
+    _all("file_server", FILE_SERVERS, "/v0/fileserver", {200: _ACCEPTED}, guessed=True),
+    _work("file_server", FILE_SERVERS, "DELETE", _SERVER, {200: _ACCEPTED, 404: "Not found", 500: _INTERNAL}, _G),
+    _one("file_server", FILE_SERVERS, _SERVER, {200: _ACCEPTED, 404: "Not found"}, guessed=True),
+    _work("file_server", FILE_SERVERS, "POST", _SERVER, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 409: _CONFLICT}, _G),
+    _work("file_server", FILE_SERVERS, "PUT", _SERVER, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
+    _work("router", ROUTERS, "DELETE", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G),
+    _work("router", ROUTERS, "POST", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 404: "Router Id not found", 409: "Conflicting request", 503: _VIM}, _R),
+    _work("router", ROUTERS, "PUT", _ROUTER, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
+)  # fmt: skip

@@ -1,0 +1,176 @@
+"""The northbound API over HTTP: every row of the table as a route under both base paths.
+
+Reads requests, asks the handlers, writes answers. It must not know what an operation does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+import structlog
+from aiohttp import hdrs, web
+from yarl import URL
+
+from esc_lab.emulator.body_schemas import BodyError
+from esc_lab.emulator.codec import (
+    Body,
+    LanguageError,
+    language_of,
+    read_body,
+    read_text,
+    wanted_language,
+    write_body,
+    write_list,
+)
+from esc_lab.emulator.endpoint_model import BASES, Need, Row
+from esc_lab.emulator.endpoint_tables import ROWS
+from esc_lab.emulator.engine import Engine
+from esc_lab.emulator.esc import Esc
+from esc_lab.emulator.models import MODELS
+from esc_lab.emulator.refusal import RefusalError, Wrong, invalid
+from esc_lab.emulator.registry import HANDLERS, Handler
+from esc_lab.emulator.work_items import Call, Reply
+from esc_lab.emulator.world import Urls
+
+log = structlog.get_logger()
+
+TRANSACTION = "esc-transaction-id"
+"""The header of an accepted request, as the document's text spells it."""
+CALLBACK, EVENTS = "Callback", "Callback-ESC-Events"
+URL_MAX = 2048
+BODY_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Northbound:
+    """The API of one ESC."""
+
+    def __init__(self, esc: Esc, engine: Engine, reload_truststore: Callable[[], None]) -> None:
+        """`reload_truststore` raises OSError (also ssl.SSLError) when it cannot be read."""
+        self._esc = esc
+        self._engine = engine
+        self._handlers: Mapping[str, Handler] = {
+            **HANDLERS,
+            "reload_truststore": lambda _, __: _reloaded(reload_truststore),
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        """One for each row and base path."""
+        return [
+            web.route(row.method, f"{base}{row.path}", self._answering(row), allow_head=False)
+            if row.method == "GET"
+            else web.route(row.method, f"{base}{row.path}", self._answering(row))
+            for base in BASES
+            for row in ROWS
+        ]
+
+    def _answering(self, row: Row) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                call = await self._call(request, row)
+                if row.method != "GET":
+                    self._esc.turn_to(f"{row.method} {request.path}")
+                self._perhaps_no_vim(row)
+                reply = self._handlers[row.does](self._esc, call)
+            except RefusalError as refusal:
+                self._esc.give_up()
+                return error_response(request, refusal.status(row), str(refusal), row)
+            except LanguageError as error:
+                return error_response(request, 415, str(error), row)
+            except BodyError as error:
+                return error_response(request, 400, str(error), row)
+            if reply.work is not None:
+                self._engine.start(reply.work)
+            else:
+                self._engine.keep()
+            return _response(request, row, reply)
+
+        return answer
+
+    async def _call(self, request: web.Request, row: Row) -> Call:
+        body = Body()
+        if row.body:
+            language = language_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
+            given = await request.read()
+            body = read_text(given, language) if row.body == "text" else read_body(given, language, MODELS[row.body])
+        urls = Urls(_url(request, CALLBACK, row.callback), _url(request, EVENTS, row.events))
+        named = {name: request.headers[name] for name in row.headers if name in request.headers}
+        return Call(row, dict(request.match_info), {**request.query, **named}, urls, body)
+
+    def _perhaps_no_vim(self, row: Row) -> None:
+        needs_vim = row.method != "GET" and bool({500, 503} & row.answers.keys())
+        if needs_vim and self._esc.faults.happens("vim-down", self._esc.rng):
+            raise RefusalError(Wrong.VIM, "the VIM cannot be reached")
+
+
+def authorised(esc: Esc, request: web.Request) -> bool:
+    """Whether the request has the credentials that are asked for, if any are."""
+    if esc.password is None:
+        return True
+    scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    try:
+        decoded = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(decoded, ":".join(esc.password).encode())
+
+
+def error_response(
+    request: web.BaseRequest,
+    status: int,
+    message: str,
+    row: Row | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A body that names the fault: the document prints none, so that its shape is ours."""
+    reason = row.statuses.get(status) if row else None
+    fields = {"status_code": status, "reason": reason or HTTPStatus(status).phrase, "message": message}
+    body, media_type = write_body(wanted_language(request.headers.get(hdrs.ACCEPT, "")), MODELS["error"], fields)
+    log.info("refused", path=request.path, status=status, message=message)
+    return web.Response(body=body, status=status, headers={hdrs.CONTENT_TYPE: media_type, **(headers or {})})
+
+
+def _url(request: web.Request, name: str, need: Need) -> str | None:
+    """The callback URL that a header names; refused when it is none, or missing where it is enforced."""
+    given = request.headers.get(name)
+    if need is Need.NONE:
+        return None
+    if given is None:
+        if need is Need.ENFORCED:
+            raise invalid(f"Missing callback: the header {name} should hold the URL to post to")
+        return None
+    try:
+        url = URL(given)
+        is_url = url.scheme in {"http", "https"} and bool(url.host) and len(given) <= URL_MAX
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise invalid(f"{name}: {given[:200]!r} is no http:// or https:// URL")
+    return given
+
+
+def _response(request: web.Request, row: Row, reply: Reply) -> web.Response:
+    headers = {TRANSACTION: reply.work.operation.transaction} if reply.work else {}
+    status = reply.status or row.ok
+    language = wanted_language(request.headers.get(hdrs.ACCEPT, ""))
+    if reply.text is not None:
+        text, media_type = reply.text
+        return web.Response(text=text, content_type=media_type, status=status, headers=headers)
+    if reply.many is not None:
+        body, media_type = write_list(language, MODELS[row.answer], reply.many)
+    elif reply.one is not None:
+        body, media_type = write_body(language, MODELS[row.answer], reply.one)
+    else:
+        return web.Response(status=status, headers=headers)
+    return web.Response(body=body, status=status, headers={hdrs.CONTENT_TYPE: media_type, **headers})
+
+
+def _reloaded(reload_truststore: Callable[[], None]) -> Reply:
+    try:
+        reload_truststore()
+    except OSError as error:
+        raise RefusalError(Wrong.VIM, f"Failed to reload ESC truststore: {error}") from error
+    return Reply()

@@ -1,0 +1,62 @@
+"""What a VM in this state is expected to report next, read off the lifecycle's tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.lifecycle import tables
+from receiver.model.entities import Operation, OperationState, Vm, VmState
+
+NEXT: Mapping[str, tuple[str, ...]] = {
+    VmState.UNSEEN: ("VM_DEPLOYED",),
+    VmState.DEPLOYING: ("VM_DEPLOYED",),
+    VmState.INERT: ("VM_ALIVE",),
+    VmState.STARTING: ("VM_STARTED", "VM_ALIVE"),
+    VmState.REBOOTING: ("VM_REBOOTED", "VM_ALIVE"),
+    VmState.STOPPING: ("VM_STOPPED",),
+    VmState.UNDEPLOYING: ("VM_UNDEPLOYED",),
+}
+"""Messages that lead on from the states a VM passes through; in the others it rests."""
+
+RESTS: Mapping[str, str] = {
+    VmState.ALIVE: "nothing: it is up",
+    VmState.STOPPED: "nothing: it stays stopped until somebody starts it",
+    VmState.ERROR: "nothing by itself: somebody must recover or remove it",
+    VmState.UNDEPLOYED: "nothing: it is gone",
+}
+
+
+def expected(vm: Vm, last_trigger: str | None) -> list[dict[str, Any]]:
+    """The messages that may come next, each with the state it leads to. `last_trigger` brought its state."""
+    if vm.state == VmState.RECOVERING:
+        return [_told(trigger) for trigger in _recovery_after(last_trigger)]
+    if vm.needs_manual_recovery:
+        return [_told("VM_RECOVERY_INIT")]
+    return [_told(trigger) for trigger in NEXT.get(vm.state, ())]
+
+
+def expected_of_operation(operation: Operation | None) -> list[str]:
+    """The messages that would end it; none when it has ended."""
+    if operation is None or operation.state not in (OperationState.OPEN, OperationState.OVERDUE):
+        return []
+    return sorted(
+        trigger
+        for trigger, (_, kind) in tables.KINDS.items()
+        if kind == operation.kind and ((trigger, tables.OK) in tables.CLOSERS or trigger in tables.CLOSERS_AS_EVENT)
+    )
+
+
+def _recovery_after(trigger: str | None) -> list[str]:
+    """The steps of a recovery that rank above the one that was heard last."""
+    row = tables.VM.get((trigger or "", tables.OK))
+    rank = row.rank if row and row.recovery else 0
+    steps = {
+        name: row.rank for (name, failed), row in tables.VM.items() if row.recovery in ("step", "closes") and not failed
+    }
+    return sorted((name for name, above in steps.items() if above > rank), key=lambda name: (steps[name], name))
+
+
+def _told(trigger: str) -> dict[str, Any]:
+    row = tables.VM[trigger, tables.OK]
+    return {"trigger": trigger, "state": row.to, "rule": row.rule, "reason": row.reason}

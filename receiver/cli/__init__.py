@@ -1,0 +1,4 @@
+"""The command line: one file for each command, and what they share (options, terminal, signals, the API's client).
+
+Must not hold anything that the service needs when it is not run from a terminal.
+"""

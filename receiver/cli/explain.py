@@ -1,0 +1,96 @@
+"""`esc-receiver explain VM`: why a VM is in its state, step by step, each with its time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from rich.text import Text
+
+from receiver.cli.api_client import AskError, QueryClient, UnknownError
+from receiver.cli.reading_options import json_option, print_json, print_table, reading
+from receiver.cli.terminal import at_ms, console, plain, state
+
+Story = Mapping[str, Any]
+Step = tuple[str, str, str | Text]
+BEARERS_MAX = 10
+
+
+@click.command("explain")
+@click.argument("vm")
+@click.option("--source", help="The ESC instance, where several have a VM of this name.")
+@click.option("--deployment", help="Its deployment (internal id), where several have a VM of this name.")
+@json_option("All that is known, as JSON.")
+@reading
+def explain_command(*, client: QueryClient, vm: str, source: str | None, deployment: str | None, as_json: bool) -> None:
+    """Say why a VM is in its state, and what is expected next.
+
+    \b
+    Examples:
+      esc-receiver explain vm-1
+      esc-receiver explain vm-1 --source lab1 --deployment dep-1
+      esc-receiver explain vm-1 --json | jq .expected
+    """
+    story = client.get("explain", source or _source(client, vm, deployment), vm, deployment=deployment)
+    if as_json:
+        print_json(story)
+        return
+    on = console(sys.stdout)
+    on.print(Text(plain(f"{story['vm']['vm_name']} of {story['vm']['deployment']} is ")) + state(story["state"]))
+    print_table(("WHEN", "WHAT", ""), _steps(story))
+    on.print()
+    print_table(("HISTORY", "STATE", "BY", "BECAUSE"), (_entry(entry) for entry in story["history"]))
+
+
+def _source(client: QueryClient, vm: str, deployment: str | None) -> str:
+    """The only ESC instance that has such a VM. Raises AskError when there are several."""
+    items, _ = client.items("vms", BEARERS_MAX, vm_name=vm, deployment=deployment)
+    sources = sorted({item["source"] for item in items})
+    if not sources:
+        raise UnknownError("no VM of this name is known")
+    if len(sources) > 1:
+        raise AskError(f"several ESC instances have a VM of this name: choose with --source {', '.join(sources)}")
+    return str(sources[0])
+
+
+def _steps(story: Story) -> Iterator[Step]:
+    if callback := story["callback"]:
+        what = f"{callback['trigger'] or callback['family']}, {callback['outcome']}, receipt {callback['receipt']}"
+        yield at_ms(callback["received_at"]), "callback", what
+    if cause := story["cause"]:
+        yield at_ms(cause["at"]), "rule", f"{cause['rule']}: {cause['reason']}"
+    else:
+        yield "", "rule", "the ledger entry that says why is past its retention"
+    if previous := story["previous"]:
+        yield at_ms(previous["since"]), "before", _because(previous)
+    if operation := story["operation"]:
+        what = f"{operation['kind']} {operation['transaction_id']} is {operation['state']}"
+        yield at_ms(operation["last_seen_at"]), "operation", what
+    yield at_ms(story["expected"]["by"]), "next, by then", _expected(story["expected"])
+    if published := story["published"]:
+        yield at_ms(published.get("at")), "published", _published(published)
+
+
+def _because(previous: Mapping[str, Any]) -> str:
+    why = f": {previous['reason']} ({previous['rule']})" if previous["rule"] else ""
+    return f"{previous['state']}{why}"
+
+
+def _expected(expected: Mapping[str, Any]) -> str:
+    messages = [f"{one['trigger']} → {one['state'] or 'no change'}" for one in expected["messages"]]
+    following = ", ".join(messages) or expected["rests"] or "nothing"
+    ending = " or ".join(expected["of_the_operation"])
+    return f"{following}; {ending} ends its operation" if ending else following
+
+
+def _published(published: Mapping[str, Any]) -> str:
+    where = {True: "in the feed", False: "not yet: it waits in the outbox", None: "not known"}[published["published"]]
+    sequence = published.get("sequence")
+    place = f"stream {published['stream']}, sequence {sequence}" if sequence else f"stream {published['stream']}"
+    return f"{where}, {place}" if published["published"] else where
+
+
+def _entry(entry: Mapping[str, Any]) -> tuple[str | Text, ...]:
+    return at_ms(entry["at"]), state(entry["to_state"]), entry["trigger"], entry["reason"]

@@ -1,0 +1,114 @@
+"""`esc-receiver deployments` and `esc-receiver vms`: what is now, as a table or as JSON, one item a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from rich.text import Text
+
+from receiver.cli.api_client import QueryClient
+from receiver.cli.reading_options import (
+    deployment_option,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+    reading,
+    since_option,
+    source_option,
+    state_option,
+    tenant_option,
+    until_option,
+)
+from receiver.cli.terminal import at, state
+from receiver.model.entities import DeploymentState, VmState
+
+Item = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Item], str | Text]]
+
+DEPLOYMENTS: Columns = {
+    "STATE": lambda item: state(item["state"]),
+    "SINCE": lambda item: at(item["changed_at"]),
+    "SOURCE": lambda item: item["source"],
+    "TENANT": lambda item: item["tenant"] or "",
+    "DEPLOYMENT": lambda item: item["internal_deployment_id"],
+    "INCARNATION": lambda item: str(item["incarnation"]),
+    "NAME": lambda item: item["deployment_name"] or item["external_deployment_id"] or "",
+    "NOTES": lambda item: _notes(item, degraded="degraded", vim_leak_suspected="may have left something in the VIM"),
+}
+VMS: Columns = {
+    "STATE": lambda item: state(item["state"]),
+    "SINCE": lambda item: at(item["changed_at"]),
+    "SOURCE": lambda item: item["source"],
+    "DEPLOYMENT": lambda item: item["deployment"],
+    "VM": lambda item: item["vm_name"],
+    "HOST": lambda item: item["host_name"] or "",
+    "NOTES": lambda item: _notes(item, recovery_open="in recovery", needs_manual_recovery="needs manual recovery"),
+}
+
+
+@click.command("deployments")
+@source_option
+@tenant_option
+@deployment_option
+@state_option(DeploymentState)
+@since_option
+@until_option
+@click.option("--all", "earlier", is_flag=True, help="Also earlier incarnations of the same ids.")
+@limit_option
+@json_option("Each deployment as JSON, one a line.")
+@reading
+def deployments_command(*, client: QueryClient, earlier: bool, limit: int, as_json: bool, **filters: Any) -> None:
+    """List deployments as they are now.
+
+    \b
+    Examples:
+      esc-receiver deployments --state ERROR
+      esc-receiver deployments --source lab1 --since 2026-01-31T12:00:00Z
+      esc-receiver deployments --json | jq -r .internal_deployment_id
+    """
+    current = None if earlier else "true"
+    shown(client, "deployments", DEPLOYMENTS, limit, as_json=as_json, current=current, **filters)
+
+
+@click.command("vms")
+@source_option
+@tenant_option
+@deployment_option
+@click.option("--name", "vm_name", help="Only those of this name.")
+@state_option(VmState)
+@since_option
+@until_option
+@limit_option
+@json_option("Each VM as JSON, one a line.")
+@reading
+def vms_command(*, client: QueryClient, limit: int, as_json: bool, **filters: Any) -> None:
+    """List VMs as they are now.
+
+    \b
+    Examples:
+      esc-receiver vms --state ERROR
+      esc-receiver vms --deployment dep-1 --limit 1000
+      esc-receiver vms --url https://esc.example/esc/ --json | jq -r .vm_name
+    """
+    shown(client, "vms", VMS, limit, as_json=as_json, **filters)
+
+
+def shown(client: QueryClient, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any) -> None:
+    """Print a list, and on standard error whether there is more of it."""
+    items, more = client.items(path, limit, **filters)
+    if as_json:
+        for item in items:
+            print_json(item)
+    elif items:
+        print_table(columns, ([cell(item) for cell in columns.values()] for item in items))
+    else:
+        click.echo("there is nothing of this kind", err=True)
+    if more:
+        click.echo(f"there are more than {limit}: see --limit", err=True)
+
+
+def _notes(item: Item, **words: str) -> str:
+    return ", ".join(word for name, word in words.items() if item[name])

@@ -1,0 +1,212 @@
+"""`esc-receiver replay` in a terminal: what it takes, what it refuses, what it prints.
+
+Must not know how a run goes (`replay_run`, `replay_stream`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from receiver.config.settings import load
+from receiver.errors import SettingsError, SetupError
+from receiver.model.entities import Transition
+from receiver.observability import logs
+from receiver.replay.results import Fate, Replayed, Selection
+from receiver.replay.runs import Summary, export, replay
+from receiver.replay.stream_rebuild import to_stream as rebuilt
+
+
+def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    """ISO 8601; UTC where it does not say otherwise."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time like 2026-01-31T12:00:00+01:00") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+_EPILOG = """
+\b
+Examples:
+  esc-receiver replay --quarantine --dry-run         what a new version would make of the quarantine
+  esc-receiver replay --quarantine
+  esc-receiver replay --since 2026-01-31T10:00 --until 2026-01-31T12:00 --source lab1 --dry-run
+  esc-receiver replay --quarantine --export quarantine.jsonl
+  esc-receiver replay --file quarantine.jsonl
+  esc-receiver replay --to-stream                    the feed anew, where its stream was lost
+
+\b
+A file holds one JSON object a line: {"source": "lab1", "body": "<base64>", "headers": [["name", "value"], …]},
+and optionally channel, received_at, receipt, remote, ref, redacted. Without received_at it arrives now.
+"""
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command("replay", epilog=_EPILOG)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file of settings; the environment wins over it.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of an embedded receiver; its endpoints.json tells where PostgreSQL and NATS are.",
+)
+@click.option("--quarantine", is_flag=True, help="Those that were never applied: malformed or unclassified.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    callback=_time,
+    help="Those received at this time or later; ISO 8601, UTC unless it says so.",
+)
+@click.option("--until", metavar="TIME", callback=_time, help="Those received before this time.")
+@click.option("--source", help="Those of this ESC instance.")
+@click.option("--file", type=_FILE, help="Those of a file; what is not kept yet is kept.")
+@click.option(
+    "--export", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write them to a file instead."
+)
+@click.option("--to-stream", is_flag=True, help="Publish the whole ledger again, into a stream that is empty.")
+@click.option("--purge", is_flag=True, help="With --to-stream: empty the stream first.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be appended to the ledger, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; the last one is the summary.")
+def replay_command(
+    config: Path | None,
+    data_dir: Path | None,
+    quarantine: bool,
+    since: datetime | None,
+    until: datetime | None,
+    source: str | None,
+    file: Path | None,
+    target: Path | None,
+    to_stream: bool,
+    purge: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Apply kept callbacks again, as this version reads and judges them.
+
+    The ledger is never rewritten: where the result is what it was, nothing changes; where it is different, entries
+    are appended, with trigger `replay`. Receivers may run meanwhile. It may be repeated, and interrupted, at any time.
+
+    With --to-stream nothing is judged: every ledger entry, and every unclassified callback, is published again, with
+    the ids of the first time.
+    """
+    selection = Selection(since, until, source, quarantine)
+    if to_stream:
+        others = file or target or dry_run or selection != Selection()
+        _rebuild(config, data_dir, purge=purge, as_json=as_json, alone=not others)
+        return
+    if purge:
+        raise SettingsError("--purge goes with --to-stream")
+    _check(selection, file, target, dry_run=dry_run)
+    settings = load(config, _environment(data_dir))
+    logs.configure(settings)
+    with _bar(Console(stderr=True)) as bar:
+        tell = partial(bar, "callbacks")
+        if target:
+            written = asyncio.run(export(settings, selection, target, tell))
+        else:
+            show = _show_json if as_json else _show
+            summary = asyncio.run(replay(settings, selection, file, dry_run=dry_run, show=show, tell=tell))
+    if target:
+        click.echo(orjson.dumps({"exported": written}).decode() if as_json else f"{written} callbacks in {target}")
+    else:
+        _conclude(summary, as_json=as_json)
+
+
+def _rebuild(config: Path | None, data_dir: Path | None, *, purge: bool, as_json: bool, alone: bool) -> None:
+    if not alone:
+        raise SettingsError("--to-stream goes with none of the options that choose callbacks, nor with --dry-run")
+    settings = load(config, _environment(data_dir))
+    logs.configure(settings)
+    with _bar(Console(stderr=True)) as tell:
+        messages = asyncio.run(rebuilt(settings, tell, purge=purge))
+    told = orjson.dumps({"published": messages}).decode() if as_json else f"{messages} messages published"
+    click.echo(told)
+
+
+def _check(selection: Selection, file: Path | None, target: Path | None, *, dry_run: bool) -> None:
+    if file and (target or selection != Selection(source=selection.source)):
+        raise SettingsError("--file goes with none of --quarantine, --since, --until and --export")
+    if target and dry_run:
+        raise SettingsError("--export changes nothing, so it has no --dry-run")
+    if not file and not (selection.quarantine or selection.since or selection.until):
+        raise SettingsError("say which callbacks: --quarantine, --since and --until, or --file")
+
+
+def _environment(data_dir: Path | None) -> dict[str, str]:
+    if data_dir is None:
+        return dict(os.environ)
+    path = data_dir / "endpoints.json"
+    try:
+        found = orjson.loads(path.read_bytes())
+        pointed = {f"ESC_RECEIVER_{name.upper()}": str(found[name]) for name in ("postgres_dsn", "nats_url")}
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise SetupError(f"{path} does not say where PostgreSQL and NATS are") from error
+    return {**os.environ, **pointed}
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar where there is a terminal to draw it on: what is done, how many of it, of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)
+
+
+def _show(one: Replayed) -> None:
+    """A line for each ledger entry: when the callback arrived, what it moved, and by which rule."""
+    assert not one.entries or one.letter  # only what was read is applied
+    for transition, _ in one.entries:
+        at = one.letter.envelope.received_at if one.letter else transition.at
+        moved = f"{transition.from_state} → {transition.to_state}"
+        words = (f"{at:%Y-%m-%d %H:%M:%S}Z", transition.entity, _place(transition), moved, transition.change)
+        click.echo(_printable("  ".join((*words, f"({transition.rule})", str(one.receipt)))))
+
+
+def _place(transition: Transition) -> str:
+    parts = (transition.source, transition.deployment if transition.entity == "vm" else None, transition.name)
+    return "/".join(part for part in parts if part)
+
+
+def _printable(text: str) -> str:
+    """Names come from outside: what steers a terminal must not reach it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _show_json(one: Replayed) -> None:
+    for transition, _ in one.entries:
+        click.echo(orjson.dumps(transition._asdict(), default=str, option=orjson.OPT_UTC_Z).decode())
+
+
+def _conclude(summary: Summary, *, as_json: bool) -> None:
+    """What it comes to. Raises SetupError when anything failed."""
+    if as_json:
+        click.echo(orjson.dumps({"summary": summary.as_dict()}).decode())
+    else:
+        counts = ", ".join(f"{summary.fates[fate]} {fate}" for fate in Fate if summary.fates[fate])
+        would = "would be " if summary.dry_run else ""
+        new = f", {summary.new} of them new" if summary.new else ""
+        click.echo(f"{summary.callbacks} callbacks{f': {counts}' if counts else ''}{new}")
+        click.echo(f"{summary.entries} ledger entries {would}appended")
+    if failed := summary.fates[Fate.FAILED]:
+        raise SetupError(
+            "\n".join((*summary.failures, f"{failed} callbacks could not be applied; nothing came of them"))
+        )

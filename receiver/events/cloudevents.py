@@ -1,0 +1,266 @@
+"""Ledger entries and unclassified callbacks as CloudEvents: what an outbox row holds (design section 7).
+
+Pure: values in, text out; no clock, no I/O, no settings. This file must not know how a state was decided,
+nor how a row is stored or published. Whatever the ids look like, the row can be published: headers and
+subjects are plain ASCII (`subjects`), and text that JSON cannot carry is made fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from receiver.events.subjects import deployment_key, header_value, token, vm_key
+from receiver.model.entities import Deployment, Entity, Operation, Resource, Transition, Vm
+from receiver.model.notification import Notification
+from receiver.model.sanitize import sanitize
+
+SUBJECTS = "esc.v1"
+"""What every subject begins with. The version is that of the payload's schema."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_NOT_SHOWN = frozenset({"memory", "vms"})
+"""Not in an item: a deployment's VMs are told by their own items."""
+_ITEM_FIELDS = {
+    kind: tuple(name for name in kind._fields if name not in _NOT_SHOWN)
+    for kind in (Operation, Deployment, Vm, Resource)
+}
+_ITEM_VALUES = {kind: attrgetter(*names) for kind, names in _ITEM_FIELDS.items()}
+_BEFORE_ITEM = b',"item":'
+_INTEGER_MAX = 2**63 - 1
+_TEXT_MAX = 128
+_EMPTIED = ("interfaces", "extra", "attributes", "last_operation")
+
+
+class OutboxRow(NamedTuple):
+    """One message to publish. `headers` and `payload` are JSON text; `kv_ended` lets the key expire.
+
+    A tuple, because one is made for every ledger entry, and a frozen dataclass takes four times as long to make.
+    """
+
+    id: UUID
+    at: datetime
+    subject: str
+    headers: str
+    payload: str
+    kv_key: str | None
+    kv_ended: bool
+
+
+def transition_event(transition: Transition, entity: Entity, traceparent: str | None = None) -> OutboxRow:
+    """The message of a ledger entry; `entity` is as it stands after it.
+
+    `traceparent` is W3C's, and passed on when it is well-formed.
+    """
+    kind, source, change = transition.entity, transition.source, transition.change
+    path = _path(transition)
+    headers = {
+        "ce-id": transition.id,
+        "ce-specversion": "1.0",
+        "ce-source": header_value(f"/esc/{source}"),
+        "ce-type": header_value(f"esc.{kind}.{change}.v1"),
+        "ce-subject": header_value(path),
+        "ce-time": transition.at,
+        "ce-sequence": f"{transition.sequence:020d}",
+        "ce-partitionkey": header_value(f"{source}/{_partition(transition, path)}"),
+        "content-type": "application/json",
+        "Nats-Msg-Id": transition.id,
+    }
+    if transition.operation:
+        headers["ce-correlationid"] = header_value(transition.operation)
+    if traceparent and _TRACEPARENT(traceparent):
+        headers["traceparent"] = traceparent
+    payload = {
+        "id": transition.id,
+        "entity": kind,
+        "source": source,
+        "tenant": transition.tenant,
+        "deployment": transition.deployment,
+        "incarnation": transition.incarnation,
+        "name": transition.name,
+        "sequence": transition.sequence,
+        "change": change,
+        "from_state": transition.from_state,
+        "to_state": transition.to_state,
+        "trigger": transition.trigger,
+        "rule": transition.rule,
+        "reason": transition.reason,
+        "receipt": transition.receipt,
+        "operation": transition.operation,
+        "ref": transition.ref,
+        "at": transition.at,
+        "item": item(entity),  # last: item_json relies on it
+    }
+    return OutboxRow(
+        id=transition.id,
+        at=transition.at,
+        subject=f"{SUBJECTS}.{kind}.{token(change)}.{token(source)}.{_place(transition, entity)}",
+        headers=_json(headers).decode(),
+        payload=_json(payload).decode(),
+        kv_key=_kv_key(entity),
+        kv_ended=entity.ended_at is not None,
+    )
+
+
+def unclassified_event(notification: Notification, reason: str, rule: str, traceparent: str | None = None) -> OutboxRow:
+    """The message of a callback that fits no rule.
+
+    It has no ledger entry: the receipt is its id, and it has no sequence. `traceparent` as with a ledger entry.
+    """
+    path = f"callback/{notification.receipt}"
+    headers = {
+        "ce-id": notification.receipt,
+        "ce-specversion": "1.0",
+        "ce-source": header_value(f"/esc/{notification.source}"),
+        "ce-type": "esc.callback.unclassified.v1",
+        "ce-subject": path,
+        "ce-time": notification.received_at,
+        "ce-partitionkey": header_value(f"{notification.source}/{path}"),
+        "content-type": "application/json",
+        "Nats-Msg-Id": notification.receipt,
+    }
+    if notification.transaction_id:
+        headers["ce-correlationid"] = header_value(notification.transaction_id)
+    if traceparent and _TRACEPARENT(traceparent):
+        headers["traceparent"] = traceparent
+    payload = {
+        "id": notification.receipt,
+        "entity": "callback",
+        "source": notification.source,
+        "change": "unclassified",
+        "family": notification.family,
+        "root": notification.root,
+        "trigger": notification.trigger or notification.raw_trigger,
+        "status": notification.status,
+        "status_code": notification.status_code,
+        "status_message": notification.status_message,
+        "rule": rule,
+        "reason": reason,
+        "receipt": notification.receipt,
+        "operation": notification.transaction_id,
+        "ref": notification.ref,
+        "notes": notification.notes,
+        "at": notification.received_at,
+    }
+    return OutboxRow(
+        id=notification.receipt,
+        at=notification.received_at,
+        subject=f"{SUBJECTS}.callback.unclassified.{token(notification.source)}",
+        headers=_json(headers).decode(),
+        payload=_json(payload).decode(),
+        kv_key=None,
+        kv_ended=False,
+    )
+
+
+def item(entity: Entity) -> dict[str, Any]:
+    """The entity as API lists, feed and KV bucket show it: all its columns but `memory` and `vms`."""
+    kind = type(entity)
+    return dict(zip(_ITEM_FIELDS[kind], _ITEM_VALUES[kind](entity), strict=True))
+
+
+def item_json(payload: bytes) -> bytes:
+    """The `item` of a payload made here, as it stands there: the value of the KV bucket.
+
+    A slice, because reading 2 kB of JSON to write it again costs more than to publish it. It is right because
+    `item` comes last and only plain values come before it: a quote inside a text is always escaped.
+    """
+    return payload[payload.index(_BEFORE_ITEM) + len(_BEFORE_ITEM) : -1]
+
+
+def shortened(payload: bytes, bytes_max: int) -> bytes:
+    """`payload` cut down until it has at most `bytes_max`; `truncated` then names what was cut.
+
+    First the item's largest fields go, one by one, then every text is cut to 128 characters. What is left
+    is bounded, so 64 KiB are always enough; the whole stays in PostgreSQL.
+    """
+    event = orjson.loads(payload)
+    cut: list[str] = []
+    for name in _EMPTIED:
+        if event.get("item", {}).get(name):
+            event["item"][name] = type(event["item"][name])()
+            cut.append(name)
+            if len(marked := _marked(event, cut)) <= bytes_max:
+                return marked
+    cut.append("text")
+    return _marked(_texts_mapped(event, lambda text: text[:_TEXT_MAX]), cut)
+
+
+def _marked(event: dict[str, Any], cut: list[str]) -> bytes:
+    whole = {**event, "truncated": cut}
+    if "item" in event:
+        # Taken out and put back, because item_json relies on its coming last.
+        whole["item"] = {**whole.pop("item"), "truncated": cut}
+    return _json(whole)
+
+
+def _path(transition: Transition) -> str:
+    """The entity within its source, with its true ids."""
+    if transition.entity == "vm":
+        return f"vm/{transition.deployment}/{transition.name}"
+    return f"{transition.entity}/{transition.name}"
+
+
+def _partition(transition: Transition, path: str) -> str:
+    """What must stay in one partition: a deployment and its VMs go together, all else goes alone.
+
+    Operations and resources may learn their deployment later, so it cannot be their key.
+    """
+    return f"deployment/{transition.deployment}" if transition.entity in {"vm", "deployment"} else path
+
+
+def _place(transition: Transition, entity: Entity) -> str:
+    """The tokens of the subject after the source."""
+    match entity:
+        case Vm():
+            return f"{token(transition.tenant)}.{token(transition.deployment)}.{token(entity.vm_name)}"
+        case Deployment():
+            return f"{token(transition.tenant)}.{token(entity.internal_deployment_id)}"
+        case Resource():
+            return f"{token(entity.kind)}.{token(entity.resource_id)}"
+        case Operation():
+            return token(entity.transaction_id)
+
+
+def _kv_key(entity: Entity) -> str | None:
+    """None for what the bucket does not show; an older incarnation must not overwrite the current one."""
+    match entity:
+        case Vm():
+            return vm_key(entity.source, entity.deployment, entity.vm_name)
+        case Deployment() if entity.current:
+            return deployment_key(entity.source, entity.internal_deployment_id)
+        case _:
+            return None
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z)
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        return orjson.dumps(_texts_mapped(value, sanitize), default=_plain, option=orjson.OPT_UTC_Z)
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know: read-only mappings become objects, other things text."""
+    return dict(value) if isinstance(value, MappingProxyType) else str(value)
+
+
+def _texts_mapped(value: Any, change: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case Mapping():
+            return {change(str(key)): _texts_mapped(inner, change) for key, inner in value.items()}
+        case list() | tuple():
+            return [_texts_mapped(inner, change) for inner in value]
+        case int() if abs(value) > _INTEGER_MAX:
+            return change(str(value))
+        case _:
+            return value

@@ -1,0 +1,132 @@
+"""Who may post: path token, HTTP Basic, address. Fails closed.
+
+Secrets are compared by their digests, all candidates each time, so that the time taken tells nothing.
+It must not know how a refusal is answered, nor anything of bodies.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from receiver.config.sources import Network, Source
+from receiver.errors import AddressError, BasicCredentialsError, CredentialsError, UnknownSourceError
+
+Address = IPv4Address | IPv6Address
+
+_WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whoever posts, as far as it shows itself."""
+
+    token: str | None
+    """The last part of the path."""
+    authorization: str | None
+    """The Authorization header."""
+    peer: str | None
+    """The address of the connection's other end."""
+    forwarded_for: Sequence[str] = ()
+    """The X-Forwarded-For headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """One source with its secrets as digests."""
+
+    open: bool
+    tokens: tuple[bytes, ...]
+    basic: tuple[bytes, ...]
+    allow: tuple[Network, ...]
+
+
+class Access:
+    """Judges senders by the configured sources."""
+
+    def __init__(self, sources: Mapping[str, Source], trusted_proxies: Iterable[Network] = ()) -> None:
+        self._doors = {name: _door(source) for name, source in sources.items()}
+        self._proxies = tuple(trusted_proxies)
+        self.open = frozenset(name for name, door in self._doors.items() if door.open and not self._proxies)
+        """Sources that anybody may post for, from wherever: there is nothing to judge."""
+
+    def check(self, source: str, sender: Sender) -> str | None:
+        """The sender's address, when it may post for the source.
+
+        Raises UnknownSourceError, AddressError or CredentialsError.
+        """
+        door = self._doors.get(source)
+        if door is None:
+            raise UnknownSourceError("no such source")
+        address = self._address(sender)
+        if door.allow and not (address and any(address in network for network in door.allow)):
+            raise AddressError("this address may not post for this source")
+        if door.tokens and not _is_one_of(sender.token or "", door.tokens):
+            raise CredentialsError("the path ends in no valid token")
+        if door.basic and not _is_one_of(_basic(sender.authorization), door.basic):
+            raise BasicCredentialsError("the HTTP Basic credentials are missing or wrong")
+        return str(address) if address else sender.peer
+
+    def _address(self, sender: Sender) -> Address | None:
+        """Where the request comes from; behind a trusted proxy, what the proxies say and nothing else."""
+        peer = _parsed(sender.peer or "")
+        if peer is None or not self._is_proxy(peer):
+            return peer
+        hops = [hop.strip() for header in sender.forwarded_for for hop in header.split(",")]
+        for hop in reversed(hops):
+            address = _parsed(hop)
+            if address is None or not self._is_proxy(address):
+                return address
+        return None
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address in network for network in self._proxies)
+
+
+def _door(source: Source) -> _Door:
+    return _Door(
+        open=not source.protected,
+        tokens=tuple(_digest(token) for token in source.tokens),
+        basic=tuple(_digest(credentials) for credentials in source.basic),
+        allow=source.allow,
+    )
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def _is_one_of(given: str, candidates: Iterable[bytes]) -> bool:
+    digest = _digest(given)
+    found = False
+    for candidate in candidates:
+        found |= compare_digest(digest, candidate)
+    return found
+
+
+def _basic(authorization: str | None) -> str:
+    """`user:secret` of an Authorization header; empty, which no source accepts, when it holds none."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _parsed(text: str) -> Address | None:
+    """An address as it stands in a socket's name or, perhaps with a port, in X-Forwarded-For."""
+    match = _WITH_PORT.fullmatch(text)
+    try:
+        address = ip_address((match[1] or match[2] if match else text).partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

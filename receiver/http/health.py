@@ -1,0 +1,92 @@
+"""`/healthz`: the loop turns. `/readyz`: a callback could be kept now. `/metrics`: the figures.
+
+It is handed its pings by `app`, so it must not know what is behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import hdrs, web
+
+from receiver.errors import ReceiverError
+from receiver.observability.exposition import Exposition
+from receiver.observability.metrics import Metrics
+
+Ping = Callable[[], Awaitable[None]]
+"""Returns when the dependency answers; raises a ReceiverError that says why it cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something the receiver leans on."""
+
+    name: str
+    ping: Ping
+    needed: bool
+    """Without it no callback can be kept; without the others the receiver is degraded."""
+
+
+class Health:
+    """The paths that tell how the receiver is."""
+
+    def __init__(
+        self, dependencies: Iterable[Dependency], metrics: Metrics, ping_timeout_s: float, warnings: Iterable[str] = ()
+    ) -> None:
+        self._dependencies = tuple(dependencies)
+        self._exposition = Exposition(metrics.registry)
+        self._ping_timeout_s = ping_timeout_s
+        self._warnings = list(warnings)
+
+    def routes(self) -> list[web.RouteDef]:
+        """The three paths."""
+        return [
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Answers whenever the loop turns."""
+        return _json(200, {"alive": True})
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """200 when a callback could be kept, else 503; names each dependency and what is wrong with it."""
+        faults = await asyncio.gather(*(self._fault(dependency) for dependency in self._dependencies))
+        told = list(zip(self._dependencies, faults, strict=True))
+        ready = not any(fault and dependency.needed for dependency, fault in told)
+        document = {
+            "ready": ready,
+            "degraded": any(faults),
+            "dependencies": {
+                dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in told
+            },
+            "warnings": self._warnings,
+        }
+        return _json(200 if ready else 503, document)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Prometheus text or OpenMetrics, as asked for; in one synchronous step, so that the counts add up."""
+        body, media_type = self._exposition.written(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
+
+    async def _fault(self, dependency: Dependency) -> str | None:
+        try:
+            async with asyncio.timeout(self._ping_timeout_s):
+                await dependency.ping()
+        except ReceiverError as error:
+            return str(error)
+        except TimeoutError:
+            return f"no answer within ping_timeout_s ({self._ping_timeout_s:g} s)"
+        except Exception as error:  # noqa: BLE001 - whatever else goes wrong with it, it cannot be used
+            return type(error).__name__
+        return None
+
+
+def _json(status: int, document: dict[str, Any]) -> web.Response:
+    headers = {hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"}
+    return web.Response(status=status, body=orjson.dumps(document), headers=headers)

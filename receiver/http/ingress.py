@@ -1,0 +1,232 @@
+"""POST: who, how large, what; hands the envelope on, and answers when it is kept.
+
+One path, in order: known source, allowed sender, limits, body, envelope, kept. A callback counts as
+received when it reaches a callback path; then the one who keeps it counts it as stored, or it is counted
+here as refused. It must not know XML, the lifecycle or PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+import structlog
+from aiohttp import hdrs, web
+
+from receiver.config.settings import Settings
+from receiver.errors import (
+    AddressError,
+    BodyCutOffError,
+    BodyTooLargeError,
+    BodyTooSlowError,
+    CannotKeepError,
+    CredentialsError,
+    HeaderTooLargeError,
+    ReceiverError,
+    UndecodableBodyError,
+    UnknownSourceError,
+)
+from receiver.http.access import Access, Sender
+from receiver.http.body import expect_later, read_body
+from receiver.http.problem import problem
+from receiver.http.responses import RECEIPT, acknowledgement
+from receiver.model.envelope import TRACE, Clock, Envelope, read_head
+from receiver.model.notification import Channel, Outcome
+from receiver.model.sanitize import sanitize
+from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
+from receiver.observability.logs import CallbackLines
+from receiver.observability.metrics import Metrics
+from receiver.observability.tracing import Traced, Traces
+from receiver.parsing.content_encoding import decode_body
+from receiver.redaction.redactor import redact
+
+log = structlog.get_logger()
+
+_CHANNELS = {"callback": Channel.CALLBACK, "events": Channel.EVENTS, ROOT_CHANNEL: None}
+
+_ASIDE_BYTES = 65_536
+"""Many times what ESC sends: a larger body is searched for secrets in a thread, as a hostile one takes a second."""
+
+_REASONS: dict[type[BaseException], Refused] = {
+    UnknownSourceError: Refused.UNKNOWN_SOURCE,
+    CredentialsError: Refused.CREDENTIALS,
+    AddressError: Refused.ADDRESS,
+    HeaderTooLargeError: Refused.HEADER_TOO_LARGE,
+    BodyTooLargeError: Refused.BODY_TOO_LARGE,
+    BodyTooSlowError: Refused.BODY_TOO_SLOW,
+    BodyCutOffError: Refused.BODY_CUT_OFF,
+    CannotKeepError: Refused.CANNOT_KEEP,
+    asyncio.CancelledError: Refused.BODY_CUT_OFF,
+}
+
+
+class IntakeResult(Protocol):
+    """What became of a callback."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Malformed is kept, too; None: kept in the spool, not judged yet."""
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+
+
+class CallbackIntake(Protocol):
+    """Whoever keeps callbacks."""
+
+    async def accept(self, envelope: Envelope) -> IntakeResult:
+        """Returns when the callback is durable, and has counted it (`Metrics.kept`); raises CannotKeepError."""
+
+
+class Ingress:
+    """The callback paths."""
+
+    def __init__(
+        self, keeper: CallbackIntake, settings: Settings, metrics: Metrics, traces: Traces | None = None
+    ) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._metrics = metrics
+        self._sources = frozenset(settings.all_sources)
+        self._access = Access(settings.all_sources, settings.trusted_proxies)
+        self._clock = Clock()
+        self._lines = CallbackLines(settings)
+        self._traces = traces
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where ESC posts to, and how a client may look whether a URL is right (as ETSI SOL003 asks)."""
+        paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in Channel for token in ("", "/{token}")]
+        return [
+            *(web.post(path, self.post, expect_handler=expect_later) for path in paths),
+            *(web.get(path, self.probe) for path in paths),
+            web.post("/", self.post, expect_handler=expect_later),
+        ]
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Keeps one callback and says so."""
+        if self._traces is None:
+            return await self._keep(request, None)
+        with self._traces.callback(request.headers.get(TRACE)) as span:
+            return await self._keep(request, span)
+
+    async def _keep(self, request: web.Request, span: Traced | None) -> web.StreamResponse:
+        started_s, match = time.perf_counter(), request.match_info
+        source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
+        known = source if source in self._sources else UNKNOWN_SOURCE
+        self._metrics.arrived(known, channel)
+        try:
+            envelope = await self._open(request, source, _CHANNELS[channel])
+        except BaseException as error:
+            self._refuse(error, request, known)
+            raise
+        if span:
+            envelope = envelope._replace(traceparent=span.traceparent)
+        try:
+            kept = await self._keeper.accept(envelope)
+        except Exception as error:
+            # Not when cancelled: then it is still on its way, and its keeper will count it.
+            self._refuse(error, request, known)
+            raise
+        receipt = str(envelope.receipt)
+        self._tell(envelope, receipt, kept, time.perf_counter() - started_s, span)
+        return _answer(request, receipt, kept)
+
+    def _tell(self, envelope: Envelope, receipt: str, kept: IntakeResult, seconds: float, span: Traced | None) -> None:
+        self._metrics.request_seconds.observe(seconds, envelope.transaction_id)
+        if not (self._lines.wanted or span):
+            return
+        facts = {
+            "timestamp": envelope.received_at, "level": "info", "event": "callback", "receipt": receipt,
+            "source": envelope.source, "channel": envelope.channel, "peer": envelope.remote,
+            "transaction_id": envelope.transaction_id, "ref": envelope.ref, "status_code": envelope.status_code,
+            "outcome": kept.outcome or "pending", "reason": kept.reason, "body_bytes": len(envelope.body),
+            "seconds": round(seconds, 6),
+        }  # fmt: skip
+        if self._lines.wanted:
+            self._lines.tell(facts)
+        if span:
+            span.tell(facts)
+
+    async def probe(self, request: web.Request) -> web.Response:
+        """The URL is right, and a POST would be let in."""
+        self._access.check(request.match_info["source"], _sender(request))
+        return web.Response(status=204)
+
+    def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
+        reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
+        self._metrics.refuse(reason)
+        log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_why(error))
+
+    async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
+        settings = self._settings
+        remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
+        head = read_head(request.raw_headers, settings.header_bytes_max)
+        sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
+        body, fault = sent, None
+        if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
+            try:
+                body = decode_body(sent, encoding, settings.body_bytes_max)
+            except UndecodableBodyError as error:
+                fault = str(error)
+        self._metrics.body_bytes.observe(len(body))
+        body, redacted = redact(body) if len(body) <= _ASIDE_BYTES else await asyncio.to_thread(redact, body)
+        ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
+        # From here to the keeper's queue nothing awaits, so what is stamped first is judged first.
+        received_at, receipt = self._clock.stamp()
+        return Envelope(
+            receipt=receipt,
+            received_at=received_at,
+            source=source,
+            channel=channel,
+            remote=remote,
+            ref=ref,
+            headers=head.headers,
+            body=body,
+            redacted=redacted,
+            transaction_id=head.transaction_id,
+            status=head.status,
+            status_code=head.status_code,
+            status_message=head.status_message,
+            notes=head.notes + remarks,
+            undecodable_because=fault,
+            traceparent=head.traceparent,
+        )
+
+    def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
+        """The caller's own reference, and what had to be done to it."""
+        ref = sanitize(request.query.get("ref", ""))
+        longest = self._settings.ref_characters_max
+        return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
+
+
+def _sender(request: web.Request) -> Sender:
+    headers = request.headers
+    return Sender(
+        token=request.match_info.get("token"),
+        authorization=headers.get(hdrs.AUTHORIZATION),
+        peer=request.remote,
+        forwarded_for=headers.getall(hdrs.X_FORWARDED_FOR, ()),
+    )
+
+
+def _why(error: BaseException) -> str:
+    return str(error) if isinstance(error, ReceiverError) else type(error).__name__
+
+
+def _answer(request: web.Request, receipt: str, kept: IntakeResult) -> web.StreamResponse:
+    if kept.outcome is None:
+        return acknowledgement(request, receipt, "pending", status="202 Accepted")
+    if kept.outcome is not Outcome.MALFORMED:
+        return acknowledgement(request, receipt, kept.outcome)
+    return problem(
+        400,
+        "malformed",
+        "The body is kept, but it is no document that can be read",
+        kept.reason,
+        instance=f"urn:uuid:{receipt}",
+        receipt=receipt,
+        outcome=kept.outcome,
+        headers={RECEIPT: receipt},
+    )

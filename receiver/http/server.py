@@ -1,0 +1,186 @@
+"""Puts the rooms that have routes onto one server; alone knows which error is answered with which status.
+
+It must not know what the rooms do. No access log: a path may end in a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol as Shape
+
+import structlog
+from aiohttp import hdrs, web
+
+from receiver.config.settings import Settings
+from receiver.errors import (
+    AddressError,
+    BasicCredentialsError,
+    BodyCutOffError,
+    BodyTooLargeError,
+    BodyTooSlowError,
+    CannotKeepError,
+    CredentialsError,
+    HeaderTooLargeError,
+    ReceiverError,
+    SetupError,
+    UnknownSourceError,
+)
+from receiver.http.problem import problem, problem_of_status
+from receiver.http.protocol import Connections, Protocol
+from receiver.observability.metrics import Metrics
+
+log = structlog.get_logger()
+
+Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class HasRoutes(Shape):
+    """Whatever answers requests."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    slug: str
+    title: str
+    setting: str | None = None
+    challenge: str | None = None
+    close: bool = False
+    """The rest of the request is of no use to anybody."""
+
+
+_ANSWERS: dict[type[ReceiverError], _Answer] = {
+    UnknownSourceError: _Answer(404, "unknown-source", "No such source", "sources"),
+    CredentialsError: _Answer(401, "credentials", "The credentials are missing or wrong", "sources"),
+    BasicCredentialsError: _Answer(
+        401, "credentials", "The credentials are missing or wrong", "sources", 'Basic realm="esc-receiver"'
+    ),
+    AddressError: _Answer(403, "address", "The address is not allowed", "sources"),
+    HeaderTooLargeError: _Answer(431, "header-too-large", "The header is too large", "header_bytes_max"),
+    BodyTooLargeError: _Answer(413, "body-too-large", "The body is too large", "body_bytes_max"),
+    BodyTooSlowError: _Answer(408, "body-too-slow", "The body took too long", "body_timeout_s", close=True),
+    BodyCutOffError: _Answer(400, "body-cut-off", "The body is not complete", close=True),
+    CannotKeepError: _Answer(503, "cannot-keep", "The callback could not be kept"),
+}
+
+
+def make_app(rooms: Iterable[HasRoutes], settings: Settings) -> web.Application:
+    """The application with the routes of all rooms; errors are answered when it is served by `start_site`."""
+    app = web.Application(client_max_size=settings.body_bytes_max)
+    for room in rooms:
+        app.add_routes(room.routes())
+    app.on_response_prepare.append(_harden)
+    return app
+
+
+async def start_site(app: web.Application, settings: Settings, metrics: Metrics) -> web.AppRunner:
+    """Serves the application; `runner.addresses` tells where, `runner.cleanup()` ends it.
+
+    Raises SetupError when the address cannot be served on.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.stop_timeout_s)
+    await runner.setup()
+    assert runner.server is not None  # it was just set up
+    runner.server.request_handler = _with_problems(runner.server.request_handler, settings.retry_after_s)
+    try:
+        await _Site(runner, settings, metrics).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SetupError(_why_not(error, settings)) from error
+    return runner
+
+
+class _Site(web.BaseSite):
+    """A site whose connections speak our `Protocol`."""
+
+    def __init__(self, runner: web.AppRunner, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(runner)
+        self._settings = settings
+        self._metrics = metrics
+        head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
+        self._connections = Connections(settings.connections_max, head_bytes_max, settings.retry_after_s)
+
+    @property
+    def name(self) -> str:
+        """The URL as configured."""
+        return f"http://{self._settings.host}:{self._settings.port}"
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, self._settings.host, self._settings.port)
+
+    def _protocol(self) -> Protocol:
+        manager, settings = self._runner.server, self._settings
+        assert manager is not None  # the runner was set up before the site was made
+        return Protocol(
+            manager,
+            self._metrics,
+            self._connections,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=settings.keepalive_timeout_s,
+            lingering_time=settings.body_timeout_s,
+            max_line_size=settings.request_line_bytes_max,
+            max_field_size=settings.header_field_bytes_max,
+            max_headers=settings.headers_max,
+        )
+
+
+def _why_not(error: OSError, settings: Settings) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program; stop it, or set ESC_RECEIVER_PORT to a free port"
+    if error.errno == errno.EACCES:
+        return f"{where} may not be served on by this user; set ESC_RECEIVER_PORT to a port above 1023"
+    return f"{where} cannot be served on ({error.strerror or error}); set ESC_RECEIVER_HOST and ESC_RECEIVER_PORT"
+
+
+def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
+    """Turns errors into problem documents: the outermost step, around routing too.
+
+    aiohttp's middlewares would do the same, and take 3 µs of every request for it.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ReceiverError as error:
+            return _answered(error, retry_after_s)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            allow = error.headers.get(hdrs.ALLOW)
+            return problem_of_status(error.status, {hdrs.ALLOW: allow} if allow else None)
+        except Exception as error:
+            log.exception("request failed", error=type(error).__name__)
+            return problem(500, "internal-error", "Internal error")
+
+    return answer
+
+
+def _answered(error: ReceiverError, retry_after_s: int) -> web.Response:
+    answer = next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), None)
+    if answer is None:
+        log.error("request failed", exc_info=error)
+        return problem(500, "internal-error", "Internal error")
+    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(retry_after_s)} if error.sending_again_helps else {}
+    if answer.challenge:
+        headers[hdrs.WWW_AUTHENTICATE] = answer.challenge
+    response = problem(answer.status, answer.slug, answer.title, str(error), headers=headers, setting=answer.setting)
+    if answer.close:
+        response.force_close()
+    return response
+
+
+async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "esc-receiver"
+    response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,0 +1,123 @@
+"""Looks for operations whose end did not come, and makes them OVERDUE: state, ledger and outbox in one transaction.
+
+Every receiver looks; each operation is judged once, by whoever locks its row. Whether it is due is decided by
+`lifecycle.overdue`; this file brings the rows and the time. The loop and the work are apart: `run` and `run_once`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from receiver.config.settings import Settings
+from receiver.events.cloudevents import transition_event
+from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, judge
+from receiver.model.entities import Decision, Operation, Vm
+from receiver.observability.metrics import Metrics
+from receiver.postgres.database import UNUSABLE, Database, is_partition_missing
+from receiver.postgres.partitions import Partitions
+from receiver.postgres.statements import statements
+from receiver.postgres.store import Connection, Store
+from receiver.postgres.unit_of_work import UnitOfWork
+
+log = structlog.get_logger()
+
+
+class OverdueScan:
+    """Judges the silent operations of one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        partitions: Partitions,
+        settings: Settings,
+        metrics: Metrics,
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`is_behind`: callbacks that were received wait to be applied, so that silence proves nothing."""
+        self._database = database
+        self._store = store
+        self._partitions = partitions
+        self._settings = settings
+        self._metrics = metrics
+        self._is_behind = is_behind
+        self._sql = statements("jobs/overdue_scan.sql")
+        self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s, settings.overdue_vms_named_max)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.overdue_check_s)
+            try:
+                if not self._is_behind():
+                    await self._run_all()
+            except UNUSABLE as error:
+                if is_partition_missing(error):
+                    self._partitions.forget()
+                why = str(error) or type(error).__name__
+                log.warning("overdue operations could not be looked for; it is tried again", why=why)
+            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
+                log.exception("looking for overdue operations failed")
+
+    async def run_once(self, now: datetime) -> list[Decision]:
+        """Judge one batch by the time `now`: what became overdue, oldest first. Raises asyncpg's errors."""
+        async with self._database.acquire() as connection:
+            await self._partitions.ensure(connection, (now,))
+            async with connection.transaction():
+                decisions = await self._judged(connection, now)
+                if decisions:
+                    await self._write(connection, decisions)
+            self._metrics.operations_overdue.set(await connection.fetchval(self._sql["overdue"]))
+        self._tell(decisions)
+        return decisions
+
+    async def _run_all(self) -> None:
+        found = self._settings.overdue_batch_max
+        while found == self._settings.overdue_batch_max:
+            async with asyncio.timeout(self._settings.commit_timeout_s):
+                found = len(await self.run_once(datetime.now(UTC)))
+
+    async def _judged(self, connection: Connection, now: datetime) -> list[Decision]:
+        operations = await self._silent(connection, now)
+        vms = await self._left(connection, operations) if operations else {}
+        judged = (judge(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
+        return [decision for decision in judged if decision]
+
+    async def _silent(self, connection: Connection, now: datetime) -> list[Operation]:
+        since = {kind: now - timedelta(seconds=self._limits.of(kind)) for kind in (*KINDS, RESOURCE)}
+        rows = await connection.fetch(
+            self._sql["silent_operations"], list(since), list(since.values()), since[RESOURCE],
+            max(since.values()), self._settings.overdue_batch_max,
+        )  # fmt: skip
+        return [Operation(*row) for row in rows]
+
+    async def _left(self, connection: Connection, operations: Sequence[Operation]) -> dict[UUID, list[Vm]]:
+        """The VMs that each operation left between states, and one more than a reason names."""
+        rows = await connection.fetch(
+            self._sql["vms_left"], [operation.id for operation in operations], list(BETWEEN),
+            self._settings.overdue_vms_named_max + 1,
+        )  # fmt: skip
+        vms: defaultdict[UUID, list[Vm]] = defaultdict(list)
+        for operation, *vm in rows:
+            vms[operation].append(Vm(*vm))
+        return vms
+
+    async def _write(self, connection: Connection, decisions: Sequence[Decision]) -> None:
+        known = UnitOfWork()
+        known.stored = {entity.id for decision in decisions for entity in decision.entities}
+        for decision in decisions:
+            known.apply(decision)
+        events = [transition_event(*entry) for decision in decisions for entry in decision.transitions]
+        await self._store.write(connection, known, (), decisions, events)
+
+    def _tell(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self._metrics.told(decision)
+        if decisions:
+            log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)

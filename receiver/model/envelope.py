@@ -1,0 +1,177 @@
+"""What arrived, opened but not read: who sent it, under which id, with which status, and the kept bytes.
+
+Knows the header spellings of ESC (reference section 1). It must not know HTTP servers, XML or SQL;
+`ingress` hands it plain values, `parse` reads the body it keeps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from time import time_ns
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from receiver.errors import HeaderTooLargeError
+from receiver.model.notification import Channel, Status
+from receiver.model.sanitize import sanitize
+from receiver.redaction.redactor import OVERWRITTEN
+from receiver.redaction.secret_names import HEADERS, fold, is_secret
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
+_INT4_MAX = 2**31 - 1
+_REMEMBERED_BYTES_MAX = 64
+ID_BYTES_MAX: Final = 1024
+"""Of an id or name that identifies something, in UTF-8: PostgreSQL's indexes take no more than 2704 in all."""
+RESOLUTION_NS = 1_000
+"""What a `timestamptz` can tell apart."""
+
+TOO_LONG = "transaction-id-too-long"
+_TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
+TRACE = "traceparent"
+_CONFLICTS = {
+    _TRANSACTION: "conflicting-transaction-ids",
+    _CODE: "conflicting-status-codes",
+    _MESSAGE: "conflicting-status-messages",
+    TRACE: "conflicting-traceparents",
+}
+"""The header fields that are read, folded, and what is noted when two spellings of one disagree."""
+
+
+class Envelope(NamedTuple):
+    """One callback as it is kept. Every text is fit for a text column (`fit`).
+
+    A tuple, because a frozen dataclass of this length takes three times as long to make.
+    """
+
+    receipt: UUID
+    """UUIDv7 whose millisecond is that of `received_at`."""
+    received_at: datetime
+    """Aware, UTC, microseconds; never runs backwards within a receiver."""
+    source: str
+    channel: Channel | None
+    """None: posted to `/`, so the root element decides."""
+    remote: str | None
+    """The sender's address, behind trusted proxies the one they name."""
+    ref: str | None
+    """`?ref=`: the caller's own reference."""
+    headers: list[tuple[str, str]]
+    """As sent (order, case), secret values overwritten."""
+    body: bytes
+    """Decoded, secret values overwritten; as received when it could not be decoded."""
+    redacted: bool
+    """A secret value was overwritten in the body."""
+    transaction_id: str | None
+    status: Status
+    status_code: int | None
+    status_message: str | None
+    notes: tuple[str, ...]
+    """Remarks, e.g. `conflicting-transaction-ids`."""
+    undecodable_because: str | None = None
+    """Why Content-Encoding could not be undone; the callback is malformed then."""
+    traceparent: str | None = None
+    """W3C's, of the sender or of our own span; it goes on with what is published. Not spooled: the headers have it."""
+
+
+class Head(NamedTuple):
+    """What the header fields say."""
+
+    headers: list[tuple[str, str]]
+    transaction_id: str | None
+    status: Status
+    status_code: int | None
+    status_message: str | None
+    notes: tuple[str, ...]
+    traceparent: str | None = None
+
+
+class Clock:
+    """The receiver's own time. It only runs forwards, whatever is done to the machine's clock: which operation came
+    first is told by it, so no two callbacks arrive at the same moment."""
+
+    def __init__(self, machine_ns: Callable[[], int] = time_ns) -> None:
+        self._machine_ns = machine_ns
+        self._last_ns = 0
+
+    def stamp(self) -> tuple[datetime, UUID]:
+        """The time now, and a receipt whose millisecond is the same."""
+        self._last_ns = now = max(self._machine_ns(), self._last_ns + RESOLUTION_NS)
+        return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
+
+
+def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Head:
+    """The header fields as text, secret ones overwritten, and what ESC says in them.
+
+    Names count whatever their case, and `_` as `-`. Where spellings disagree the hyphenated one counts,
+    all are kept, and a note says so (reference section 1, trap 6); so it does of a transaction id that is too long to
+    be looked up, which counts as none. Raises HeaderTooLargeError when names and values are longer than `bytes_max`
+    in all.
+    """
+    headers: list[tuple[str, str]] = []
+    said: dict[str, str] = {}
+    again: list[tuple[str, str]] = []
+    length = 0
+    for raw_name, raw_value in raw_headers:
+        length += len(raw_name) + len(raw_value)
+        name, field, respelt, secret = (
+            _known(raw_name) if len(raw_name) <= _REMEMBERED_BYTES_MAX else _read_name(raw_name)
+        )
+        value = OVERWRITTEN if secret else raw_value.decode("utf-8", "surrogateescape")
+        if not value.isascii() or "\0" in value:
+            value = sanitize(value)
+        headers.append((name, value))
+        if field is not None and (text := value.strip()):
+            if field in said or respelt:
+                again.append((field, text))
+            else:
+                said[field] = text
+    if length > bytes_max:
+        raise HeaderTooLargeError(f"the header is larger than header_bytes_max ({bytes_max} bytes)")
+    notes = _settle(said, again) if again else ()
+    if (transaction_id := said.get(_TRANSACTION)) and is_too_long(transaction_id):
+        transaction_id, notes = None, (*notes, TOO_LONG)
+    status, code, remarks = _status(said.get(_CODE))
+    return Head(headers, transaction_id, status, code, said.get(_MESSAGE), notes + remarks, said.get(TRACE))
+
+
+def is_too_long(text: str) -> bool:
+    """For something to be found by it again."""
+    return len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX
+
+
+def _settle(said: dict[str, str], again: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Adds fields in other spellings, the first where there is no hyphenated one; notes those that disagree."""
+    notes: dict[str, None] = {}
+    for field, value in again:
+        if said.setdefault(field, value) != value:
+            notes[_CONFLICTS[field]] = None
+    return tuple(notes)
+
+
+def _read_name(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
+    """The name as text, the field of ESC's that it means, whether in another spelling than with `-`, whether secret."""
+    name = sanitize(raw_name.decode("utf-8", "surrogateescape"))
+    folded = name.lower().replace("_", "-")
+    field = folded if folded in _CONFLICTS else None
+    return name, field, "_" in name, is_secret(name) or fold(name) in HEADERS
+
+
+_known = lru_cache(maxsize=1024)(_read_name)
+"""Senders use the same few names again and again."""
+
+
+def _status(text: str | None) -> tuple[Status, int | None, tuple[str, ...]]:
+    """2xx is success, another number failure, everything else unknown (reference section 1)."""
+    if text == "200":  # the code of nearly all
+        return Status.OK, 200, ()
+    if text is None or not _INTEGER.fullmatch(text):
+        return Status.UNKNOWN, None, () if text is None else ("status-code-not-a-number",)
+    code = int(text)
+    if abs(code) > _INT4_MAX:
+        return Status.FAILED, None, ("status-code-out-of-range",)
+    return Status.OK if 200 <= code <= 299 else Status.FAILED, code, ()

@@ -1,0 +1,125 @@
+"""The closed sets that labels may take. Must not know which metric has which label."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+UNKNOWN_SOURCE: Final = "(unknown)"
+"""Stands for every source that is not configured: a name from outside must not become a label."""
+OTHER: Final = "(other)"
+"""Stands for what came when a label had as many values as it may have."""
+ROOT_CHANNEL: Final = "root"
+"""Posted to `/`: the channel is not known before the body is read."""
+
+
+class Mode(StrEnum):
+    """The way that a callback takes now."""
+
+    DIRECT = "direct"
+    """To PostgreSQL, before the answer."""
+    SPOOLING = "spooling"
+    """To the spool; PostgreSQL takes nothing."""
+    DRAINING = "draining"
+    """To the spool, behind those that PostgreSQL is taking from it."""
+
+
+class Refused(StrEnum):
+    """Why a callback that reached a callback path was not kept."""
+
+    UNKNOWN_SOURCE = "unknown-source"
+    CREDENTIALS = "credentials"
+    ADDRESS = "address"
+    HEADER_TOO_LARGE = "header-too-large"
+    BODY_TOO_LARGE = "body-too-large"
+    BODY_TOO_SLOW = "body-too-slow"
+    BODY_CUT_OFF = "body-cut-off"
+    CANNOT_KEEP = "cannot-keep"
+    INTERNAL_ERROR = "internal-error"
+
+
+class Rejected(StrEnum):
+    """Why a request was turned away before it could be routed, so before it could be called a callback."""
+
+    BROKEN_HEAD = "broken-head"
+    REQUEST_LINE_TOO_LONG = "request-line-too-long"
+    HEADER_FIELD_TOO_LARGE = "header-field-too-large"
+    TOO_MANY_HEADERS = "too-many-headers"
+    HEADER_TOO_LARGE = "header-too-large"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
+
+
+class CommitFailure(StrEnum):
+    """Why a batch was not committed at the first attempt."""
+
+    RACE = "race"
+    """Another receiver was quicker: it is judged again."""
+    CONNECTION_LOST = "broken"
+    """The connection broke: it is tried again."""
+    UNAVAILABLE = "away"
+    """PostgreSQL cannot keep anything now: it goes to the spool."""
+    SPLIT = "split"
+    """Something is wrong with one of its callbacks: it is halved until that one is alone."""
+
+
+class Published(StrEnum):
+    """The two streams that the relay publishes to."""
+
+    FEED = "feed"
+    KV = "kv"
+
+
+class PublishFailure(StrEnum):
+    """Why a publish was not acknowledged."""
+
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    DEPOSED = "deposed"
+    DISCONNECTED = "disconnected"
+    LOST = "lost"
+
+
+class RecoveryEnd(StrEnum):
+    """How ESC's recovery of a VM ended."""
+
+    RECOVERED = "recovered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """The VM came back by itself."""
+    MANUAL = "manual"
+    """Its policy is manual: it waits for a person."""
+
+
+class RecoveryStep(StrEnum):
+    """What a recovery tries, in this order."""
+
+    REBOOT = "reboot"
+    UNDEPLOY = "undeploy"
+    DEPLOY = "deploy"
+
+
+class Step(StrEnum):
+    """A stretch of a lifecycle that people wait for, from one state to the next."""
+
+    VM_INERT_ALIVE = "vm-inert-alive"
+    VM_RECOVERING_ALIVE = "vm-recovering-alive"
+    VM_RECOVERING_ERROR = "vm-recovering-error"
+    VM_ERROR_ALIVE = "vm-error-alive"
+    VM_STOPPED_ALIVE = "vm-stopped-alive"
+    DEPLOYMENT_DEPLOYING_INERT = "deployment-deploying-inert"
+    DEPLOYMENT_DEPLOYING_ACTIVE = "deployment-deploying-active"
+    DEPLOYMENT_INERT_ACTIVE = "deployment-inert-active"
+
+
+class Taken(StrEnum):
+    """What a connection of the pool does."""
+
+    USED = "used"
+    IDLE = "idle"
+
+
+class Kept(StrEnum):
+    """The two tables that are partitioned by time."""
+
+    CALLBACKS = "callbacks"
+    TRANSITIONS = "transitions"

@@ -1,0 +1,85 @@
+"""One callback between its reading and its keeping: what arrived, what it says, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from receiver.errors import NotXmlError
+from receiver.lifecycle import DelayedContext
+from receiver.model.entities import Decision
+from receiver.model.envelope import Envelope
+from receiver.model.notification import Channel, Family, Notification, Outcome
+from receiver.parsing.parser import channel_of, parse
+
+log = structlog.get_logger()
+
+EntityKey = tuple[str, ...]
+"""What a callback may be about: an operation, a deployment or a resource, by its identity."""
+
+
+def read(envelope: Envelope, depth_max: int, held: DelayedContext | None = None) -> ParsedCallback:
+    """What an envelope says, or why it cannot be read."""
+    try:
+        return ParsedCallback(envelope, parse(envelope, depth_max), held=held)
+    except NotXmlError as error:
+        return ParsedCallback(envelope, malformed=str(error), held=held)
+    except Exception:
+        log.exception("a callback could not be read; it is kept as it came", receipt=str(envelope.receipt))
+        return ParsedCallback(envelope).as_it_came()
+
+
+@dataclass(slots=True)
+class ParsedCallback:
+    """`notification` is None when the body could not be read; then `malformed` says why."""
+
+    envelope: Envelope
+    notification: Notification | None = None
+    malformed: str | None = None
+    not_understood: bool = False
+    """Judging it failed for a fault of ours; it is kept without being applied."""
+    held: DelayedContext | None = None
+    """It waited since it arrived (spool, replay)."""
+
+    def without_judgement(self) -> Decision | None:
+        """The decision on a callback that the lifecycle is not asked about."""
+        if self.malformed is not None:
+            return Decision(Outcome.MALFORMED, "malformed", self.malformed)
+        if self.not_understood:
+            return Decision(
+                Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed"
+            )
+        return None
+
+    def as_it_came(self) -> ParsedCallback:
+        """The same without anything that its body says, which is at fault: it is kept and told of, not applied."""
+        e = self.envelope
+        nothing = Notification(
+            e.receipt, e.source, e.received_at, Family.UNKNOWN, "", None, None, e.status, e.status_code,
+            e.status_message, e.transaction_id, e.ref, notes=e.notes,
+        )  # fmt: skip
+        return ParsedCallback(e, nothing, not_understood=True)
+
+    @property
+    def family(self) -> Family:
+        """What it is about, as far as it could be read."""
+        return self.notification.family if self.notification else Family.UNKNOWN
+
+    @property
+    def about(self) -> list[EntityKey]:
+        """What it names; VMs belong to their deployment."""
+        n = self.notification
+        if n is None:
+            return []
+        things: list[EntityKey] = [("operation", n.source, n.transaction_id)] if n.transaction_id else []
+        if n.deployment:
+            things.append(("deployment", n.source, n.deployment.internal_id))
+        if n.resource:
+            things.append(("resource", n.source, n.resource.kind, n.resource.id))
+        return things
+
+    @property
+    def channel(self) -> Channel:
+        """The URL it came to; posted to `/`, its root element decides (design section 5)."""
+        return self.envelope.channel or channel_of(self.notification.root if self.notification else None)

@@ -1,0 +1,137 @@
+"""ESC's words and ours: the closed tables that `parse` reads a callback with.
+
+Data only. Left stands what arrives (upper case where ESC prints enumerations), right stands our word.
+Whatever is in none of these tables is unknown: kept, published as unclassified, never guessed at.
+Source: sections 3, 4, 7 and 8 of the ESC callback reference, named at each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from receiver.model.entities import DeploymentState, VmState
+from receiver.model.notification import Family
+
+LIFECYCLE_TRIGGERS: Final = frozenset(
+    """
+    VM_DEPLOYED VM_ALIVE VM_UPDATED VM_STOPPED VM_STARTED VM_REBOOTED VM_UNDEPLOYED
+    VM_MONITOR_SET VM_MONITOR_UNSET VM_SOFTWARE_VERSION_UPDATED
+    VM_STOP_COMPLETE VM_START_COMPLETE VM_REBOOT_COMPLETE
+    VM_RECOVERY_INIT VM_RECOVERY_REBOOT VM_RECOVERY_UNDEPLOYED VM_RECOVERY_DEPLOYED
+    VM_RECOVERY_COMPLETE VM_RECOVERY_CANCELLED VM_MANUAL_RECOVERY_NEEDED
+    VM_SCALE_OUT_INIT VM_SCALE_OUT_DEPLOYED VM_SCALE_OUT_COMPLETE VM_SCALE_IN_INIT VM_SCALE_IN_COMPLETE
+    SERVICE_ALIVE SERVICE_UPDATED SERVICE_STOPPED SERVICE_STARTED SERVICE_REBOOTED SERVICE_UNDEPLOYED
+    SERVICE_REGISTRATION SERVICE_UNREGISTRATION
+    """.split()  # noqa: SIM905  # a table of words reads better without forty pairs of quotes
+)
+"""Stages and events of deployments and VMs (reference 4.1, 4.2). The last two are known and move nothing."""
+
+RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "tenant": ("internal_tenant_id", "id"),
+        "network": ("internal_network_id", "id"),
+        "subnet": ("internal_subnet_id", "id"),
+        "image": ("internal_image_id", "id"),
+        "flavor": ("internal_flavor_id", "id"),
+        "router": ("internal_router_id", "id"),
+        "volume": ("internal_volume_id", "volume_id", "id", "vol_id"),
+        "vim_connector": ("internal_vim_connector_id", "id"),
+        "default_vim_connector": ("internal_default_vim_connector_id", "defaultVimConnectorId", "id"),
+        "vim_user": ("internal_vim_user_id", "id"),
+        "file_server": ("internal_file_server_id", "id"),
+    }
+)
+"""Every kind of resource, which is its root element too, and where its own id may stand, best first (reference 3.3)."""
+
+RESOURCE_EVENTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        kind: frozenset(f"{verb}_{kind.upper()}" for verb in ("CREATE", "UPDATE", "DELETE"))
+        | ({"ATTACH_INTERFACE"} if kind == "router" else frozenset())
+        for kind in RESOURCE_ID_FIELDS
+    }
+)
+"""The events of each kind. ATTACH_INTERFACE changes a router (reference 4.2)."""
+
+TRIGGERS: Final = LIFECYCLE_TRIGGERS.union(*RESOURCE_EVENTS.values())
+"""Every value but None that a Notification's `trigger` can have."""
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {"deployment": Family.DEPLOYMENT, "esc_event": Family.VM_EVENT} | dict.fromkeys(RESOURCE_ID_FIELDS, Family.RESOURCE)
+)
+"""The family of each known root element."""
+
+TRIGGER_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "deployment": ("deployment_stage", "event_type"),
+        "esc_event": ("event_type", "deployment_stage"),
+    }
+)
+"""Where the stage or event stands, by root; the other root's place is taken when the own one is empty."""
+
+STAGES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "deployment": {word: word for word in LIFECYCLE_TRIGGERS},
+        # One stop, two names, two roots (trap 5): an event may carry the NETCONF name.
+        "esc_event": {word: word for word in LIFECYCLE_TRIGGERS}
+        | {
+            "VM_STOPPED": "VM_STOP_COMPLETE",
+            "VM_STARTED": "VM_START_COMPLETE",
+            "VM_REBOOTED": "VM_REBOOT_COMPLETE",
+        },
+    }
+)
+"""What a stage or event means under which root."""
+
+UPDATED_MESSAGE: Final = "vm has been updated"
+"""How the message of an update begins, lower case, when its stage says VM_ALIVE (trap 1)."""
+
+
+def _as_reported(states: Mapping[str, str]) -> Mapping[str, str]:
+    """Each state under every name ESC may report it by: with or without prefix and suffix."""
+    return MappingProxyType(
+        {
+            f"{prefix}{name}{suffix}": state
+            for name, state in states.items()
+            for prefix in ("", "VM_", "SERVICE_")
+            for suffix in ("", "_STATE")
+        }
+    )
+
+
+VM_STATES: Final = _as_reported(
+    # Never reported: UNSEEN is before any report, RECOVERING follows from recovery events alone.
+    {str(state): str(state) for state in VmState if state not in {VmState.UNSEEN, VmState.RECOVERING}}
+    | {"INSERT": "INERT", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
+)
+"""VM states (reference 4.4, 6, 8)."""
+
+DEPLOYMENT_STATES: Final = _as_reported(
+    {str(state): str(state) for state in DeploymentState if state is not DeploymentState.UNSEEN}
+    | {"INSERT": "INERT", "ALIVE": "ACTIVE", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
+)
+"""Service states (reference 4.3, 6, 8)."""
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "depname": "deployment_name",
+        "depid": "external_deployment_id",
+        "tenant_id": "external_tenant_id",
+        "vmid": "vm_uuid",
+        "hostid": "host_uuid",
+        "hostname": "host_name",
+        "vm_group": "vm_group_name",
+    }
+)
+NIC_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {"nicid": "nic_id", "port_id": "port_uuid", "network": "network_uuid", "subnet": "subnet_uuid"}
+)
+"""NETCONF's names for the fields of REST (reference 3.2): of a message and its VMs, and of an interface."""
+
+NIC_FIELDS: Final = frozenset(
+    """
+    nic_id type network_uuid subnet_uuid port_uuid ip_address mac_address netmask gateway port_forwarding
+    """.split()  # noqa: SIM905  # as above
+)
+"""The fields of an interface that are kept as they are (reference 3.1); `security_groups` becomes a list."""

@@ -1,0 +1,233 @@
+"""Connections to PostgreSQL: a pool that may be opened before PostgreSQL is there, and the schema on it.
+
+Whoever borrows a connection has a time to use it; then it is cut. To cancel a statement instead asks PostgreSQL and
+waits for its answer: for ever, when it is frozen or the way to it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+
+from receiver.config.settings import Settings
+from receiver.errors import SettingsError, SetupError
+from receiver.observability.metrics import Metrics
+from receiver.postgres.hosts import Hosts
+from receiver.postgres.migrations import migrate, pending
+from receiver.postgres.partitions import Partitions
+from receiver.postgres.store import SESSION, Connection, prepare
+
+CONFLICTS = (
+    asyncpg.UniqueViolationError,
+    asyncpg.ExclusionViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+"""Another receiver was quicker: judged again, the batch sees what that one wrote."""
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""The connection broke, or there is none just now (a restart takes a second); what was under way may have been
+committed."""
+UNAVAILABLE = (
+    *CONNECTION_LOST,
+    TimeoutError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedTableError,
+)
+"""PostgreSQL cannot keep anything now; no letter is at fault."""
+WHOLE_BATCH_ERRORS = (
+    *CONFLICTS,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+)
+"""A table, a right or a disk is at fault rather than one callback, whose turn may come: a grant that lacks, an index
+that is damaged."""
+UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
+
+log = structlog.get_logger()
+
+
+class Database:
+    """The receiver's way to PostgreSQL."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._hosts = Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s)
+        self._session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self.ready = True
+        """False while the schema is not known to be as this program needs it."""
+
+    async def open(self) -> None:
+        """Make the pool; it connects when it is used."""
+        settings = self._settings
+        self._pool = await asyncpg.create_pool(
+            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
+            connect=self._hosts.connect, server_settings=self._session, reset=left_as_found,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def acquire(self, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+        """A connection of the pool for `timeout_s`, else `commit_timeout_s`. Raises what `CONNECTION_LOST` lists.
+
+        Whatever fails on a connection that was cut is a TimeoutError: asyncpg may stumble over its own remains then.
+        """
+        assert self._pool is not None  # opened
+        until_s = _in(self._settings.commit_timeout_s if timeout_s is None else timeout_s)
+        async with asyncio.timeout_at(until_s):
+            connection = await self._pool.acquire()
+        with cut_at(until_s, connection):
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def alone(self, timeout_s: float) -> AsyncIterator[Connection]:
+        """The same, but just made: one of the pool may be dead, and who has long would wait that long for it."""
+        until_s = _in(timeout_s)
+        connection = await self._hosts.connect(server_settings=self._session)
+        with cut_at(until_s, connection):
+            try:
+                await _made(connection)
+                yield connection
+            finally:
+                connection.terminate()
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection apart from the pool, for whoever holds a lock as long as it lives."""
+        return await connect(self._settings)
+
+    def connections(self) -> dict[tuple[str, ...], float]:
+        """How many of the pool are in use, and how many are idle."""
+        size, idle = (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
+        return {("used",): size - idle, ("idle",): idle}
+
+    async def ping(self) -> None:
+        """Raises SetupError when PostgreSQL does not answer, or not with the schema that is needed."""
+        try:
+            async with self.acquire(self._settings.ping_timeout_s) as connection:
+                await connection.fetchval("SELECT 1")
+        except UNUSABLE as error:
+            self._metrics.postgres_up.set(0)
+            raise SetupError(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
+        self._metrics.postgres_up.set(1)
+        if not self.ready:
+            raise SetupError("the schema is not up to date yet")
+
+    async def prepare(self, partitions: Partitions) -> None:
+        """Bring the schema up to date and make its partitions, as soon as PostgreSQL answers.
+
+        Raises SchemaTooNewError, SchemaDriftError, SettingsError for a DSN that is none, and SetupError when the
+        schema is old and `migrate` is off.
+        """
+        pause_s, told = PAUSE_FIRST_S, False
+        self.ready = False
+        while not self.ready:
+            try:
+                await self._prepare(partitions)
+            except UNUSABLE as error:
+                if not told:
+                    log.warning(
+                        "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)",
+                        why=str(error) or type(error).__name__,
+                    )
+                told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
+                await asyncio.sleep(pause_s)
+            else:
+                self.ready = True
+                self._metrics.postgres_up.set(1)
+                log.info("PostgreSQL is ready")
+
+    async def _prepare(self, partitions: Partitions) -> None:
+        connection = await self.connect()
+        try:
+            if self._settings.migrate:
+                for name in await migrate(connection):
+                    log.info("migration applied", name=name)
+            elif old := await pending(connection):
+                raise SetupError(
+                    f"the schema lacks {old[0].name}: run `esc-receiver migrate`, or set ESC_RECEIVER_MIGRATE=on"
+                )
+            await partitions.make_ahead(connection, datetime.now(UTC))
+        finally:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Drop all connections; whoever still used one had his time to stop."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+
+async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection. Raises SettingsError for a DSN that is none, and what `UNUSABLE` lists."""
+    try:
+        return await Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect()
+    except asyncpg.ClientConfigurationError as error:
+        raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
+    except ValueError:  # without its text, which may be a part of the password
+        raise SettingsError(
+            "ESC_RECEIVER_POSTGRES_DSN: no PostgreSQL URL can be read in it; "
+            "are special characters of the password percent-encoded?"
+        ) from None
+
+
+def _in(timeout_s: float) -> float:
+    """By the loop's clock."""
+    return asyncio.get_running_loop().time() + timeout_s
+
+
+@contextmanager
+def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
+    """Whatever fails on it then is a TimeoutError."""
+    loop = asyncio.get_running_loop()
+    cut = loop.call_at(until_s, connection.terminate)
+    try:
+        yield
+    except Exception as error:
+        task = asyncio.current_task()
+        if task and task.cancelling():  # a rollback that failed must not take the place of it
+            raise asyncio.CancelledError from error
+        if loop.time() >= until_s:
+            raise TimeoutError("the time for it was over") from error
+        raise
+    finally:
+        cut.cancel()
+
+
+async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Make a connection of the pool ready, or drop it: asyncpg would wait for a broken one to close in order."""
+    try:
+        await prepare(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+
+
+async def left_as_found(connection: object) -> None:
+    """Nobody leaves more behind on a connection of the pool than a transaction, which asyncpg rolls back itself: its
+    usual clean-up would be one more round trip before each answer."""
+
+
+def is_partition_missing(error: Exception) -> bool:
+    """Somebody dropped a partition that was thought to be there (a row fits none: the error names no constraint)."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None

@@ -1,0 +1,120 @@
+"""Brings the schema up to date: `migrations/NNNN_name.sql`, forward only, in name order, one transaction each.
+
+What was applied is recorded with its checksum, so that a changed file is noticed, and a database that a newer program
+has migrated is refused. An advisory lock lets several start at once. This file must not know what the tables mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+
+from receiver.errors import SchemaDriftError, SchemaTooNewError, SetupError
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+LOCK_KEY = 0x0E5C_0001
+"""Any fixed number that nothing else in the database locks."""
+
+RECORD = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version    integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: `name` without its suffix, `checksum` the SHA-256 of its text in hexadecimal."""
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+
+
+def known() -> list[Migration]:
+    """The migrations this program carries, in the order in which they are applied."""
+    named = sorted((file.name.removesuffix(".sql"), file) for file in _folder().iterdir() if file.name.endswith(".sql"))
+    return [_read(name, file) for name, file in named]
+
+
+async def pending(connection: Connection, migrations: Sequence[Migration] | None = None) -> list[Migration]:
+    """Those not applied yet. Raises SchemaTooNewError and SchemaDriftError."""
+    migrations = known() if migrations is None else migrations
+    applied = await _applied(connection)
+    newer = sorted(applied.keys() - {migration.version for migration in migrations})
+    if newer:
+        raise SchemaTooNewError(
+            f"the database has migrations that this program does not know ({', '.join(map(str, newer))}): "
+            "run the newer program"
+        )
+    for migration in migrations:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise SchemaDriftError(
+                f"migration {migration.name} was applied with another text than this program carries: "
+                "a migration must not be changed once it is out"
+            )
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+async def migrate(connection: Connection, migrations: Sequence[Migration] | None = None) -> list[str]:
+    """Apply what is pending and give its names; waits for another that is at it. Raises SetupError."""
+    async with _locked(connection):
+        await connection.execute(RECORD)
+        due = await pending(connection, migrations)
+        for migration in due:
+            await _apply(connection, migration)
+    return [migration.name for migration in due]
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
+    except asyncpg.PostgresError as error:
+        raise SetupError(f"migration {migration.name} failed and was undone: {error}") from error
+
+
+async def _applied(connection: Connection) -> dict[int, str]:
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return {}
+    return {row["version"]: row["checksum"] for row in await connection.fetch("SELECT * FROM schema_migrations")}
+
+
+@asynccontextmanager
+async def _locked(connection: Connection) -> AsyncIterator[None]:
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():  # else the lock went with the connection
+            await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+
+
+def _folder() -> Traversable:
+    """In a wheel the migrations lie in the package, in a checkout beside it."""
+    packed = files("receiver") / "migrations"
+    return packed if packed.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+def _read(name: str, file: Traversable) -> Migration:
+    sql = file.read_text(encoding="utf-8")
+    return Migration(int(name.partition("_")[0]), name, sql, hashlib.sha256(sql.encode()).hexdigest())

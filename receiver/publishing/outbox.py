@@ -1,0 +1,199 @@
+"""The relay's side of PostgreSQL: the lock that makes one receiver the relay, the rows to publish, the mark.
+
+All on one connection, so that whoever has lost the lock cannot mark either. This file must not know NATS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from receiver.config.settings import Settings
+from receiver.errors import DeposedError, OutboxError
+from receiver.postgres.statements import statements
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+Rows: TypeAlias = Sequence[asyncpg.Record]
+"""Each with position, at, subject, headers, payload, kv_key, kv_ended."""
+
+CHANNEL = "esc_receiver_outbox"
+PLACE = "esc_receiver_relay"
+"""Whoever needs the relay's place to itself for a while asks here."""
+LOCK_KEY = 0x0E5C_0002
+"""Any fixed number that nothing else in the database locks."""
+PING_AFTER_S = 1.0
+"""A relay that waits for NATS still shows PostgreSQL that it is not frozen."""
+BACKLOG_COUNTED_MAX = 10_000
+"""A longer outbox is estimated."""
+
+# A mark that a crash of PostgreSQL takes back is read again from the stream's tail, so nobody waits for its flush.
+# The rest frees the lock of a relay that is gone without a word (its host: keepalives) or frozen (idle session).
+SESSION = """
+SET synchronous_commit = off;
+SET tcp_keepalives_idle = {takeover_s};
+SET tcp_keepalives_interval = 1;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = {gone_ms};
+SET idle_session_timeout = {frozen_ms};
+"""
+
+
+class Progress(NamedTuple):
+    """How far which stream is acknowledged and marked; the stream is empty before the first."""
+
+    stream: str
+    sequence: int
+
+
+class Backlog(NamedTuple):
+    """How many messages wait, and since when the oldest does."""
+
+    messages: int
+    oldest_at: datetime | None
+
+
+class Outbox:
+    """One connection of the relay's own. All methods raise OutboxError, after which `drop` is due."""
+
+    def __init__(self, connect: Connect, settings: Settings, on_wake: Callable[[], None]) -> None:
+        """`connect` opens the connection; `on_wake` hears of new rows and of the connection's end."""
+        self.leading = False
+        self._connect = connect
+        self._settings = settings
+        self._on_wake = on_wake
+        self._sql = statements("publishing/relay.sql")
+        self._open: Connection | None = None
+        self._used_s = 0.0
+        self._asked_to_leave = False
+
+    async def elect(self) -> bool:
+        """Whether this is the relay; becomes it when nobody is.
+
+        A connection that was lost is never replaced in silence: with it went the lock and, when PostgreSQL
+        crashed, maybe the last marks.
+        """
+        if self._asked_to_leave:
+            self._asked_to_leave = False
+            raise OutboxError("the relay's place was asked for, to rebuild the stream")
+        connection = self._open or await self._opened()
+        if not self.leading:
+            self.leading = await self._took_lock(connection)
+        elif time.monotonic() - self._used_s > PING_AFTER_S:
+            await self._rows("ping")
+        return self.leading
+
+    async def demand(self, timeout_s: float) -> None:
+        """Become the relay at the cost of another one: it is asked to leave, and we stand first in line.
+
+        It must hold for longer than a relay may be silent, so this connection is never ended for that.
+        """
+        connection = self._open or await self._opened()
+        with _ours():
+            await connection.execute("SET idle_session_timeout = 0")
+            await connection.execute(self._sql["ask"], PLACE)
+            try:
+                await connection.execute(self._sql["wait"], LOCK_KEY, timeout=timeout_s)
+            except TimeoutError:
+                raise OutboxError(f"another receiver is the relay, and did not leave within {timeout_s:g} s") from None
+        self.leading = True
+
+    async def next_rows(self, rows_max: int) -> Rows:
+        """The first rows, in order of position."""
+        return await self._rows("next_rows", rows_max, self._settings.publish_batch_bytes_max)
+
+    async def rows_of(self, ids: Sequence[UUID]) -> Rows:
+        """Those rows of `ids` that are still here, in order of position."""
+        return await self._rows("rows_of_ids", ids)
+
+    async def progress(self) -> Progress:
+        """What was marked last."""
+        return Progress(*(await self._rows("progress"))[0])
+
+    async def adopted(self, stream: str, sequence: int) -> Progress:
+        """Remember the stream to publish to, if none is remembered; what is remembered now."""
+        await self._rows("adopt", stream, sequence)
+        return await self.progress()
+
+    async def mark(self, rows: Rows, stream: str, sequence: int) -> None:
+        """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`.
+
+        Raises DeposedError when another stream is published to by now.
+        """
+        if not await self._rows("mark", [row["position"] for row in rows], sequence, stream):
+            raise DeposedError(f"{stream} is no longer the stream that is published to")
+
+    async def backlog(self) -> Backlog:
+        """How much waits; an estimate when it is much."""
+        rows = await self._rows("backlog", BACKLOG_COUNTED_MAX)
+        return Backlog(*rows[0]) if rows else Backlog(0, None)
+
+    def drop(self) -> None:
+        """Give up the connection, and with it the lock."""
+        if self._open and not self._open.is_closed():
+            self._open.terminate()
+        self._open = None
+        self.leading = False
+
+    async def close(self) -> None:
+        """The same, politely; harmless when there is none."""
+        try:
+            with _ours():
+                if self._open and not self._open.is_closed():
+                    await self._open.close(timeout=self._settings.postgres_connect_timeout_s)
+        finally:
+            self.drop()
+
+    async def _opened(self) -> Connection:
+        with _ours():
+            self._open = await self._connect()
+            await self._open.execute(self._session())
+        return self._open
+
+    def _session(self) -> str:
+        settings = self._settings
+        takeover_s = max(1, round(settings.relay_takeover_s))
+        # The longest that a healthy relay leaves PostgreSQL alone: two publishes that just make it, or a rest.
+        frozen_s = max(2 * settings.publish_timeout_s, settings.relay_sweep_s) + settings.relay_takeover_s
+        return SESSION.format(
+            takeover_s=takeover_s, gone_ms=1_000 * (takeover_s + 3), frozen_ms=round(1_000 * frozen_s)
+        )
+
+    async def _took_lock(self, connection: Connection) -> bool:
+        if not (await self._rows("elect", LOCK_KEY))[0][0]:
+            return False
+        with _ours():
+            connection.add_termination_listener(self._heard)
+            await connection.add_listener(CHANNEL, self._heard)
+            await connection.add_listener(PLACE, self._heard_demand)
+        return True
+
+    async def _rows(self, name: str, *arguments: object) -> Rows:
+        if self._open is None:
+            raise OutboxError("the relay has no connection to PostgreSQL")
+        self._used_s = time.monotonic()
+        with _ours():
+            return await self._open.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
+
+    def _heard(self, *_: object) -> None:
+        self._on_wake()
+
+    def _heard_demand(self, *_: object) -> None:
+        self._asked_to_leave = True
+        self._on_wake()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise OutboxError("PostgreSQL did not answer in time") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,120 @@
+"""The outbox filled anew from the ledger, for a stream that has lost everything.
+
+PostgreSQL is the truth; the stream can be rebuilt from it (design section 7). Ids and subjects are those of the first
+time, so a consumer knows what it has had. The `item` in each message is today's: the ledger does not keep yesterday's,
+and `item.sequence` tells. All in one transaction: it is done whole or not at all. Must not know NATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from receiver.config.settings import Settings
+from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
+from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm
+from receiver.model.envelope import Envelope
+from receiver.model.notification import Channel, Status
+from receiver.parsing.parsed_callback import read
+from receiver.postgres.database import Database
+from receiver.postgres.statements import statements
+from receiver.postgres.store import Connection
+
+TABLES: dict[str, tuple[str, type[Any]]] = {
+    EntityKind.DEPLOYMENT: ("deployments", Deployment),
+    EntityKind.VM: ("vms", Vm),
+    EntityKind.RESOURCE: ("resources", Resource),
+    EntityKind.OPERATION: ("operations", Operation),
+}
+
+
+async def nothing() -> None:
+    """There is nothing to do at last."""
+
+
+class StreamRebuild:
+    """Fills the outbox of one database."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._sql = statements("publishing/rebuild.sql")
+
+    async def run(
+        self,
+        stream: str,
+        last_sequence: int,
+        *,
+        at_last: Callable[[], Awaitable[None]] = nothing,
+        tell: Callable[[int, int], None] = lambda _, __: None,
+    ) -> int:
+        """Post the whole ledger again, for `stream` as it stands; how many messages that is.
+
+        `at_last` is done when all is posted and only the commit is missing; `tell` hears how many of how many are
+        posted. Raises asyncpg's errors; then nothing has changed.
+        """
+        # A ledger is read for longer than a batch may take.
+        timeout_s = self._settings.rebuild_timeout_s
+        async with (
+            self._database.alone(timeout_s) as connection,
+            connection.transaction(isolation="repeatable_read"),
+        ):
+            # First, as it locks the row: of two that rebuild, the second waits here, and then finds it done.
+            await connection.execute(self._sql["begin_again"], stream, last_sequence)
+            await connection.execute(self._sql["empty"])
+            counts = await connection.fetchrow(self._sql["how_many"])
+            assert counts is not None  # one row of counts
+            messages: int = counts["entries"] + counts["unclassified"]
+            position = -messages
+            async for rows in self._rows(connection):
+                await connection.execute(self._sql["post"], position - 1, *map(list, zip(*rows, strict=True)))
+                position += len(rows)
+                tell(messages + position, messages)
+            await at_last()
+        return messages
+
+    async def _rows(self, connection: Connection) -> AsyncIterator[Sequence[OutboxRow]]:
+        size = self._settings.publish_batch_max
+        async for records in _portions(connection, self._sql["entries"], size):
+            transitions = [Transition(*record) for record in records]
+            entities = await self._entities(connection, transitions)
+            yield [transition_event(t, entities[t.entity_id]) for t in transitions if t.entity_id in entities]
+        async for records in _portions(connection, self._sql["unclassified"], size):
+            yield [_unclassified(record, self._settings.xml_depth_max) for record in records]
+
+    async def _entities(self, connection: Connection, transitions: Sequence[Transition]) -> dict[UUID, Entity]:
+        found: dict[UUID, Entity] = {}
+        for kind, (table, made) in TABLES.items():
+            ids = list({t.entity_id for t in transitions if t.entity == kind})
+            if ids:
+                rows = await connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::uuid[])", ids)  # noqa: S608 - a name of ours
+                found |= {row["id"]: made(*row) for row in rows}
+        return found
+
+
+async def _portions(connection: Connection, query: str, size: int) -> AsyncIterator[list[Any]]:
+    cursor = await connection.cursor(query)
+    while rows := await cursor.fetch(size):
+        yield rows
+
+
+def _unclassified(row: Any, depth_max: int) -> OutboxRow:
+    """The message of a callback that fitted no rule then."""
+    code = row["status_code"]
+    envelope = Envelope(
+        receipt=row["receipt"], received_at=row["received_at"], source=row["source"], channel=Channel(row["channel"]),
+        remote=row["remote"], ref=row["ref"], headers=row["headers"], body=row["body"], redacted=row["redacted"],
+        transaction_id=row["transaction_id"], status=_status(code), status_code=code,
+        status_message=row["status_message"], notes=tuple(row["notes"]),
+    )  # fmt: skip
+    letter = read(envelope, depth_max)
+    notification = letter.notification or letter.as_it_came().notification
+    assert notification is not None  # `as_it_came` always has one
+    return unclassified_event(notification, row["reason"], row["rule"])
+
+
+def _status(code: int | None) -> Status:
+    if code is None:
+        return Status.UNKNOWN
+    return Status.OK if 200 <= code <= 299 else Status.FAILED

@@ -1,0 +1,103 @@
+"""What a replay is about, and what becomes of each callback: values, and what follows from them.
+
+Must not know SQL, nor how a result comes about (`replay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
+from receiver.model.entities import Decision, Entity, Transition
+from receiver.model.envelope import Envelope
+from receiver.model.notification import Outcome
+from receiver.parsing.parsed_callback import ParsedCallback
+
+
+class Fate(StrEnum):
+    """What a replay did with a callback, or would do."""
+
+    APPLIED = "applied"
+    """It was not applied before: it was in quarantine, or is new."""
+    CHANGED = "changed"
+    """It was applied before, and its result is different today: that was appended."""
+    UNCHANGED = "unchanged"
+    QUARANTINED = "quarantined"
+    """It still cannot be applied."""
+    REPEAT = "repeat"
+    GONE = "gone"
+    """Retention took it meanwhile, or it is older than what is kept."""
+    FAILED = "failed"
+    """Judging or writing it failed; nothing came of it."""
+
+
+MOVING = (Fate.APPLIED, Fate.CHANGED)
+
+
+class Wanted(NamedTuple):
+    """A callback to apply again. `envelope` is given for one that may not be kept yet (from a file)."""
+
+    receipt: UUID
+    received_at: datetime
+    envelope: Envelope | None = None
+
+
+class Replayed(NamedTuple):
+    """What became of one callback. `letter` is None when it was not read."""
+
+    receipt: UUID
+    fate: Fate
+    letter: ParsedCallback | None = None
+    decision: Decision | None = None
+    row: Any = None
+    """Of `callbacks`, as it was before; None: it was not kept before."""
+    why: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        """It was not kept before, and is now."""
+        return self.letter is not None and self.row is None
+
+    @property
+    def entries(self) -> Sequence[tuple[Transition, Entity]]:
+        """The ledger entries that were appended, or would be."""
+        return self.decision.transitions if self.decision and self.fate in MOVING else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which kept callbacks: received from `since` until before `until`, of `source`; None: no such limit."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    source: str | None = None
+    quarantine: bool = False
+    """Only those that were never applied."""
+
+
+def is_rejudged(one: Replayed) -> bool:
+    """Whether `callbacks` tells something else of it now. Why a body cannot be read was best known when it came."""
+    if one.row is None or one.decision is None or one.fate is Fate.UNCHANGED:
+        return False
+    told = tuple(one.row[name] for name in ("outcome", "rule", "reason"))
+    return one.decision.outcome is not Outcome.MALFORMED and told != one.decision[:3]
+
+
+def events_of(results: Sequence[Replayed]) -> list[OutboxRow]:
+    """What is published: ledger entries, and what is unclassified but was not told of before."""
+    events: list[OutboxRow] = []
+    for one in results:
+        traceparent = one.letter.envelope.traceparent if one.letter else None
+        events += [transition_event(*entry, traceparent) for entry in one.entries]
+        is_untold = one.row is None or one.row["outcome"] == Outcome.MALFORMED
+        if one.decision and one.decision.outcome is Outcome.UNCLASSIFIED and one.letter and is_untold:
+            assert one.letter.notification is not None  # else it were malformed
+            events.append(
+                unclassified_event(one.letter.notification, one.decision.reason, one.decision.rule, traceparent)
+            )
+    return events

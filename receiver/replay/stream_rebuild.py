@@ -1,0 +1,114 @@
+"""`esc-receiver replay --to-stream`: the stream rebuilt from PostgreSQL on demand, with the ids of the first time.
+
+For the time that takes, this program has the relay's place: a running receiver is asked to leave it, and takes it back
+when the ledger is posted. From then on whoever is the relay publishes, we or a receiver, so it may be interrupted. Must
+not know how a message is made (`refill`) or published (`relay`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias
+
+from receiver.config.settings import Settings
+from receiver.errors import SetupError
+from receiver.observability.metrics import Metrics
+from receiver.postgres.database import UNUSABLE, Database
+from receiver.postgres.statements import statements
+from receiver.publishing.broker import Broker
+from receiver.publishing.jetstream import JetStream, StreamState
+from receiver.publishing.outbox import Outbox
+from receiver.publishing.rebuild import StreamRebuild
+from receiver.publishing.relay import Relay
+from receiver.replay.replayer import check_schema
+
+Tell: TypeAlias = Callable[[str, int, int], None]
+"""Hears what is done, how many of it, of how many."""
+
+LOOK_S = 0.5
+
+
+class FeedRebuild:
+    """One run of it."""
+
+    def __init__(self, database: Database, jetstream: JetStream, settings: Settings, metrics: Metrics) -> None:
+        self._database = database
+        self._jetstream = jetstream
+        self._settings = settings
+        self._metrics = metrics
+        self._sql = statements("publishing/rebuild.sql")
+
+    async def run(self, tell: Tell, *, purge: bool) -> int:
+        """Publish the ledger, and what fitted no rule, again; how many messages that is.
+
+        Raises SetupError for a stream that holds messages (unless `purge`), and ReceiverErrors of NATS and PostgreSQL.
+        """
+        await check_schema(self._database)
+        await self._emptiness(purge=purge)
+        async with self._alone():
+            messages = await self._posted(tell, purge=purge)
+        await self._published(messages, tell)
+        return messages
+
+    async def _emptiness(self, *, purge: bool) -> StreamState:
+        stream = await self._jetstream.feed()
+        if stream.messages and not purge:
+            raise SetupError(
+                f"stream {stream.name} holds {stream.messages} messages: consumers would get them twice. "
+                "With --purge they are taken out first"
+            )
+        return stream
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Nobody else publishes."""
+        outbox = Outbox(self._database.connect, self._settings, lambda: None)
+        try:
+            await outbox.demand(2 * self._settings.publish_timeout_s + self._settings.relay_takeover_s)
+            yield
+        finally:
+            outbox.drop()
+
+    async def _posted(self, tell: Tell, *, purge: bool) -> int:
+        stream = await self._emptiness(purge=purge)  # again: until now others could publish
+        refill = StreamRebuild(self._database, self._settings)
+        # Late, so that the stream is empty for as short a time as can be; and its sequence goes on where it was.
+        at_last = partial(self._jetstream.empty, stream)
+        return await refill.run(
+            stream.identity, stream.last_sequence, at_last=at_last, tell=partial(tell, "messages made")
+        )
+
+    async def _published(self, messages: int, tell: Tell) -> None:
+        """We may be the only one that can; where a receiver runs, it may be quicker to take the relay's place."""
+        relay = Relay(self._database.connect, self._jetstream, self._settings, self._metrics)
+        publishing = asyncio.create_task(relay.run(), name="relay")
+        try:
+            while left := await self._left():
+                tell("published", messages - left, messages)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            publishing.cancel()
+            await asyncio.wait([publishing])
+
+    async def _left(self) -> int:
+        async with self._database.acquire() as connection:
+            return int(await connection.fetchval(self._sql["how_many_left"]))
+
+
+async def to_stream(settings: Settings, tell: Tell = lambda _, __, ___: None, *, purge: bool = False) -> int:
+    """Rebuild the stream; how many messages it has. Raises ReceiverErrors, each one clear line."""
+    metrics = Metrics(settings.all_sources)
+    database, broker = Database(settings, metrics), Broker(settings, metrics)
+    await database.open()
+    try:
+        return await FeedRebuild(database, JetStream(broker, settings), settings, metrics).run(tell, purge=purge)
+    except UNUSABLE as error:
+        raise SetupError(
+            f"PostgreSQL cannot be used now ({str(error) or type(error).__name__}); the same may be run again"
+        ) from error
+    finally:
+        await broker.close()
+        await database.close()

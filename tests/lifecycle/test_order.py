@@ -1,0 +1,81 @@
+"""Any order and any repetition of one operation's messages ends in the same state (design promise 6)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from receiver.lifecycle import tables
+from receiver.model.entities import DeploymentState
+from receiver.model.notification import Notification
+from tests.support.lifecycle import World, notification
+
+STATES = st.sampled_from([None, "INERT", "ALIVE", "STOPPED", "ERROR", "STARTING"])
+SERVICES = st.sampled_from([None, *DeploymentState])
+NAMES = st.sampled_from(["a", "b"])
+UUIDS = st.sampled_from(["u1", "u2", "u3", None])
+VM_TRIGGERS = sorted({trigger for trigger, _ in tables.VM})
+SERVICE_TRIGGERS = sorted({t for t, _ in tables.DEPLOYMENT if t.startswith("SERVICE")})
+
+
+Said = dict[str, Any]
+
+
+@st.composite
+def messages(draw: Any) -> Said:
+    """The words of one message, as `notification` takes them."""
+    trigger = draw(st.sampled_from(VM_TRIGGERS + SERVICE_TRIGGERS * 2))
+    said = {
+        "trigger": trigger,
+        "failed": draw(st.booleans()),
+        "service": draw(SERVICES),
+        "number": draw(st.integers(0, 2)),
+    }
+    said["external"] = draw(st.sampled_from(["e1", "e1", "e1", "e2"]))
+    if not trigger.startswith("SERVICE") and draw(st.integers(0, 9)):
+        said |= {"vm": draw(NAMES), "uuid": draw(UUIDS), "state": draw(STATES)}
+        said |= {"target": draw(UUIDS), "target_name": draw(NAMES)} if draw(st.booleans()) else {}
+    return said
+
+
+def heard(said: list[Said], txn: str, start_s: float = 0.0) -> list[Notification]:
+    """The messages, received in this order, one a second."""
+    return [notification(**{"txn": txn, **words}, at_s=start_s + i) for i, words in enumerate(said)]
+
+
+def shuffled(said: list[Said], seed: int) -> list[Said]:
+    """In another order, and some of them twice."""
+    rng = random.Random(seed)
+    again = [n for n in said if rng.random() < 0.3]
+    return rng.sample(said + again, len(said) + len(again))
+
+
+def recovered(source: str, target: str) -> Said:
+    """A recovery's end, by which one instance takes the place of another."""
+    words = {"trigger": "VM_RECOVERY_COMPLETE", "failed": False, "service": None, "number": 0, "external": "e1"}
+    return words | {"vm": "a", "uuid": source, "state": None, "target": target, "target_name": "b"}
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    before=st.lists(messages(), max_size=4),
+    said=st.lists(messages(), min_size=2, max_size=7),
+    seed=st.integers(0, 2**32),
+)
+@example(before=[], said=[recovered("u1", "u3"), recovered("u3", "u2")], seed=3)
+def test_any_order_and_repetition_of_an_operation_ends_the_same(
+    before: list[Said], said: list[Said], seed: int
+) -> None:
+    """Whatever was before it, one operation's messages in any order, some twice, agree on states, flags and ids."""
+    base = World()
+    for n in heard(before, "t0"):
+        base.hear(n)
+    straight, shaken = base.fork(), base.fork()
+    for n in heard(said, "t1", 10):
+        straight.hear(n)
+    for n in heard(shuffled(said, seed), "t1", 10):
+        shaken.hear(n)
+    assert shaken.end() == straight.end()

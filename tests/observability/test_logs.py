@@ -1,0 +1,96 @@
+"""Log lines: one wide line for each callback, JSON for programs and text for people, and never a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from receiver.config.settings import Settings
+from receiver.observability import logs
+from tests.support.ingress import Serving, serving
+
+HEADERS = [("ESC-Transaction-Id", "tx-1"), ("ESC-Status-Code", "200")]
+SECRET = {"lab": {"tokens": ["open-sesame"]}}
+
+
+async def post(server: Serving, path: str = "/esc/lab/callback/open-sesame?ref=order-7") -> None:
+    """One callback."""
+    answer = await server.request("POST", path, b"<deployment><admin_password>x</admin_password></deployment>", HEADERS)
+    assert answer.status == 200
+
+
+def lines(captured: Any) -> list[dict[str, Any]]:
+    """What was written to standard error, read."""
+    return [json.loads(line) for line in captured.readouterr().err.splitlines()]
+
+
+async def test_a_callback_is_one_wide_line(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """All that is known of it: who, what, how long, and what became of it; the receipt is its id everywhere."""
+    async with serving(sources=SECRET, log_format="json") as server:
+        await post(server)
+        await asyncio.sleep(0)  # the loop turns once more, and with it the lines are written
+    (line,) = lines(capsysbinary)
+    (envelope,) = server.shelf.envelopes
+    assert line.pop("seconds") > 0
+    assert line == {
+        "event": "callback",
+        "level": "info",
+        "timestamp": envelope.received_at.isoformat(),
+        "receipt": str(envelope.receipt),
+        "source": "lab",
+        "channel": "callback",
+        "peer": "127.0.0.1",
+        "transaction_id": "tx-1",
+        "ref": "order-7",
+        "status_code": 200,
+        "outcome": "applied",
+        "reason": "the body is empty",
+        "body_bytes": len(envelope.body),
+    }
+
+
+async def test_no_line_shows_a_secret(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Neither the token of the path nor what the body held, also where it is refused."""
+    async with serving(sources=SECRET, log_format="json") as server:
+        await post(server)
+        assert (await server.request("POST", "/esc/lab/callback/open-sesam", b"<x/>")).status == 401
+        await asyncio.sleep(0)
+    said = capsysbinary.readouterr().err
+    assert b"callback" in said
+    assert b"sesam" not in said
+
+
+@pytest.mark.parametrize("changed", [{"log_callbacks": False}, {"log_level": "warning"}])
+async def test_the_lines_can_be_switched_off(
+    changed: dict[str, Any], capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """By a setting of their own, or with all others of their level."""
+    async with serving(sources=SECRET, log_format="json", **changed) as server:
+        await post(server)
+        await asyncio.sleep(0)
+    assert capsysbinary.readouterr().err == b""
+
+
+async def test_people_read_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same facts, as all other lines look."""
+    settings = Settings(log_format="text")
+    logs.configure(settings)
+    async with serving(sources=SECRET, log_format="text") as server:
+        await post(server)
+    said = capsys.readouterr().err
+    assert "callback" in said
+    assert "transaction_id=tx-1" in said
+
+
+def test_lines_are_json_with_a_time_and_a_level(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors bear their trace as text."""
+    logs.configure(Settings(log_format="json"))
+    structlog.get_logger().error("it stumbled", receipt="r1", exc_info=ValueError("odd"))
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["level"], line["receipt"]) == ("it stumbled", "error", "r1")
+    assert line["timestamp"].endswith("Z")
+    assert "ValueError: odd" in line["exception"]

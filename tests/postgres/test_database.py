@@ -1,0 +1,50 @@
+"""Connections to PostgreSQL that are lent for a time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from receiver.config.settings import Settings
+from receiver.observability.metrics import Metrics
+from receiver.postgres.database import CONNECTION_LOST, Database
+
+
+async def test_whoever_is_cancelled_hears_it_though_the_connection_broke(postgres_dsn: str) -> None:
+    """asyncpg tells of the rollback that failed; taken for a broken connection, it would be tried again for ever."""
+    database = Database(Settings(postgres_dsn=postgres_dsn), Metrics())
+    await database.open()
+    sleeping, connections = asyncio.Event(), []
+
+    async def work() -> None:
+        async with database.acquire() as connection, connection.transaction():
+            connections.append(connection)
+            sleeping.set()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.create_task(work())
+    await sleeping.wait()
+    task.cancel()
+    connections[0].terminate()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await database.close()
+
+
+async def test_what_a_receiver_has_locked_is_let_go_when_nothing_is_heard_of_it(postgres_dsn: str) -> None:
+    """It may be frozen, or its machine gone without a word; others must not wait for it for ever."""
+    database = Database(Settings(postgres_dsn=postgres_dsn, postgres_silence_s=0.2), Metrics())
+    await database.open()
+
+    async def wait_for_the_silent_one() -> None:
+        async with database.acquire() as silent, silent.transaction():
+            await silent.fetchval("SELECT pg_advisory_xact_lock(1)")
+            async with database.acquire() as other:
+                await other.fetchval("SELECT pg_advisory_lock(1)")
+                await other.fetchval("SELECT pg_advisory_unlock(1)")
+            await silent.fetchval("SELECT 1")
+
+    with pytest.raises(CONNECTION_LOST):
+        await wait_for_the_silent_one()
+    await database.close()

@@ -1,0 +1,1 @@
+"""What writes, draws and takes pictures: generators of docs and dashboards, screenshots. Not shipped."""
