@@ -17,8 +17,9 @@ from receiver.cli.main import main
 from receiver.embedded.child_process import free_port
 from receiver.postgres.migrations import known
 from tests.support.auditor import Connection
+from tests.support.commands import commands
 
-COMMANDS = sorted(main.commands)
+COMMANDS = sorted(commands())
 NOBODY = "postgresql://nobody:s3cret@127.0.0.1:1/none"
 WITHOUT_EXTRA = """
 import sys
@@ -48,7 +49,7 @@ def test_every_command_explains_itself_with_examples(command: str, flag: str) ->
     assert result.exit_code == 0
     assert "Examples:" in result.output
     assert result.output.count(f"esc-receiver {command}") >= 2
-    options = [one for one in main.commands[command].params if isinstance(one, click.Option)]
+    options = [one for one in commands()[command].params if isinstance(one, click.Option)]
     assert all(one.help for one in options if one.name != "help")
 
 

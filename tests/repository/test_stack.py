@@ -18,10 +18,10 @@ import jsonschema
 import pytest
 import yaml
 
-from receiver.cli.main import main
 from receiver.config.settings import PREFIX, Settings, load
 from receiver.postgres.migrations import migrate
 from tests.dashboards.test_dashboards import UIDS, VIEWS
+from tests.support.commands import commands
 from tests.support.figures import installed, run_with_input
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_every_variable_is_a_setting(path: Path) -> None:
 
 def test_the_stack_follows_the_compose_specification() -> None:
     """By the specification's own schema."""
-    schema = json.loads((ROOT / "tests" / "stack" / "compose-spec.json").read_text("utf-8"))
+    schema = json.loads((ROOT / "tests" / "repository" / "stack" / "compose-spec.json").read_text("utf-8"))
     jsonschema.Draft7Validator(schema).validate(compose())
 
 
@@ -114,7 +114,7 @@ def test_the_settings_of_the_stack_are_good() -> None:
 def test_the_traffic_is_a_command_that_there_is() -> None:
     """With options that it knows."""
     name, *options = compose()["services"]["traffic"]["command"]
-    context = main.commands[name].make_context(name, list(options))
+    context = commands()[name].make_context(name, list(options))
     assert context.params["loop"] is True
 
 
@@ -139,7 +139,7 @@ def test_the_image_runs_the_program_as_nobody() -> None:
     assert told["VOLUME"] == compose()["services"]["receiver"]["environment"][PREFIX + "DATA_DIR"]
     assert told["EXPOSE"] == str(Settings().port)
     assert json.loads(told["ENTRYPOINT"]) == ["esc-receiver"]
-    assert json.loads(told["CMD"])[0] in main.commands
+    assert json.loads(told["CMD"])[0] in commands()
     assert "/readyz" in told["HEALTHCHECK"]
 
 
@@ -233,7 +233,7 @@ def test_the_unit_starts_the_program_and_leaves_it_time() -> None:
     """A command and options that there are, and longer than the drain."""
     told = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line and line[0] != "#")
     _, name, *options = shlex.split(told["ExecStart"])
-    main.commands[name].make_context(name, options)
+    commands()[name].make_context(name, options)
     assert int(told["TimeoutStopSec"]) > 3 * Settings().stop_timeout_s
 
 

@@ -15,12 +15,12 @@ from uuid import UUID
 
 import orjson
 
-from receiver.cli.main import main as commands
 from receiver.config.settings import settings_table
 from receiver.events.cloudevents import OutboxRow, transition_event
 from receiver.lifecycle import resource, tables
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
 from receiver.parsing.parser import parse
+from tests.support.commands import commands
 from tests.support.lifecycle import World
 from tests.support.samples import SAMPLES, envelope_of
 from tools.docs import walk
@@ -51,7 +51,7 @@ def _outcome(*, failed: bool) -> str:
 def _commands() -> str:
     rows = [
         (f"`esc-receiver {name}`", command.get_short_help_str(limit=200))
-        for name, command in sorted(commands.commands.items())
+        for name, command in sorted(commands().items())
     ]
     return _table(["command", "does"], rows)
 
