@@ -7,6 +7,11 @@ codes: `web` maps errors to answers, `cli` maps them to one line and exit status
 from __future__ import annotations
 
 
+def describe(error: BaseException) -> str:
+    """The message of an error; its class where it has none, as with a TimeoutError."""
+    return str(error) or type(error).__name__
+
+
 class ReceiverError(Exception):
     """The root of all errors raised on purpose."""
 

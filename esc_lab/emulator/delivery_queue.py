@@ -27,6 +27,7 @@ from esc_lab.simulator.audit_log import Book
 from esc_lab.simulator.delivery_faults import Performance, Sending, Sort
 from esc_lab.simulator.esc_messages import Message
 from esc_lab.simulator.expected_state import Fate
+from receiver.errors import describe
 
 log = structlog.get_logger()
 
@@ -202,10 +203,10 @@ class Deliveries:
                 delivery.status = response.status
                 receipt = response.headers.get("ESC-Receipt-Id", "")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            delivery.state, delivery.error = "unreachable", _words(error)
+            delivery.state, delivery.error = "unreachable", describe(error)
             return "lost", ""
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            delivery.state, delivery.error = "unreachable", _words(error)
+            delivery.state, delivery.error = "unreachable", describe(error)
             return "unsure", ""
         delivery.state = "delivered" if 200 <= response.status < 300 else "refused"
         return _fate(response.status, bool(receipt)), receipt
@@ -215,10 +216,6 @@ def _fate(status: int, has_receipt: bool) -> Fate:
     if 200 <= status < 300 or (status == 400 and has_receipt):
         return "kept"
     return "unsure" if status >= 500 else "lost"
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 class Course:

@@ -26,6 +26,7 @@ from receiver.api.row_shapes import position_of, sql
 from receiver.api.subscription import Event, Portion, Subscription, Wanted, events
 from receiver.api.waiters import ANYTHING
 from receiver.config.settings import Settings
+from receiver.errors import describe
 from receiver.publishing.outbox import CHANNEL
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -77,7 +78,7 @@ class Follower:
                 await self._follow()
             except TROUBLE as error:
                 if not told:
-                    log.warning("the ledger cannot be followed now", why=str(error) or type(error).__name__)
+                    log.warning("the ledger cannot be followed now", why=describe(error))
                 told = True
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LAST_S)

@@ -29,7 +29,7 @@ from receiver.cli.signals import until_signalled
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
 from receiver.config.settings import Settings, load
-from receiver.errors import ReceiverError, SetupError
+from receiver.errors import ReceiverError, SetupError, describe
 from receiver.observability import logs
 from receiver.observability.tracing import traces
 from receiver.postgres.database import UNUSABLE, connect
@@ -203,7 +203,7 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
     try:
         connection = await connect(settings)
     except UNUSABLE as error:
-        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {_words(error)}") from error
+        raise SetupError(f"PostgreSQL cannot be reached (ESC_RECEIVER_POSTGRES_DSN): {describe(error)}") from error
     try:
         if dry_run:
             for migration in await pending(connection):
@@ -212,13 +212,9 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
             names = await apply_migrations(connection)
             click.echo("\n".join(f"applied {name}" for name in names) or "the schema is up to date")
     except UNUSABLE as error:
-        raise SetupError(f"PostgreSQL does not let the schema be looked at or changed: {_words(error)}") from error
+        raise SetupError(f"PostgreSQL does not let the schema be looked at or changed: {describe(error)}") from error
     finally:
         await connection.close()
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _environment(flags: dict[str, Any]) -> dict[str, str]:

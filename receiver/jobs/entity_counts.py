@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from receiver.config.settings import Settings
+from receiver.errors import describe
 from receiver.observability import catalogue
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import UNUSABLE, Database
@@ -47,7 +48,7 @@ class EntityCounts:
                 await self.run_once()
                 self._told = ""
             except UNUSABLE as error:
-                self._tell(str(error) or type(error).__name__)
+                self._tell(describe(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("counting failed")
             await asyncio.sleep(self._interval.total_seconds())

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from receiver.config.settings import Settings
+from receiver.errors import describe
 from receiver.events.cloudevents import transition_event
 from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, judge
 from receiver.model.entities import Decision, Operation, Vm
@@ -60,8 +61,7 @@ class OverdueScan:
             except UNUSABLE as error:
                 if is_partition_missing(error):
                     self._partitions.forget()
-                why = str(error) or type(error).__name__
-                log.warning("overdue operations could not be looked for; it is tried again", why=why)
+                log.warning("overdue operations could not be looked for; it is tried again", why=describe(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("looking for overdue operations failed")
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import CannotKeepError, RefusedError
+from receiver.errors import CannotKeepError, RefusedError, describe
 from receiver.model.entities import Decision
 from receiver.observability.labels import CommitFailure
 from receiver.observability.metrics import Metrics
@@ -83,7 +83,7 @@ class BatchWriter:
         except UNAVAILABLE as error:
             self._failed(CommitFailure.UNAVAILABLE)
             missing = len(effort.left(letters))
-            log.warning("callbacks could not be kept", callbacks=missing, why=str(error) or type(error).__name__)
+            log.warning("callbacks could not be kept", callbacks=missing, why=describe(error))
         away = CannotKeepError("PostgreSQL cannot keep it now")
         return [effort.kept.get(letter.envelope.receipt, away) for letter in letters]
 

@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import SettingsError, SetupError
+from receiver.errors import SettingsError, SetupError, describe
 from receiver.observability.metrics import Metrics
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
@@ -129,7 +129,7 @@ class Database:
                 await connection.fetchval("SELECT 1")
         except UNUSABLE as error:
             self._metrics.postgres_up.set(0)
-            raise SetupError(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
+            raise SetupError(f"PostgreSQL cannot be reached: {describe(error)}") from error
         self._metrics.postgres_up.set(1)
         if not self.ready:
             raise SetupError("the schema is not up to date yet")
@@ -149,7 +149,7 @@ class Database:
                 if not told:
                     log.warning(
                         "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)",
-                        why=str(error) or type(error).__name__,
+                        why=describe(error),
                     )
                 told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
                 await asyncio.sleep(pause_s)

@@ -15,7 +15,7 @@ from nats.aio.client import Client, RawCredentials
 from nats.errors import Error as NatsError
 
 from receiver.config.settings import Settings
-from receiver.errors import DisconnectedError
+from receiver.errors import DisconnectedError, describe
 from receiver.observability.metrics import Metrics
 
 RECONNECT_WAIT_S = 0.5
@@ -54,7 +54,7 @@ class Broker:
         try:
             await client.rtt()
         except (NatsError, OSError) as error:
-            raise DisconnectedError(f"NATS does not answer: {_words(error)}") from error
+            raise DisconnectedError(f"NATS does not answer: {describe(error)}") from error
 
     async def close(self) -> None:
         """End the connection; harmless when there is none."""
@@ -122,7 +122,7 @@ class Broker:
             self._tell("NATS is not connected")
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = _words(error)
+        self._last_error = describe(error)
         if not self._told:
             self._tell("NATS cannot be reached; trying on", error=self._last_error)
 
@@ -131,7 +131,3 @@ class Broker:
         if event != self._told:
             log.log(logging.INFO if self._up.is_set() else logging.WARNING, event, **facts)
         self._told = event
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -23,12 +23,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from receiver.config.settings import Settings
-from receiver.errors import (
-    DeposedError,
-    DisconnectedError,
-    NotAcknowledgedError,
-    StreamRefusedError,
-)
+from receiver.errors import DeposedError, DisconnectedError, NotAcknowledgedError, StreamRefusedError, describe
 from receiver.events.cloudevents import SUBJECTS
 from receiver.publishing.broker import Broker
 
@@ -323,4 +318,4 @@ def _ours(error: Exception, what: str) -> Exception:
         case NatsTimeoutError() | TimeoutError():
             return NotAcknowledgedError(f"no answer in time ({what})")
         case _:
-            return DisconnectedError(f"NATS connection lost: {str(error) or type(error).__name__} ({what})")
+            return DisconnectedError(f"NATS connection lost: {describe(error)} ({what})")

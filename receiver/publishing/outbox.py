@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from receiver.config.settings import Settings
-from receiver.errors import DeposedError, OutboxError
+from receiver.errors import DeposedError, OutboxError, describe
 from receiver.postgres.statements import statements
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -196,4 +196,4 @@ def _ours() -> Iterator[None]:
     except TimeoutError as error:
         raise OutboxError("PostgreSQL did not answer in time") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-        raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+        raise OutboxError(f"PostgreSQL: {describe(error)}") from error

@@ -32,6 +32,7 @@ from receiver.errors import (
     ReceiverError,
     StreamLostError,
     StreamRefusedError,
+    describe,
 )
 from receiver.events.cloudevents import item_json, shortened
 from receiver.observability.labels import Published, PublishFailure
@@ -241,7 +242,7 @@ class Relay:
         try:
             messages = await refill(feed.identity, feed.last_sequence)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise OutboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+            raise OutboxError(f"PostgreSQL: {describe(error)}") from error
         log.info("the ledger waits to be published again", messages=messages)
 
     async def _recover(self, portion: list[tuple[int, str]], tail: Tail) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.config.settings import Settings
-from receiver.errors import SetupError
+from receiver.errors import SetupError, describe
 from receiver.lifecycle.reapply import Done, Entry, is_news, judge_again
 from receiver.model.notification import Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
@@ -114,8 +114,9 @@ class Replay:
             ) as error:  # of ours, or of asyncpg's: its DataError would else pass for a broken connection
                 return await self._apart(wanted, now, error)
             except UNAVAILABLE as error:
-                why = str(error) or type(error).__name__
-                raise SetupError(f"PostgreSQL cannot be used now ({why}); the same replay may be run again") from error
+                raise SetupError(
+                    f"PostgreSQL cannot be used now ({describe(error)}); the same replay may be run again"
+                ) from error
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one callback must not sink its neighbours
                 if not is_partition_missing(error):
                     return await self._apart(wanted, now, error)

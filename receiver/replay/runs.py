@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.config.settings import Settings
-from receiver.errors import SetupError
+from receiver.errors import SetupError, describe
 from receiver.lifecycle import Windows
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import UNUSABLE, Database
@@ -114,7 +114,7 @@ async def _opened(settings: Settings, *, dry_run: bool) -> AsyncIterator[Replay]
         await run.check()
         yield run
     except UNUSABLE as error:
-        raise SetupError(f"PostgreSQL cannot be used now: {str(error) or type(error).__name__}") from error
+        raise SetupError(f"PostgreSQL cannot be used now: {describe(error)}") from error
     finally:
         await database.close()
 

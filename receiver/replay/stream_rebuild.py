@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeAlias
 
 from receiver.config.settings import Settings
-from receiver.errors import SetupError
+from receiver.errors import SetupError, describe
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import UNUSABLE, Database
 from receiver.postgres.statements import statements
@@ -106,9 +106,7 @@ async def to_stream(settings: Settings, tell: Tell = lambda _, __, ___: None, *,
     try:
         return await FeedRebuild(database, JetStream(broker, settings), settings, metrics).run(tell, purge=purge)
     except UNUSABLE as error:
-        raise SetupError(
-            f"PostgreSQL cannot be used now ({str(error) or type(error).__name__}); the same may be run again"
-        ) from error
+        raise SetupError(f"PostgreSQL cannot be used now ({describe(error)}); the same may be run again") from error
     finally:
         await broker.close()
         await database.close()
