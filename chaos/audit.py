@@ -1,4 +1,4 @@
-"""What is left after a run, held against the sender's book and against the promises (design section 2).
+"""What is left after a run, held against the sender's book and against the promises (docs/promises.md).
 
 Every check is made, whatever the others find; what they find is told as text. The checks themselves are the tests'
 (`tests.support.auditor`). Must not know which faults there were.

@@ -45,7 +45,7 @@ class Life:
 
 
 def adds_up(sums: Mapping[str, int]) -> bool:
-    """Design promise 8."""
+    """docs/promises.md#promise-8."""
     return sums["received"] + sums["recovered"] == sum(sums[name] for name in KEPT)
 
 

@@ -218,7 +218,7 @@ class App:
 
 
 def unprotected(settings: Settings) -> list[str]:
-    """Sources that anybody who reaches this host can post to (design section 5)."""
+    """Sources that anybody who reaches this host can post to (docs/ingress.md#protection)."""
     if settings.host in ("127.0.0.1", "::1", "localhost"):
         return []
     return [

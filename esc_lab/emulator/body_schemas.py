@@ -1,7 +1,7 @@
 """Judges a body by its model, and says in JSON Schema what the judgement is.
 
 Text that came out of XML is read as what the shape says: `<vcpus>2</vcpus>` is the number 2. Fields that the document
-does not print are kept as they are: releases differ (reference, trap 11). This file must not know HTTP.
+does not print are kept as they are: releases differ (docs/esc-callbacks.md#trap-11). This file must not know HTTP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Reads an `esc_datamodel` (reference: S 06) as far as it decides which VMs come, how many, watched or not, and when.
+"""Reads an `esc_datamodel` (docs/esc-callbacks.md#S, chapter 06) as far as it decides which VMs come, how many, watched
+or not, and when.
 
 Everything else in it is kept as it came. Raises BodyError naming the element that is wrong. This file must not know
 what is done with it.
@@ -131,7 +132,8 @@ def _interface(fields: Mapping[str, Any], where: str) -> Interface:
 
 
 def _is_watched(fields: Mapping[str, Any], nic_ids: set[int], where: str) -> bool:
-    """Rules act on the events of KPIs; the VM_ALIVE of a KPI is what makes a VM "monitorable" (S 06)."""
+    """Rules act on the events of KPIs; the VM_ALIVE of a KPI is what makes a VM "monitorable"
+    (docs/esc-callbacks.md#S, chapter 06)."""
     events = set()
     for kpi in _many(_inner(fields, "kpi_data"), "kpi"):
         event = _text(kpi, "event_name", f"{where}, kpi")

@@ -13,7 +13,7 @@ from typing import Literal
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 BASES = ("/ESCManager", "/ESCManger")
-"""ESC's base path, and as the document prints it (reference 1)."""
+"""ESC's base path, and as the document prints it (docs/esc-callbacks.md#1)."""
 
 
 class Evidence(StrEnum):
@@ -22,7 +22,7 @@ class Evidence(StrEnum):
     VERIFIED = "verified"
     """Path, answers and callbacks are printed."""
     RECONSTRUCTED = "reconstructed"
-    """Path and answers are printed, the callbacks follow from other documents (◐ of the reference)."""
+    """Path and answers are printed, the callbacks follow from other documents (◐ in docs/esc-callbacks.md#marks)."""
     GUESSED = "guessed"
     """Something that can be seen from outside, the message or the body, is only suspected (○)."""
 

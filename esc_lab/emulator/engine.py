@@ -50,7 +50,7 @@ class Engine:
         self._store.keep(self._esc.world)
 
     async def lose_all(self) -> None:
-        """What is under way ends where it stands (RN10: "lost or suspended")."""
+        """What is under way ends where it stands (docs/esc-callbacks.md#RN10: "lost or suspended")."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -33,12 +33,13 @@ class Habits:
     vim: Literal["auto", "openstack", "vmware"] = "auto"
     """auto: as the VIM connector of the deployment says; without one VMware for the admin tenant, else OpenStack."""
     updated_stage: Literal["VM_ALIVE", "VM_UPDATED"] = "VM_ALIVE"
-    """What a changed VM is told as: the printed example has VM_ALIVE, its text VM_UPDATED (trap 1)."""
+    """What a changed VM is told as: the printed example has VM_ALIVE, its text VM_UPDATED
+    (docs/esc-callbacks.md#trap-1)."""
     recovery: Recovery = "policy"
     events_to: Literal["events", "callback"] = "events"
     """Which of the two URLs an `esc_event` goes to."""
     suspected: bool = True
-    """Whether messages that no source prints are sent (○ of the reference)."""
+    """Whether messages that no source prints are sent (○ in docs/esc-callbacks.md#marks)."""
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Esc:
         self.rng = Random(f"{self.seed}/{what}/{self._turns[what]}")  # noqa: S311 -- must be repeatable, guards nothing
 
     def new_id(self, given: str, what: str = "id") -> str:
-        """An id for something new; refused when it is malformed or taken by anything (reference 3.3)."""
+        """An id for something new; refused when it is malformed or taken by anything (docs/esc-callbacks.md#3.3)."""
         checked = self.checked_id(given, what)
         if kind := self.world.bearer(checked):
             raise conflict(f"{what} {checked!r} is taken by a {kind}; ids are unique over all kinds of resources")

@@ -1,4 +1,4 @@
-"""How much is known of each message that ESC may send: by what it says, as the callback reference marks it.
+"""How much is known of each message that ESC may send: by what it says, by the marks of docs/esc-callbacks.md#marks.
 
 What is in no set is only suspected (○). Data only.
 """
@@ -22,7 +22,7 @@ PRINTED = frozenset(
         "CREATE_FLAVOR",
     }
 )
-"""● in sections 4.1 and 4.2 of the reference."""
+"""● in docs/esc-callbacks.md#4.1, #4.2."""
 
 INFERRED = frozenset(
     {
@@ -66,7 +66,7 @@ NAMELESS = frozenset(
         "HOST_ENABLE",
     }
 )
-"""Operations whose messages nobody has published (reference 5): the names are ours."""
+"""Operations whose messages nobody has published (docs/esc-callbacks.md#5): the names are ours."""
 
 
 def of_message(says: str) -> Evidence:

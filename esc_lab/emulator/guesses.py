@@ -1,4 +1,5 @@
-"""Scripts of operations whose messages nobody has published (reference 5, last line): shapes and names are guesses.
+"""Scripts of operations whose messages nobody has published (docs/esc-callbacks.md#5, last line): shapes and names are
+guesses.
 
 Data only. This file must not know how a script becomes messages.
 """

@@ -1,4 +1,4 @@
-"""What ESC starts by itself: recovery of a VM that died, scaling of a group (reference 5).
+"""What ESC starts by itself: recovery of a VM that died, scaling of a group (docs/esc-callbacks.md#5).
 
 The callbacks go to the URLs given with the deploy, the only ones ESC has. This file must not know requests.
 """

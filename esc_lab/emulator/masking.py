@@ -1,4 +1,5 @@
-"""Takes secrets out of a body before it is kept: what ESC has never kept it can never show (S 13, 14).
+"""Takes secrets out of a body before it is kept: what ESC has never kept it can never show
+(docs/esc-callbacks.md#S, chapters 13 and 14).
 
 Which names are those of secrets is known to `receiver.redaction.secret_names`. This file must not know the bodies.
 """

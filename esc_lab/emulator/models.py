@@ -15,7 +15,7 @@ Shape = Any
 
 NAME_MAX = 255
 TENANT_NAME_MAX = 64
-"""Reference: "String Restrictions in Body/Internal IDs"."""
+"""The restrictions of internal ids (docs/esc-callbacks.md#3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class Model:
     guessed: bool = False
     """The document prints no model of it."""
     says_type: bool = False
-    """Its `value` says in XML that it is a text, and its root has no namespace (S 09)."""
+    """Its `value` says in XML that it is a text, and its root has no namespace
+    (docs/esc-callbacks.md#S, chapter 09)."""
 
 
 _PROPERTIES = {"property": [{"name": "string", "value": "string"}]}

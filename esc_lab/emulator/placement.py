@@ -1,4 +1,4 @@
-"""VMs made from a data model: their names, hosts and interfaces (reference 3.1, 6.3).
+"""VMs made from a data model: their names, hosts and interfaces (docs/esc-callbacks.md#3.1, #6.3).
 
 Everything is drawn from the `random.Random` it is given. This file must not know requests or messages.
 """
@@ -37,7 +37,8 @@ def vms_of(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[V
 
 
 def change(esc: Esc, placed: Placed, model: Datamodel) -> Change:
-    """From what there is to what the new model wants; changed is a VM whose interfaces are (S 06 PUT)."""
+    """From what there is to what the new model wants; changed is a VM whose interfaces are
+    (docs/esc-callbacks.md#S, chapter 06, PUT)."""
     added: list[Vm] = []
     removed: list[Vm] = []
     changed: list[Vm] = []
@@ -69,7 +70,8 @@ def _rewired(esc: Esc, placed: Placed, vm: Vm, group: Group) -> Instance:
 
 
 def renew(esc: Esc, vim: Vim, vm: Vm, rng: Random) -> Instance:
-    """What runs for a VM after a redeploy: another uuid, perhaps another host; static addresses stay (N22 p.78)."""
+    """What runs for a VM after a redeploy: another uuid, perhaps another host; static addresses stay
+    (docs/esc-callbacks.md#N22, p. 78)."""
     name, uuid = host(esc, vim)
     nics = tuple(
         replace(nic, mac_address=_mac(vim, rng), port_uuid=uuid_of(rng) if nic.port_uuid else "")
@@ -79,7 +81,7 @@ def renew(esc: Esc, vim: Vim, vm: Vm, rng: Random) -> Instance:
 
 
 def host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:
-    """Name and uuid of a host that takes VMs (S 12): the one that is wanted, or any."""
+    """Name and uuid of a host that takes VMs (docs/esc-callbacks.md#S, chapter 12): the one that is wanted, or any."""
     disabled = {thing.id for thing in esc.world.of_kind("disabled_host")}
     hosts = hosts_of(vim)
     if wanted and wanted not in hosts:

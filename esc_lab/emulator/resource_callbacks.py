@@ -1,4 +1,4 @@
-"""The one callback that ends the work on a resource (reference 3.3).
+"""The one callback that ends the work on a resource (docs/esc-callbacks.md#3.3).
 
 Tenants, networks, subnets, images, flavors and routers are written by the simulator; the fields of the other kinds are
 those of their models, and their roots are guesses. This file must not know requests.

@@ -13,7 +13,7 @@ from esc_lab.simulator.fleet import Nic, Vm
 
 
 def deployment_view(placed: Placed) -> dict[str, Any]:
-    """The fields of the `deployment` element (reference 3.1)."""
+    """The fields of the `deployment` element (docs/esc-callbacks.md#3.1)."""
     deployment = placed.deployment
     return {
         "datacenter": {"default": False},

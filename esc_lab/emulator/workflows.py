@@ -94,7 +94,7 @@ def line_of(placed: Placed) -> str:
 def _in_the_style_of(esc: Esc, play: Play) -> Script:
     script = ALL_SCRIPTS[play.script]
     if script.kind == "update" and script.closing is not None and esc.habits.updated_stage == "VM_ALIVE":
-        # Trap 1 of the reference: as printed, only the text tells that a VM was changed.
+        # As printed, only the text tells that a VM was changed (docs/esc-callbacks.md#trap-1).
         lines = {role: steps for role, steps in script.lines.items() if role != "changed"}
         if "changed_by_text" in script.lines:
             return replace(script, lines={**lines, "changed": script.lines["changed_by_text"]})

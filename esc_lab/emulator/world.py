@@ -18,7 +18,7 @@ OWN = "own"
 """Tables of what survives a restart."""
 KEY_SEPARATOR = "/"
 ADMIN = "SystemAdminTenantId"
-"""The built-in tenant: the id ESC gives the tenant that a request calls `admin` (reference 3.1)."""
+"""The built-in tenant: the id ESC gives the tenant that a request calls `admin` (docs/esc-callbacks.md#3.1)."""
 ADMIN_NAME = "admin"
 
 
@@ -88,7 +88,7 @@ _STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | 
 
 @dataclass(slots=True)
 class Parameter:
-    """One configuration parameter (S 09)."""
+    """One configuration parameter (docs/esc-callbacks.md#S, chapter 09)."""
 
     category: str
     key: str
@@ -97,14 +97,14 @@ class Parameter:
 
 
 class World:
-    """Everything, in memory. Ids are unique over all kinds (reference 3.3), users of a VIM apart."""
+    """Everything, in memory. Ids are unique over all kinds (docs/esc-callbacks.md#3.3), users of a VIM apart."""
 
     def __init__(self) -> None:
         self.things: dict[tuple[str, str, str], Thing] = {}
         """By kind, parent (of what is unique only there) and id."""
         self.deployments: dict[str, Placed] = {}
         self.names: dict[tuple[str, str], str] = {}
-        """Deployment ids by internal tenant id and name, which is unique in a tenant (reference 3.1)."""
+        """Deployment ids by internal tenant id and name, which is unique in a tenant (docs/esc-callbacks.md#3.1)."""
         self.parameters: dict[tuple[str, str], Parameter] = {}
         self.incarnations: dict[str, int] = {}
         """How many deployments have borne an id."""

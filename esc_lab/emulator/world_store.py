@@ -1,7 +1,7 @@
 """Keeps the world in one SQLite file, so that it survives a restart; without a folder, in memory only.
 
 What has changed is written before the request is answered and before the callback is sent. Work that was going on is
-not kept: ESC loses it too (reference 1, "in-flight work"). This file must not know what the values mean.
+not kept: ESC loses it too (docs/esc-callbacks.md#1, "in-flight work"). This file must not know what the values mean.
 """
 
 from __future__ import annotations

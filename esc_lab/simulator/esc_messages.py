@@ -1,4 +1,5 @@
-"""Steps into what ESC posts: XML in the shape of the samples, headers in the spelling asked for (reference 1, 3).
+"""Steps into what ESC posts: XML in the shape of the samples, headers in the spelling asked for
+(docs/esc-callbacks.md#1, #3).
 
 This file must not know what a message does to anybody.
 """
@@ -14,7 +15,7 @@ from xml.sax.saxutils import escape
 from esc_lab.simulator.fleet import Deployment, Instance, Nic, Vm
 
 Channel = Literal["callback", "events"]
-"""Which of the two URLs it goes to; also the last word of the receiver's path (design 5)."""
+"""Which of the two URLs it goes to; also the last word of the receiver's path (docs/ingress.md#paths)."""
 
 Node = tuple[str, "str | list[Node]"]
 
@@ -28,7 +29,7 @@ HEADER_STYLES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "underscore": ("ESC_TRANSACTION_ID", "ESC_STATUS_CODE", "ESC_STATUS_MESSAGE"),
     }
 )
-"""The spellings seen, and the two a proxy makes of them (reference 1)."""
+"""The spellings seen, and the two a proxy makes of them (docs/esc-callbacks.md#1)."""
 
 REPORTED_VM_STATES: Mapping[str, str] = MappingProxyType(
     {
@@ -38,7 +39,7 @@ REPORTED_VM_STATES: Mapping[str, str] = MappingProxyType(
         "ERROR": "VM_ERROR_STATE",
     }
 )
-"""What ESC calls the states a VM can rest in (reference 4.4)."""
+"""What ESC calls the states a VM can rest in (docs/esc-callbacks.md#4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def headers_of(style: str, transaction: str, text: str, *, ok: bool) -> dict[str
 def deployment_body(
     deployment: Deployment, says: str, service_state: str, side: Side | None = None, vm_state: str = ""
 ) -> bytes:
-    """A `deployment` callback (reference 3.1), with or without the block of a VM."""
+    """A `deployment` callback (docs/esc-callbacks.md#3.1), with or without the block of a VM."""
     details: list[Node] = []
     if side is not None:
         block: list[Node] = [
@@ -113,7 +114,7 @@ def deployment_body(
 def event_body(
     deployment: Deployment, says: str, source: Side | None, target: Side | None = None, *, has_target: bool = False
 ) -> bytes:
-    """An `esc_event` (reference 3.2); a side that nobody stands in is an empty element."""
+    """An `esc_event` (docs/esc-callbacks.md#3.2); a side that nobody stands in is an empty element."""
     sides: list[Node] = [("vm_source", _side(source))]
     if has_target:
         sides.append(("vm_target", _side(target)))

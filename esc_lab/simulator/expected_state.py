@@ -122,7 +122,8 @@ class Truth:
         self.disorder += real if performance.reordered else _steps_back(performance.operation)
 
     def _blur_if_incarnations_mix(self, operation: Operation) -> None:
-        """Whoever missed the undeploy takes the next incarnation for the old one (reference 6.3): claim nothing."""
+        """Whoever missed the undeploy takes the next incarnation for the old one (docs/esc-callbacks.md#6.3): claim
+        nothing."""
         deployment = operation.deployment
         if deployment is None:
             return
@@ -166,7 +167,7 @@ class Truth:
             expected.uuids_known |= values
 
     def _close(self, operation: Operation, told: Mapping[int, Fate]) -> None:
-        """An operation ends by its closing message and by nothing else (design 6)."""
+        """An operation ends by its closing message and by nothing else (docs/lifecycle.md#rulings)."""
         expected = self._expected("operation", (operation.source, operation.transaction))
         expected.exists = "kept" in told.values()
         if not operation.closed_by:

@@ -38,7 +38,8 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """One interface (reference 3.1); on VMware `gateway`, `netmask` and the uuids of port and subnet are absent."""
+    """One interface (docs/esc-callbacks.md#3.1); on VMware `gateway`, `netmask` and the uuids of port and subnet are
+    absent."""
 
     nic_id: int
     network_uuid: str
@@ -62,7 +63,7 @@ class Instance:
 
 @dataclass(slots=True)
 class Vm:
-    """One VM of a deployment: `name` stays over a redeploy, `instance` does not (reference 6.3)."""
+    """One VM of a deployment: `name` stays over a redeploy, `instance` does not (docs/esc-callbacks.md#6.3)."""
 
     name: str
     group: str
@@ -132,7 +133,8 @@ def make_instance(vim: Vim, nics: int, rng: Random) -> Instance:
 
 
 def make_vm(deployment: Deployment, rng: Random, *, monitorable: bool) -> Vm:
-    """A VM with ESC's kind of name: 16 characters of the deployment, 6 of the group, index, uuid (reference 6.3)."""
+    """A VM with ESC's kind of name: 16 characters of the deployment, 6 of the group, index, uuid
+    (docs/esc-callbacks.md#6.3)."""
     group = rng.choice(GROUPS)
     name = f"{deployment.name[:16]}_{group[:6]}_{deployment.vms_made}_{uuid_of(rng)}"
     deployment.vms_made += 1

@@ -35,7 +35,7 @@ class Habits:
 
     style: str = "printed"
     suspected: bool = False
-    """Whether stages and events that no source prints are sent too (marked ○ in the reference)."""
+    """Whether stages and events that no source prints are sent too (marked ○ in docs/esc-callbacks.md#marks)."""
     reuse_p: float = 0.5
     """How likely an internal id is taken again after its undeploy."""
 

@@ -37,7 +37,7 @@ class Target:
     tokens: Mapping[str, str]
 
     def url(self, source: str, channel: str, *, wrong_token: bool = False) -> URL:
-        """Design section 5: `/esc/{source}/callback` or `…/events`, the token behind it."""
+        """docs/ingress.md#paths: `/esc/{source}/callback` or `…/events`, the token behind it."""
         token = WRONG_TOKEN if wrong_token else self.tokens.get(source, "")
         tail = f"/{quote(token, safe='')}" if token else ""
         return URL(f"{self.base.rstrip('/')}/esc/{quote(source, safe='')}/{channel}{tail}", encoded=True)
@@ -52,7 +52,7 @@ class _Answer:
     failure: Literal["", "could not connect", "no answer in time", "connection broke"] = ""
 
     def fate(self, sort: Sort) -> Fate:
-        """Whether the message is kept (design section 5)."""
+        """Whether the message is kept (docs/ingress.md#answers)."""
         if self.status in {200, 201, 202, 204} or (self.status == 400 and sort == "malformed"):
             return "kept"
         if self.failure in {"no answer in time", "connection broke"} or self.status in {500, 502, 503, 504}:
@@ -152,7 +152,7 @@ class Player:
         try:
             async with self._session.post(url, data=message.body, headers=message.headers) as response:
                 await response.read()
-                # A target that is no receiver of ours gives no receipt (design section 5).
+                # A target that is no receiver of ours gives no receipt (docs/ingress.md#answers).
                 answer = _Answer(response.status, response.headers.get("ESC-Receipt-Id", ""))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return _Answer(0, failure="could not connect")

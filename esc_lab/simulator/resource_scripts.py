@@ -1,4 +1,4 @@
-"""Tenants, networks, subnets, images, flavors and routers: their messages and their lives (reference 3.3).
+"""Tenants, networks, subnets, images, flavors and routers: their messages and their lives (docs/esc-callbacks.md#3.3).
 
 The fields of each message are those of its sample. This file must not know how a receiver judges them.
 """
@@ -20,7 +20,7 @@ Values: TypeAlias = str | list[Node] | tuple[list[Node], ...]
 
 KINDS = ("tenant", "network", "subnet", "image", "flavor", "router")
 UPDATABLE = frozenset({"tenant", "network", "subnet", "router"})
-"""Images and flavors have no PUT (reference section 2)."""
+"""Images and flavors have no PUT (docs/esc-callbacks.md#2)."""
 
 _CREATE: Mapping[str, str] = MappingProxyType(
     {
@@ -124,7 +124,7 @@ def actions_of(kind: str, length: int, rng: Random) -> Sequence[tuple[Action, bo
     actions: list[tuple[Action, bool]] = [("CREATE", created)]
     if created and kind in UPDATABLE:
         actions += [("UPDATE", rng.random() > 0.2) for _ in range(rng.randrange(3))]
-    # The client must delete before it creates again, also after a failure (A52).
+    # The client must delete before it creates again, also after a failure (docs/esc-callbacks.md#A52).
     if not created or rng.random() < 0.6:
         first_fails = rng.random() < 0.15
         actions += [("DELETE", False), ("DELETE", True)] if first_fails else [("DELETE", True)]

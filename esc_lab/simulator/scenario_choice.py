@@ -198,7 +198,8 @@ _MANUAL = (
 """A VM that waits for a manual recovery gets one before anything else happens."""
 
 _IN_ERROR = (Offer("reboot", 4, _reboot), *_ENDING)
-"""After a failed reboot it may be tried again; a deployment in error is else only good for an undeploy (A52)."""
+"""After a failed reboot it may be tried again; a deployment in error is else only good for an undeploy
+(docs/esc-callbacks.md#A52)."""
 
 _OFFERS: Mapping[str, Sequence[Offer]] = {
     "": (

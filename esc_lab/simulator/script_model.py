@@ -24,7 +24,8 @@ UNKNOWN = "?"
 class Step:
     """One message of a script.
 
-    A step with a `service_state` is a `deployment` callback (reference 3.1), one without an `esc_event` (3.2).
+    A step with a `service_state` is a `deployment` callback, one without an `esc_event`
+    (docs/esc-callbacks.md#3.1, #3.2).
     """
 
     says: str
@@ -73,7 +74,7 @@ class Script:
     monitors: Mapping[str, bool] = field(default_factory=dict)
     """Roles whose monitoring this operation switches on or off."""
     networks: Literal["", "CREATE", "DELETE"] = ""
-    """Whether the deployment's own network is made before, or removed behind, the VMs (reference section 5)."""
+    """Whether the deployment's own network is made before, or removed behind, the VMs (docs/esc-callbacks.md#5)."""
 
 
 PACE_S: Mapping[str, tuple[float, float]] = {

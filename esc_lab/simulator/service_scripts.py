@@ -1,6 +1,6 @@
-"""Whole operations on deployments and VMs, written down as data (reference section 5).
+"""Whole operations on deployments and VMs, written down as data (docs/esc-callbacks.md#5).
 
-The texts and reported states are those of the samples. Where section 5 leaves a gap the choice is noted beside the
+The texts and reported states are those of the samples. Where that section leaves a gap the choice is noted beside the
 script. This file must not know how a receiver judges the messages.
 """
 
@@ -75,7 +75,7 @@ _DEPLOY = {
         deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
         networks="CREATE",
     ),
-    # One VM could not be made, the others still report (N23 p.51). The failure names no VM.
+    # One VM could not be made, the others still report (docs/esc-callbacks.md#N23, p. 51). The failure names no VM.
     "deploy-fails": Script(
         "deploy",
         FAILED,
@@ -107,7 +107,7 @@ _UPDATE = {
             **_DEPLOYING,
             "removed": (replace(_UNDEPLOYED, service_state="SERVICE_INERT_STATE"),),
             "changed": (_UPDATED,),
-            # Trap 1 of the reference: only the text tells that this is an update.
+            # Only the text tells that this is an update (docs/esc-callbacks.md#trap-1).
             "changed_by_text": (replace(_UPDATED, says="VM_ALIVE"),),
         },
         ends={**_DEPLOYED_ENDS, "removed": End("UNDEPLOYED", ("VM_UNDEPLOYED",))},
@@ -131,7 +131,7 @@ _SERVICE = {
         "SERVICE_STOPPED",
         lines={"up": (_STOPPED,)},
         ends={"up": End("STOPPED", ("VM_STOPPED",))},
-        # Trap 2 of the reference: this service stage does carry the block of a VM.
+        # This service stage does carry the block of a VM (docs/esc-callbacks.md#trap-2).
         closing=Step(
             "SERVICE_STOPPED",
             "Service group suspension completed successfully",
@@ -238,7 +238,7 @@ _SERVICE = {
         deployment=End("UNDEPLOYED", ("SERVICE_UNDEPLOYED",)),
         networks="DELETE",
     ),
-    # ESC has dropped the deployment all the same (N11 p.53).
+    # ESC has dropped the deployment all the same (docs/esc-callbacks.md#N11, p. 53).
     "undeploy-fails": Script(
         "undeploy",
         FAILED,
@@ -251,7 +251,7 @@ _SERVICE = {
 }
 
 SUSPECTED_CLOSINGS: Mapping[str, str] = {"start": "SERVICE_STARTED", "reboot": "SERVICE_REBOOTED"}
-"""Closing stages that no source prints (marked ○ in reference 4.1), by script."""
+"""Closing stages that no source prints (marked ○ in docs/esc-callbacks.md#4.1), by script."""
 
 
 def with_suspected_closing(name: str, script: Script) -> Script:

@@ -1,4 +1,4 @@
-"""Operations on one VM, and those ESC starts by itself: recovery and scaling (reference section 5), as data.
+"""Operations on one VM, and those ESC starts by itself: recovery and scaling (docs/esc-callbacks.md#5), as data.
 
 They come as `esc_event`, without any reported state. This file must not know how a receiver judges the messages.
 """
@@ -36,7 +36,7 @@ def _alone(kind: str, role: str, step: Step, end: End | None = None, monitors: b
 
 
 def _nameless(says: str, text: str) -> Step:
-    """A failed VM operation may name no VM at all (N23 p.70)."""
+    """A failed VM operation may name no VM at all (docs/esc-callbacks.md#N23, p. 70)."""
     return Step(says, text, ok=False, named=False)
 
 
@@ -104,7 +104,7 @@ def _recovery(*steps: Step) -> Script:
 
 
 def _recovery_fails(*steps: Step) -> Script:
-    """All attempts used up: the deployment is unusable until it is undeployed (A52)."""
+    """All attempts used up: the deployment is unusable until it is undeployed (docs/esc-callbacks.md#A52)."""
     return Script(
         "recovery",
         FAILED,
@@ -120,7 +120,7 @@ _RECOVERY = {
     "recovery-redeploy": _recovery(
         _INIT, _REBOOT_FAILED, _REMOVED, _REPLACED, Step("VM_RECOVERY_COMPLETE", _RECOVERED, target="new")
     ),
-    # The first replacement does not come up either: VM_RECOVERY_RETRY_MAX is 3 (S 09).
+    # The first replacement does not come up either: VM_RECOVERY_RETRY_MAX is 3 (docs/esc-callbacks.md#S, chapter 09).
     "recovery-redeploy-twice": _recovery(
         _INIT,
         _REBOOT_FAILED,
@@ -144,7 +144,8 @@ _RECOVERY = {
 }
 
 _SUSPECTED = {
-    # Suspected only (reference 4.2). What it closes is unsaid; the recovery that follows is an operation of its own.
+    # Suspected only (docs/esc-callbacks.md#4.2). What it closes is unsaid; the recovery that follows is an operation of
+    # its own.
     "recovery-manual": Script(
         "recovery-manual",
         UNSAID,
@@ -201,7 +202,7 @@ _SCALING = {
                 Step("VM_SCALE_IN_COMPLETE", "VM scaled in failed", ok=False, target="empty"),
             )
         },
-        # The deployment works on (A52); what became of the VM no source says.
+        # The deployment works on (docs/esc-callbacks.md#A52); what became of the VM no source says.
         ends={"idle": End(UNKNOWN, ())},
     ),
 }

@@ -18,7 +18,7 @@ from receiver.cli.terminal import at, colour_of, plain, span
 
 NOT_READY = 1
 COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "refused")
-"""What adds up (design section 2): the first two are the sum of the others."""
+"""What adds up (docs/promises.md#promise-8): the first two are the sum of the others."""
 
 
 @click.command("status")

@@ -22,7 +22,8 @@ OVERDUE_AFTER_S: Mapping[str, float] = MappingProxyType(
     | dict.fromkeys(("start", "reboot", "start_vm", "reboot_vm", "undeploy", "scale_in"), 1_800)
     | dict.fromkeys(("stop", "stop_vm", "registration", "unregistration"), 900)
 )
-"""In seconds, by kind (reference 6.4); `resource` is for tenants, networks …, `default` for what is not listed."""
+"""In seconds, by kind (docs/esc-callbacks.md#6.4); `resource` is for tenants, networks …, `default` for what is not
+listed."""
 
 
 def _checked(given: dict[str, float]) -> dict[str, float]:

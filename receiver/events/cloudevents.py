@@ -1,4 +1,4 @@
-"""Ledger entries and unclassified callbacks as CloudEvents: what an outbox row holds (design section 7).
+"""Ledger entries and unclassified callbacks as CloudEvents: what an outbox row holds (docs/feed.md#headers).
 
 Pure: values in, text out; no clock, no I/O, no settings. This file must not know how a state was decided,
 nor how a row is stored or published. Whatever the ids look like, the row can be published: headers and

@@ -1,4 +1,4 @@
-"""How ids become subject tokens, KV keys and header values (design section 7).
+"""How ids become subject tokens, KV keys and header values (docs/feed.md#subjects).
 
 Pure text to text. This file must not know what an event is (`event` does). Whatever text comes in, what goes
 out is printable ASCII that NATS takes: it can neither end a header line nor add a token to a subject.

@@ -69,7 +69,7 @@ class DecisionContext(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether ESC reports failure; no status at all is taken for success (reference section 1)."""
+        """Whether ESC reports failure; no status at all is taken for success (docs/esc-callbacks.md#1)."""
         return self.notification.status == "failed"
 
 

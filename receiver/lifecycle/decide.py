@@ -40,7 +40,8 @@ from receiver.model.notification import DeploymentReport, Family, Notification, 
 NOT_A_VM = VmReport()
 OPENED = "operation-opened"
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
-"""A service's stage may carry a VM's block (reference trap 2): it tells facts, and the state of a VM never seen."""
+"""A service's stage may carry a VM's block (docs/esc-callbacks.md#trap-2): it tells facts, and the state of a VM never
+seen."""
 NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
 RESTORED = RuleResult("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
@@ -50,7 +51,7 @@ TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 def decide(
     current: Current, notification: Notification, windows: Windows, held: DelayedContext | None = None
 ) -> Decision:
-    """What this callback does to what is known. Never raises for its meaning (design promise 2).
+    """What this callback does to what is known. Never raises for its meaning (docs/promises.md#promise-2).
 
     `held`: it waited since it arrived, so others may have been judged before it that came later.
     """
@@ -75,7 +76,7 @@ def _moment(
 
 
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:
-    """A message that names no deployment belongs to the one its operation is about (reference 6.4)."""
+    """A message that names no deployment belongs to the one its operation is about (docs/esc-callbacks.md#6.4)."""
     known = current.deployment
     return DeploymentReport(known.internal_deployment_id) if known else None
 
@@ -237,7 +238,8 @@ def _cascade(
 
 
 def _nameless(context: DecisionContext, operation: Operation | None) -> tuple[Operation | None, RuleResult | None, str]:
-    """A failed VM operation may name no VM at all: the operation counts it, the deployment notes it (reference 3.2)."""
+    """A failed VM operation may name no VM at all: the operation counts it, the deployment notes it
+    (docs/esc-callbacks.md#3.2)."""
     n = context.notification
     if _names_a_vm(n) or not context.failed or (n.trigger or "", True) not in tables.VM:
         return operation, None, ""

@@ -1,4 +1,4 @@
-"""A message that is judged long after it arrived: it must not undo what came after it (design section 6).
+"""A message that is judged long after it arrived: it must not undo what came after it (docs/lifecycle.md#rulings).
 
 It waited in the spool, or it was kept and is applied again. What another operation moved since it arrived counts as
 later, by `received_at`; what another operation told since is not overwritten. Among the messages of its own operation

@@ -21,7 +21,8 @@ FORMER_MAX = 16
 
 
 def identify(context: DecisionContext, current: Deployment | None, report: DeploymentReport) -> tuple[Deployment, bool]:
-    """The incarnation the message belongs to, and whether it tells of one that is gone (reference 6.2, 6.3)."""
+    """The incarnation the message belongs to, and whether it tells of one that is gone
+    (docs/esc-callbacks.md#6.2, #6.3)."""
     external = report.external_id
     if current is None:
         return _unseen(context, report, 1, []), False

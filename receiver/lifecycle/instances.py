@@ -1,4 +1,4 @@
-"""Which instance in the VIM a VM is: its `vm_uuid` changes when recovery redeploys it (reference 6.3).
+"""Which instance in the VIM a VM is: its `vm_uuid` changes when recovery redeploys it (docs/esc-callbacks.md#6.3).
 
 A VM remembers every instance id it had, and which operation replaced it:
 `memory["uuids"] = {<vm_uuid>: <transaction id of the operation that replaced it, or None>}`.

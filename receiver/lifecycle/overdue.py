@@ -1,4 +1,4 @@
-"""When an open operation has been silent for too long: its end may be lost (reference 6.4, missing end).
+"""When an open operation has been silent for too long: its end may be lost (docs/esc-callbacks.md#6.4, missing end).
 
 ESC loses its work in flight on a failover and then never sends the closing message. The state of deployments and VMs
 is left as it is; the operation becomes OVERDUE, and its reason names the VMs it left between states. OVERDUE means

@@ -1,4 +1,5 @@
-"""What a message does to a tenant, network, subnet, image, flavor, router … (reference 3.3, design section 6)."""
+"""What a message does to a tenant, network, subnet, image, flavor, router … (docs/esc-callbacks.md#3.3,
+docs/storage.md#states)."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 One row a trigger and outcome. A row names the state it leads to and its rank: among the messages that
 one operation sends about one entity, a message never undoes one of higher rank, so that any order and
-any repetition ends in the same state (design section 6). Which state an entity comes from matters
+any repetition ends in the same state (docs/lifecycle.md#rulings). Which state an entity comes from matters
 only where a row says so. This file must not know how rows are applied (`vm`, `deployment`, `operation`,
-`resource` beside it). Source: reference section 6, with the rulings of design section 6.
+`resource` beside it). Source: docs/esc-callbacks.md#6, with docs/lifecycle.md#rulings.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class VmRow:
     monitored: bool | None = None
     about: str = "source"
     exempt: bool = False
-    """Never late for another operation: recovery and scaling interleave with requests (U53); what is gone is gone."""
+    """Never late for another operation: recovery and scaling interleave with requests (docs/esc-callbacks.md#U53); what
+    is gone is gone."""
     recovery: str | None = None
     """`opens`, `step`, `closes`: its place in a recovery."""
     chain: str = "up"
@@ -60,7 +61,7 @@ def _failed(trigger: str, rule: str, rank: int, to: str | None, reason: str, **m
 
 
 def _in_vain(trigger: str, what: str, **more: Any) -> Rows:
-    """A failed operation leaves the VM as it was (A52)."""
+    """A failed operation leaves the VM as it was (docs/esc-callbacks.md#A52)."""
     reason = f"{what} failed; it keeps its state"
     return _failed(trigger, "vm-operation-failed", 1, None, reason, note="operation_failed", **more)
 
@@ -124,7 +125,7 @@ _COMING_UP = {
               about="target", exempt=True),
 }  # fmt: skip
 _STOPPING = {
-    # Above coming up: within one operation the reference takes VM_ALIVE after a stop as late.
+    # Above coming up: within one operation VM_ALIVE after a stop is late (docs/esc-callbacks.md#6.1).
     **_ok("VM_STOPPED", "vm-stopped", 50, V.STOPPED, "it was stopped", chain="stop"),
     **_ok("VM_STOP_COMPLETE", "vm-stopped", 50, V.STOPPED, "it was stopped", chain="stop"),
 }
@@ -165,7 +166,7 @@ _GOING = {
 VM: Final[Mapping[tuple[str, bool], VmRow]] = MappingProxyType(
     _SHOWING | _IN_VAIN | _COMING_UP | _STOPPING | _RECOVERY | _GOING
 )
-"""By trigger and whether it failed (reference section 6.1)."""
+"""By trigger and whether it failed (docs/esc-callbacks.md#6.1)."""
 
 RECOVERY_RANK_MAX: Final = 72
 """What ranks above has ended any recovery of the VM too."""
@@ -230,7 +231,7 @@ DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = MappingProxyType(
                         note="vim_leak_suspected", exempt=True, leak=True, chain="remove"),
     }
 )  # fmt: skip
-"""By trigger and whether it failed (reference section 6.2)."""
+"""By trigger and whether it failed (docs/esc-callbacks.md#6.2)."""
 
 REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -245,7 +246,7 @@ REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 """Service states that a VM's stage may bring, with their ranks. STOPPED and UNDEPLOYED are not among them:
-a VM's stage reports them ahead of time (reference trap 3); they wait for the service's own stage."""
+a VM's stage reports them ahead of time (docs/esc-callbacks.md#trap-3); they wait for the service's own stage."""
 
 DEPLOY_STAGES: Final = frozenset({"VM_DEPLOYED", "VM_ALIVE"})
 """VM stages that make an unseen deployment DEPLOYING when they report no service state."""
@@ -280,7 +281,7 @@ CLOSERS: Final[Mapping[tuple[str, bool], tuple[int, str]]] = MappingProxyType(
     }
 )
 """Which message ends an operation, how, and its precedence: service stage over closing event over resource,
-then FAILED over SUCCEEDED over CANCELLED (design section 6)."""
+then FAILED over SUCCEEDED over CANCELLED (docs/lifecycle.md#rulings)."""
 
 CLOSERS_AS_EVENT: Final = frozenset({"VM_MONITOR_SET", "VM_MONITOR_UNSET"})
 """Close an operation when they come as `esc_event` (a VM's operation), not as the stage of a service's."""

@@ -29,7 +29,7 @@ _VERSION_8 = 0x8000 << 64 | 0x8000 << 48
 
 
 class VmState(StrEnum):
-    """Reference section 6.1."""
+    """docs/esc-callbacks.md#6.1."""
 
     UNSEEN = "UNSEEN"
     DEPLOYING = "DEPLOYING"
@@ -46,7 +46,7 @@ class VmState(StrEnum):
 
 
 class DeploymentState(StrEnum):
-    """Reference section 6.2."""
+    """docs/esc-callbacks.md#6.2."""
 
     UNSEEN = "UNSEEN"
     DEPLOYING = "DEPLOYING"
@@ -62,7 +62,7 @@ class DeploymentState(StrEnum):
 
 
 class ResourceState(StrEnum):
-    """Design section 6."""
+    """docs/storage.md#states."""
 
     UNSEEN = "UNSEEN"
     CREATED = "CREATED"
@@ -72,7 +72,7 @@ class ResourceState(StrEnum):
 
 
 class OperationState(StrEnum):
-    """Design section 6. An operation is all that shares one ESC transaction id."""
+    """docs/storage.md#states. An operation is all that shares one ESC transaction id."""
 
     UNSEEN = "UNSEEN"
     OPEN = "OPEN"
@@ -102,7 +102,7 @@ def entity_id(*parts: str | int) -> UUID:
 
 
 def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
-    """UUIDv5 of receipt, entity and ordinal (design section 6)."""
+    """UUIDv5 of receipt, entity and ordinal (docs/storage.md#ids)."""
     return _derived(f"{receipt}/{entity}/{ordinal}")
 
 
@@ -147,7 +147,7 @@ class Operation(NamedTuple):
 
 
 class Deployment(NamedTuple):
-    """A row of `deployments`: one incarnation of an internal deployment id (reference 6.3)."""
+    """A row of `deployments`: one incarnation of an internal deployment id (docs/esc-callbacks.md#6.3)."""
 
     id: UUID
     source: str
@@ -176,7 +176,7 @@ class Deployment(NamedTuple):
 
 
 class Vm(NamedTuple):
-    """A row of `vms`: a `vm_name` within an incarnation; its `vm_uuid` may change (reference 6.3)."""
+    """A row of `vms`: a `vm_name` within an incarnation; its `vm_uuid` may change (docs/esc-callbacks.md#6.3)."""
 
     id: UUID
     source: str
@@ -206,7 +206,7 @@ class Vm(NamedTuple):
 
 
 class Resource(NamedTuple):
-    """A row of `resources`: a tenant, network, subnet, image, flavor, router … (reference 3.3)."""
+    """A row of `resources`: a tenant, network, subnet, image, flavor, router … (docs/esc-callbacks.md#3.3)."""
 
     id: UUID
     source: str

@@ -1,6 +1,6 @@
 """What arrived, opened but not read: who sent it, under which id, with which status, and the kept bytes.
 
-Knows the header spellings of ESC (reference section 1). It must not know HTTP servers, XML or SQL;
+Knows the header spellings of ESC (docs/esc-callbacks.md#1). It must not know HTTP servers, XML or SQL;
 `ingress` hands it plain values, `parse` reads the body it keeps.
 """
 
@@ -108,8 +108,8 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
     """The header fields as text, secret ones overwritten, and what ESC says in them.
 
     Names count whatever their case, and `_` as `-`. Where spellings disagree the hyphenated one counts,
-    all are kept, and a note says so (reference section 1, trap 6); so it does of a transaction id that is too long to
-    be looked up, which counts as none. Raises HeaderTooLargeError when names and values are longer than `bytes_max`
+    all are kept, and a note says so (docs/esc-callbacks.md#1, #trap-6); so it does of a transaction id that is too long
+    to be looked up, which counts as none. Raises HeaderTooLargeError when names and values are longer than `bytes_max`
     in all.
     """
     headers: list[tuple[str, str]] = []
@@ -166,7 +166,7 @@ _known = lru_cache(maxsize=1024)(_read_name)
 
 
 def _status(text: str | None) -> tuple[Status, int | None, tuple[str, ...]]:
-    """2xx is success, another number failure, everything else unknown (reference section 1)."""
+    """2xx is success, another number failure, everything else unknown (docs/esc-callbacks.md#1)."""
     if text == "200":  # the code of nearly all
         return Status.OK, 200, ()
     if text is None or not _INTEGER.fullmatch(text):

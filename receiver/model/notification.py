@@ -26,7 +26,7 @@ class Channel(StrEnum):
 
 
 class Family(StrEnum):
-    """The payload family (reference section 3), told by the root element."""
+    """The payload family (docs/esc-callbacks.md#3), told by the root element."""
 
     DEPLOYMENT = "deployment"
     VM_EVENT = "esc_event"
@@ -35,7 +35,7 @@ class Family(StrEnum):
 
 
 class Status(StrEnum):
-    """What `esc-status-code` says: 2xx, another number, or nothing that is a number (reference section 1)."""
+    """What `esc-status-code` says: 2xx, another number, or nothing that is a number (docs/esc-callbacks.md#1)."""
 
     OK = "ok"
     FAILED = "failed"
@@ -59,7 +59,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VmReport:
-    """One VM as a message shows it: `deployment_details`, `vm_source` or `vm_target` (reference 3.1, 3.2)."""
+    """One VM as a message shows it: `deployment_details`, `vm_source` or `vm_target`
+    (docs/esc-callbacks.md#3.1, #3.2)."""
 
     name: str | None = None
     group: str | None = None
@@ -75,7 +76,7 @@ class VmReport:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentReport:
-    """The deployment a message belongs to (reference 3.1)."""
+    """The deployment a message belongs to (docs/esc-callbacks.md#3.1)."""
 
     internal_id: str
     external_id: str | None = None
@@ -90,7 +91,7 @@ class DeploymentReport:
 
 @dataclass(frozen=True, slots=True)
 class ResourceReport:
-    """A tenant, network, subnet, image, flavor, router … (reference 3.3)."""
+    """A tenant, network, subnet, image, flavor, router … (docs/esc-callbacks.md#3.3)."""
 
     kind: str
     id: str
@@ -105,7 +106,7 @@ class ResourceReport:
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One callback, read. `trigger` is the normalised stage or event (upper case; `VM_UPDATED` also
-    when only the message text tells it, reference trap 1); None makes the callback unclassified, and
+    when only the message text tells it, docs/esc-callbacks.md#trap-1); None makes the callback unclassified, and
     `unclassified_because` then says why."""
 
     receipt: UUID

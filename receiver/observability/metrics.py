@@ -88,7 +88,7 @@ class Metrics:
         self.lifecycle.told(decision)
 
     def sums(self) -> dict[str, int]:
-        """What adds up (design promise 8), over all labels."""
+        """What adds up (docs/promises.md#promise-8), over all labels."""
         return {
             "received": self.received.total,
             "recovered": self.recovered.total,

@@ -81,5 +81,5 @@ class ParsedCallback:
 
     @property
     def channel(self) -> Channel:
-        """The URL it came to; posted to `/`, its root element decides (design section 5)."""
+        """The URL it came to; posted to `/`, its root element decides (docs/ingress.md#paths)."""
         return self.envelope.channel or channel_of(self.notification.root if self.notification else None)

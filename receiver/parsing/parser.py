@@ -1,6 +1,6 @@
 """Envelope to Notification: what a callback says, in our words.
 
-Tolerant of all that is known to arrive (reference sections 7 and 8), and honest about the rest: what is
+Tolerant of all that is known to arrive (docs/esc-callbacks.md#7, #8), and honest about the rest: what is
 not in the tables of `esc_words` becomes unclassified with a reason, unknown elements are kept as `extra`.
 Nothing is judged here: what a message does to an entity is `lifecycle`'s matter. It must not know SQL,
 HTTP or NATS, and of XML only the plain values that `document` makes of it.
@@ -65,7 +65,7 @@ def parse(envelope: Envelope, depth_max: int) -> Notification:
 
 
 def channel_of(root: str | None) -> Channel:
-    """The channel of a callback posted to `/`, by its root element (reference section 2); None: malformed."""
+    """The channel of a callback posted to `/`, by its root element (docs/esc-callbacks.md#2); None: malformed."""
     return Channel.EVENTS if root == "esc_event" else Channel.CALLBACK
 
 
@@ -206,7 +206,8 @@ def _vm(fields: Fields | None) -> VmReport | None:
 
 
 def _nics(fields: Fields) -> list[Mapping[str, Any]]:
-    """Take out the interfaces: in a wrapper, in two, in none, or several of each (trap 8), inner ones first."""
+    """Take out the interfaces: in a wrapper, in two, in none, or several of each (docs/esc-callbacks.md#trap-8), inner
+    ones first."""
     nics: list[Mapping[str, Any]] = []
     for wrapper in ("interfaces", "interface"):
         value = fields.pop(wrapper, None)
@@ -236,7 +237,7 @@ def _nic(fields: Fields) -> Mapping[str, Any]:
 
 
 def _means_nic_id(name: str) -> bool:
-    """`níc_id`, `nict_id` and their like: `n?c*_id` (reference section 8), the accent as one character or two."""
+    """`níc_id`, `nict_id` and their like: `n?c*_id` (docs/esc-callbacks.md#8), the accent as one character or two."""
     composed = normalize("NFC", name)
     return composed[:1] == "n" and composed[2:3] == "c" and composed.endswith("_id")
 

@@ -2,7 +2,7 @@
 
 Data only. Left stands what arrives (upper case where ESC prints enumerations), right stands our word.
 Whatever is in none of these tables is unknown: kept, published as unclassified, never guessed at.
-Source: sections 3, 4, 7 and 8 of the ESC callback reference, named at each table.
+Source: docs/esc-callbacks.md#3, #4, #7, #8, named at each table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LIFECYCLE_TRIGGERS: Final = frozenset(
     SERVICE_REGISTRATION SERVICE_UNREGISTRATION
     """.split()  # noqa: SIM905  # a table of words reads better without forty pairs of quotes
 )
-"""Stages and events of deployments and VMs (reference 4.1, 4.2). The last two are known and move nothing."""
+"""Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2). The last two are known and move
+nothing."""
 
 RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -43,7 +44,8 @@ RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "file_server": ("internal_file_server_id", "id"),
     }
 )
-"""Every kind of resource, which is its root element too, and where its own id may stand, best first (reference 3.3)."""
+"""Every kind of resource, which is its root element too, and where its own id may stand, best first
+(docs/esc-callbacks.md#3.3)."""
 
 RESOURCE_EVENTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
@@ -52,7 +54,7 @@ RESOURCE_EVENTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         for kind in RESOURCE_ID_FIELDS
     }
 )
-"""The events of each kind. ATTACH_INTERFACE changes a router (reference 4.2)."""
+"""The events of each kind. ATTACH_INTERFACE changes a router (docs/esc-callbacks.md#4.2)."""
 
 TRIGGERS: Final = LIFECYCLE_TRIGGERS.union(*RESOURCE_EVENTS.values())
 """Every value but None that a Notification's `trigger` can have."""
@@ -73,7 +75,7 @@ TRIGGER_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 STAGES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "deployment": {word: word for word in LIFECYCLE_TRIGGERS},
-        # One stop, two names, two roots (trap 5): an event may carry the NETCONF name.
+        # One stop, two names, two roots (docs/esc-callbacks.md#trap-5): an event may carry the NETCONF name.
         "esc_event": {word: word for word in LIFECYCLE_TRIGGERS}
         | {
             "VM_STOPPED": "VM_STOP_COMPLETE",
@@ -85,7 +87,7 @@ STAGES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 """What a stage or event means under which root."""
 
 UPDATED_MESSAGE: Final = "vm has been updated"
-"""How the message of an update begins, lower case, when its stage says VM_ALIVE (trap 1)."""
+"""How the message of an update begins, lower case, when its stage says VM_ALIVE (docs/esc-callbacks.md#trap-1)."""
 
 
 def _as_reported(states: Mapping[str, str]) -> Mapping[str, str]:
@@ -105,13 +107,13 @@ VM_STATES: Final = _as_reported(
     {str(state): str(state) for state in VmState if state not in {VmState.UNSEEN, VmState.RECOVERING}}
     | {"INSERT": "INERT", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
 )
-"""VM states (reference 4.4, 6, 8)."""
+"""VM states (docs/esc-callbacks.md#4.4, #6, #8)."""
 
 DEPLOYMENT_STATES: Final = _as_reported(
     {str(state): str(state) for state in DeploymentState if state is not DeploymentState.UNSEEN}
     | {"INSERT": "INERT", "ALIVE": "ACTIVE", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
 )
-"""Service states (reference 4.3, 6, 8)."""
+"""Service states (docs/esc-callbacks.md#4.3, #6, #8)."""
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -127,11 +129,12 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 NIC_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {"nicid": "nic_id", "port_id": "port_uuid", "network": "network_uuid", "subnet": "subnet_uuid"}
 )
-"""NETCONF's names for the fields of REST (reference 3.2): of a message and its VMs, and of an interface."""
+"""NETCONF's names for the fields of REST (docs/esc-callbacks.md#3.2): of a message and its VMs, and of an interface."""
 
 NIC_FIELDS: Final = frozenset(
     """
     nic_id type network_uuid subnet_uuid port_uuid ip_address mac_address netmask gateway port_forwarding
     """.split()  # noqa: SIM905  # as above
 )
-"""The fields of an interface that are kept as they are (reference 3.1); `security_groups` becomes a list."""
+"""The fields of an interface that are kept as they are (docs/esc-callbacks.md#3.1); `security_groups` becomes a
+list."""

@@ -1,6 +1,6 @@
 """PostgreSQL: one batch of callbacks, judged and kept in one transaction.
 
-Callback, state, ledger and outbox are written together or not at all (design promise 3). Rows are
+Callback, state, ledger and outbox are written together or not at all (docs/promises.md#promise-3). Rows are
 locked in key order, so that many receivers share one database. Must not know HTTP, XML or NATS.
 """
 

@@ -1,6 +1,7 @@
 """The outbox filled anew from the ledger, for a stream that has lost everything.
 
-PostgreSQL is the truth; the stream can be rebuilt from it (design section 7). Ids and subjects are those of the first
+PostgreSQL is the truth; the stream can be rebuilt from it (docs/reliability.md#rebuild). Ids and subjects are those of
+the first
 time, so a consumer knows what it has had. The `item` in each message is today's: the ledger does not keep yesterday's,
 and `item.sequence` tells. All in one transaction: it is done whole or not at all. Must not know NATS.
 """

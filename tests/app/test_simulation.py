@@ -83,7 +83,7 @@ def options(target: str, seed: int, faults: Faults) -> SimulateOptions:
 
 
 async def audit(summary: Summary, connection: Connection, messages: list[feed.Stored]) -> None:
-    """The promises (design section 2), one by one."""
+    """The promises (docs/promises.md), one by one."""
     assert summary.book is not None
     truth = summary.book.truth
     await assert_kept(connection, summary.book.receipts)

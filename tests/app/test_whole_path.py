@@ -86,7 +86,8 @@ operation succeeded 4546c40a
 """
 """What the feed tells of the ESC document: one placeholder id is shared by tenant, image, flavor, deploy and update."""
 CONFLICT = "vm inert CSR-1\ndeployment updated my_dep_id\n"
-"""As printed, the update's first callback gives the deployment another external id, which is noted (reference 6.3)."""
+"""As printed, the update's first callback gives the deployment another external id, which is noted
+(docs/esc-callbacks.md#6.3)."""
 NAMES = {
     "ASA-1": "Sanity-vmware-de_ASA-1_0_b323effd-7f70-4055-b11e-0ef66f0a758d",
     "CSR-1": "Sanity-vmware-de_CSR-1_0_b323effd-7f70-4055-b11e-0ef66f0a758d",

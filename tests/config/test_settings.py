@@ -30,7 +30,7 @@ def toml(folder: Path, text: str) -> Path:
 
 
 def test_defaults_need_nothing_but_the_database() -> None:
-    """An operator sets one thing, and the rest is as the design says."""
+    """An operator sets one thing, and the rest has its defaults (docs/settings.md)."""
     settings = load(None, HAS_DSN)
     assert (settings.host, settings.port) == ("127.0.0.1", 9010)
     assert (settings.body_bytes_max, settings.header_field_bytes_max, settings.headers_max) == (1_048_576, 65_536, 128)
@@ -49,7 +49,7 @@ def test_what_commands_are_told_is_no_setting() -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """As the design says, setting by setting."""
+    """Setting by setting (docs/settings.md)."""
     config = toml(tmp_path, f'port = 1\nhost = "::1"\npostgres_dsn = "{DSN}"')
     settings = load(config, {"ESC_RECEIVER_PORT": "2"})
     assert (settings.port, settings.host, settings.postgres_dsn) == (2, "::1", DSN)

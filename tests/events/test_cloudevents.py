@@ -128,7 +128,7 @@ def test_item_is_cut_out_of_the_payload_as_it_stands(text: str, extra: Any) -> N
 
 
 def test_subjects_of_each_entity() -> None:
-    """The subjects are those of the design."""
+    """The subjects are those of docs/feed.md#subjects."""
     assert [feed.event(entity).subject for entity in ENTITIES] == [
         "esc.v1.vm.alive.lab1.tenant-1.dep-1.vm-1",
         "esc.v1.deployment.active.lab1.tenant-1.dep-1",
@@ -140,7 +140,7 @@ def test_subjects_of_each_entity() -> None:
 
 
 def test_headers_are_those_of_a_cloud_event() -> None:
-    """All that CloudEvents 1.0 demands is there, and the extensions that the design names."""
+    """All that CloudEvents 1.0 demands is there, and the extensions that docs/feed.md#headers names."""
     entity = feed.vm(sequence=42)
     entry = feed.transition(entity, operation="t 1")
     assert orjson.loads(transition_event(entry, entity).headers) == {

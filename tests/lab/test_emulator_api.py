@@ -76,7 +76,8 @@ async def test_a_resource_comes_changes_and_goes(path: str, created: str, change
 
 
 async def test_a_resource_that_failed_must_be_deleted_first() -> None:
-    """A52: the same callback with a failure; creating it again is a conflict until it is deleted."""
+    """docs/esc-callbacks.md#A52: the same callback with a failure; creating it again is a conflict until it is
+    deleted."""
     async with orchestrating() as client:
         await client.ask("POST", "/emulator/faults", '{"next": {"work-fails": 1}}')
         image = "<image><name>i</name></image>"
@@ -245,7 +246,7 @@ async def test_an_update_is_of_a_deployment_that_is_up() -> None:
 
 
 async def test_a_network_comes_and_goes_with_its_deployment() -> None:
-    """Its subnet goes before it, both before the service (N11 p.53)."""
+    """Its subnet goes before it, both before the service (docs/esc-callbacks.md#N11, p. 53)."""
     networks = "<networks><network><name>eph</name><subnet><name>sub</name></subnet></network></networks><vm_group>"
     async with orchestrating() as client:
         await tenant(client)

@@ -1,4 +1,4 @@
-"""What happens in an ESC's own time: lifecycles as section 5 of the callback reference has them, good and bad."""
+"""What happens in an ESC's own time: lifecycles as docs/esc-callbacks.md#5 has them, good and bad."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_times_are_those_of_the_data_model() -> None:
     ],
 )
 async def test_a_deploy_fails(fault: str, says: list[str], ends: str) -> None:
-    """The others still report; the end says failure; only an undeploy is taken then (A52)."""
+    """The others still report; the end says failure; only an undeploy is taken then (docs/esc-callbacks.md#A52)."""
     async with orchestrating() as client:
         await client.ask("POST", "/v0/tenants/acme", TENANT)
         await client.done()

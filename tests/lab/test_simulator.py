@@ -121,7 +121,7 @@ def test_headers_are_spelled_as_asked(style: str) -> None:
 
 
 def test_events_and_callbacks_go_to_their_own_url() -> None:
-    """What ESC reports of single VMs is an event, everything else a callback (reference section 2)."""
+    """What ESC reports of single VMs is an event, everything else a callback (docs/esc-callbacks.md#2)."""
     messages = [sending.message for sending in sendings(Traffic(3, deployments=50))]
     assert {(message.channel, message.root == "esc_event") for message in messages} == {
         ("callback", False),
@@ -140,7 +140,7 @@ def test_impossible_traffic_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def shape(body: bytes) -> frozenset[str]:
-    """The element paths of a body; gateway and netmask aside, which depend on the VIM (reference 3.1)."""
+    """The element paths of a body; gateway and netmask aside, which depend on the VIM (docs/esc-callbacks.md#3.1)."""
 
     def walk(element: etree._Element, path: str) -> Iterator[str]:
         path = f"{path}/{etree.QName(element).localname}"

@@ -1,4 +1,4 @@
-"""Operations: what kind they are, what ends them and how, and how far they got (design section 6)."""
+"""Operations: what kind they are, what ends them and how, and how far they got (docs/lifecycle.md#rulings)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_steps_end_nothing() -> None:
 
 
 def test_a_network_of_its_own_is_an_operation_of_its_own() -> None:
-    """One callback, which ends it (reference section 5)."""
+    """One callback, which ends it (docs/esc-callbacks.md#5)."""
     alone = {"resource": ResourceReport("network", "n1")}
     assert operation(("CREATE_NETWORK", alone)).state == O.SUCCEEDED
     assert operation(("CREATE_NETWORK", alone | {"failed": True})).state == O.FAILED

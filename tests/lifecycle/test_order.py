@@ -1,4 +1,4 @@
-"""Any order and any repetition of one operation's messages ends in the same state (design promise 6)."""
+"""Any order and any repetition of one operation's messages ends in the same state (docs/promises.md#promise-6)."""
 
 from __future__ import annotations
 

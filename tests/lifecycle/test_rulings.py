@@ -1,4 +1,5 @@
-"""The rulings on the lifecycle (design section 6) and the traps of ESC's messages (reference section 7), one by one.
+"""The rulings on the lifecycle (docs/lifecycle.md#rulings) and the traps of ESC's messages (docs/esc-callbacks.md#7),
+one by one.
 
 Pure: messages in, a world out. The tables are walked in `test_lifecycle_tables`, operations judged in
 `test_lifecycle_operation`, and that order does not matter is a property in `test_lifecycle_order`.
@@ -71,7 +72,7 @@ def test_a_late_message_fills_in_what_nobody_has_told() -> None:
 
 @pytest.mark.parametrize("trigger", ["VM_RECOVERY_INIT", "VM_SCALE_IN_COMPLETE", "VM_SCALE_OUT_COMPLETE"])
 def test_recovery_and_scaling_are_never_late_for_another_operation(trigger: str) -> None:
-    """They interleave with requests (U53)."""
+    """They interleave with requests (docs/esc-callbacks.md#U53)."""
     world = deployed("a")
     world.hear(notification("VM_SCALE_IN_INIT", vm="a", txn="workflow", at_s=10))
     world.hear(notification("VM_STOPPED", vm="a", txn="request", at_s=20))
@@ -82,7 +83,8 @@ def test_recovery_and_scaling_are_never_late_for_another_operation(trigger: str)
 
 
 def test_a_vm_that_comes_alive_after_a_stop_is_late_only_within_the_stops_operation() -> None:
-    """Same operation: the monitor's message was overtaken. Another one: the start was missed (reference 6.1)."""
+    """Same operation: the monitor's message was overtaken. Another one: the start was missed
+    (docs/esc-callbacks.md#6.1)."""
     world = deployed("a")
     world.hear(notification("VM_STOPPED", vm="a", txn="stop", at_s=10))
     assert world.hear(notification("VM_ALIVE", vm="a", txn="stop", at_s=11)).outcome is Outcome.LATE
@@ -95,7 +97,7 @@ def test_a_vm_that_comes_alive_after_a_stop_is_late_only_within_the_stops_operat
 
 
 def test_without_an_id_entities_move_and_there_is_no_operation() -> None:
-    """The id may be lost to a proxy that drops underscored headers (trap 6)."""
+    """The id may be lost to a proxy that drops underscored headers (docs/esc-callbacks.md#trap-6)."""
     world = World()
     said = ("VM_DEPLOYED", "VM_ALIVE")
     for n, trigger in enumerate(said):
@@ -138,7 +140,8 @@ def test_a_repeat_changes_nothing_and_is_a_duplicate() -> None:
 
 
 def test_after_the_duplicate_window_a_repeat_is_news() -> None:
-    """S 06 prints two identical SERVICE_UPDATED: without timestamps a real second one looks like a repeat."""
+    """docs/esc-callbacks.md#S (chapter 06) prints two identical SERVICE_UPDATED: without timestamps a real second one
+    looks like a repeat."""
     world = deployed("a")
     world.hear(notification("SERVICE_UPDATED", txn="u", at_s=10))
     soon = world.hear(notification("SERVICE_UPDATED", txn="u", at_s=20))
@@ -168,7 +171,7 @@ def test_a_message_without_deployment_belongs_to_that_of_its_operation() -> None
 
 
 def test_the_status_counts_before_the_stage() -> None:
-    """SERVICE_ALIVE with a failing code is a failure (trap 4), of a first deploy an error."""
+    """SERVICE_ALIVE with a failing code is a failure (docs/esc-callbacks.md#trap-4), of a first deploy an error."""
     world = World()
     world.hear(notification("VM_DEPLOYED", vm="a"), notification("VM_ALIVE", vm="a", failed=True, at_s=1))
     assert world.vm().state == V.INERT
@@ -178,7 +181,7 @@ def test_the_status_counts_before_the_stage() -> None:
 
 
 def test_a_failure_that_names_no_vm_is_counted_by_its_operation_and_noted_on_the_deployment() -> None:
-    """Failure payloads may lack VM, group and details (trap 7); a repeat counts once."""
+    """Failure payloads may lack VM, group and details (docs/esc-callbacks.md#trap-7); a repeat counts once."""
     world = deployed("a")
     failed = notification("VM_STOPPED", failed=True, txn="stop", at_s=10)
     decision = world.hear(failed)
@@ -190,14 +193,14 @@ def test_a_failure_that_names_no_vm_is_counted_by_its_operation_and_noted_on_the
 
 
 def test_a_failed_deploy_of_a_nameless_vm_makes_no_vm() -> None:
-    """It is recorded on the deployment only (reference 6.1)."""
+    """It is recorded on the deployment only (docs/esc-callbacks.md#6.1)."""
     world = World()
     world.hear(notification("VM_DEPLOYED", failed=True))
     assert (list(world.all(Vm)), world.deployment().state, world.operation().vms_failed) == ([], D.DEPLOYING, 1)
 
 
 def test_a_recovery_that_failed_for_good_makes_the_deployment_unusable() -> None:
-    """It must be undeployed and deployed again (A52)."""
+    """It must be undeployed and deployed again (docs/esc-callbacks.md#A52)."""
     world = deployed("a")
     world.hear(notification("VM_RECOVERY_INIT", vm="a", txn="r", at_s=10))
     world.hear(notification("VM_RECOVERY_COMPLETE", vm="a", failed=True, txn="r", at_s=20))
@@ -208,7 +211,8 @@ def test_a_recovery_that_failed_for_good_makes_the_deployment_unusable() -> None
 
 
 def test_a_services_stage_may_show_a_vm() -> None:
-    """SERVICE_STOPPED carries a VM's block (trap 2): facts of a known VM, the reported state of one never seen."""
+    """SERVICE_STOPPED carries a VM's block (docs/esc-callbacks.md#trap-2): facts of a known VM, the reported state of
+    one never seen."""
     world = deployed("a")
     block = VmReport("a", "g", "a-1", host_name="compute-9", state=V.INERT, raw_state="VM_INERT_STATE")
     world.hear(replace(notification("SERVICE_STOPPED", txn="s", at_s=10), vm=block))
@@ -219,7 +223,7 @@ def test_a_services_stage_may_show_a_vm() -> None:
 
 
 def test_a_vms_stage_that_reports_the_service_stopped_is_ahead_of_it() -> None:
-    """The deployment keeps its state until SERVICE_STOPPED; the report is kept raw (trap 3)."""
+    """The deployment keeps its state until SERVICE_STOPPED; the report is kept raw (docs/esc-callbacks.md#trap-3)."""
     world = deployed("a", "b")
     world.hear(notification("VM_STOPPED", vm="a", service=D.STOPPED, txn="s", at_s=10))
     assert (world.deployment().state, world.deployment().reported_state) == (D.ACTIVE, D.STOPPED)
@@ -228,14 +232,14 @@ def test_a_vms_stage_that_reports_the_service_stopped_is_ahead_of_it() -> None:
 
 
 def test_one_stop_by_either_name_is_the_same_stop() -> None:
-    """REST says VM_STOP_COMPLETE for a VM and VM_STOPPED for a service's VM (trap 5)."""
+    """REST says VM_STOP_COMPLETE for a VM and VM_STOPPED for a service's VM (docs/esc-callbacks.md#trap-5)."""
     told = {world.hear(notification(trigger, vm="a", txn="s", at_s=9)).rule
             for trigger in ("VM_STOPPED", "VM_STOP_COMPLETE") for world in [deployed("a")]}  # fmt: skip
     assert told == {"vm-stopped"}
 
 
 def test_an_unmonitored_vm_rests_in_inert_under_an_active_service() -> None:
-    """All VMs ALIVE is not what healthy means (trap 9)."""
+    """All VMs ALIVE is not what healthy means (docs/esc-callbacks.md#trap-9)."""
     world = World()
     world.hear(notification("VM_DEPLOYED", vm="a"), notification("SERVICE_ALIVE", at_s=1))
     assert (world.vm().state, world.deployment().state, world.deployment().degraded) == (V.INERT, D.ACTIVE, False)
@@ -334,7 +338,8 @@ def test_a_manual_policy_waits_for_a_person() -> None:
 
 
 def test_recovery_outranks_the_deploy_whose_id_it_shares() -> None:
-    """No VM_ALIVE in time: ESC recovers inside the deploy (N23 p.80); the overtaken VM_ALIVE is late."""
+    """No VM_ALIVE in time: ESC recovers inside the deploy (docs/esc-callbacks.md#N23, p. 80); the overtaken VM_ALIVE is
+    late."""
     world = World()
     world.hear(notification("VM_DEPLOYED", vm="a"), notification("VM_RECOVERY_INIT", vm="a", at_s=1))
     assert world.hear(notification("VM_ALIVE", vm="a", at_s=2)).outcome is Outcome.LATE
@@ -374,7 +379,7 @@ def test_scaling_out_is_about_the_target_and_scaling_in_about_the_source() -> No
 
 
 def test_a_failed_scale_out_without_a_target_leaves_all_as_it_was() -> None:
-    """Its failure leaves the deployment functional (A52)."""
+    """Its failure leaves the deployment functional (docs/esc-callbacks.md#A52)."""
     world = deployed("a")
     world.hear(notification("VM_SCALE_OUT_COMPLETE", vm="a", uuid="a-1", failed=True, txn="out", at_s=10))
     assert (world.vm("a").state, world.deployment().state, world.operation("out").state) == (
@@ -401,7 +406,7 @@ def test_an_undeploy_takes_every_vm_along() -> None:
 
 
 def test_a_failed_undeploy_is_an_undeploy_with_a_leak() -> None:
-    """ESC has already cleaned its database; only the VIM may keep something (A52)."""
+    """ESC has already cleaned its database; only the VIM may keep something (docs/esc-callbacks.md#A52)."""
     world = deployed("a")
     world.hear(notification("SERVICE_UNDEPLOYED", failed=True, txn="u", at_s=10))
     assert (world.deployment().state, world.deployment().vim_leak_suspected, world.vm().state) == (
@@ -437,7 +442,7 @@ def test_a_new_external_id_after_the_undeploy_is_a_new_incarnation() -> None:
 
 
 def test_two_external_ids_within_one_life_are_noted_and_not_split() -> None:
-    """S prints one digit differently in the middle of an update (reference 6.3)."""
+    """S prints one digit differently in the middle of an update (docs/esc-callbacks.md#6.3)."""
     world = deployed("a")
     world.hear(notification("SERVICE_UPDATED", external="e2", txn="u", at_s=10))
     one = world.deployment()
@@ -494,7 +499,7 @@ def test_the_ledger_of_every_entity_is_a_chain_without_a_gap() -> None:
 
 
 def test_a_vm_events_family_does_not_move_the_service() -> None:
-    """An `esc_event` carries no service state (reference 3.2)."""
+    """An `esc_event` carries no service state (docs/esc-callbacks.md#3.2)."""
     world = deployed("a")
     world.hear(notification("VM_STOP_COMPLETE", vm="a", service=D.STOPPING, family=Family.VM_EVENT, txn="s", at_s=10))
     assert world.deployment().state == D.ACTIVE

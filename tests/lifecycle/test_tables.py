@@ -1,6 +1,6 @@
-"""The tables, walked completely: every trigger from every state against section 6 of the ESC callback reference.
+"""The tables, walked completely: every trigger from every state against docs/esc-callbacks.md#6.
 
-The reference's rows stand here as data of their own. Where it says nothing about a pair, that is said too. In each
+The rows of that section stand here as data of their own. Where it says nothing about a pair, that is said too. In each
 case the message belongs to a newer operation than the one that brought the entity into its state.
 """
 
@@ -28,7 +28,7 @@ Expected = Mapping[tuple[str, Case], str | None]
 """By state and message: the state after it; None: the same."""
 
 LIVE = [state for state in V if state is not V.UNDEPLOYED]
-"""The reference's "any live": every state but UNDEPLOYED, UNSEEN included."""
+"""The "any live" of docs/esc-callbacks.md#6: every state but UNDEPLOYED, UNSEEN included."""
 VM_STAGES = (
     "VM_DEPLOYED", "VM_ALIVE", "VM_UPDATED", "VM_STARTED", "VM_REBOOTED", "VM_STOPPED", "VM_MONITOR_SET",
     "VM_MONITOR_UNSET", "VM_SOFTWARE_VERSION_UPDATED", "VM_UNDEPLOYED",
@@ -40,7 +40,7 @@ VM_OPERATIONS = {*VM_STAGES, *VM_COMPLETIONS} - {"VM_DEPLOYED", "VM_UNDEPLOYED"}
 def each(
     states: Iterable[str], triggers: Iterable[str], failed: bool, to: str | None
 ) -> dict[tuple[str, Case], str | None]:
-    """One row of the reference, spelled out."""
+    """One row of docs/esc-callbacks.md#6, spelled out."""
     return {(state, (trigger, failed)): to for state in states for trigger in triggers}
 
 
@@ -59,7 +59,7 @@ VM_REFERENCE: Expected = {
     **each(LIVE, ["VM_RECOVERY_DEPLOYED"], OK, V.RECOVERING),
     **each(LIVE, ["VM_RECOVERY_COMPLETE"], OK, V.ALIVE),
     **each(LIVE, ["VM_RECOVERY_COMPLETE"], FAILED, V.ERROR),
-    **each(LIVE, ["VM_RECOVERY_CANCELLED"], OK, V.ALIVE),  # any live: ruling of design section 6
+    **each(LIVE, ["VM_RECOVERY_CANCELLED"], OK, V.ALIVE),  # any live: docs/lifecycle.md#rulings
     **each(LIVE, ["VM_MANUAL_RECOVERY_NEEDED"], OK, V.ERROR),
     **each(LIVE, ["VM_SCALE_OUT_DEPLOYED"], OK, V.INERT),
     **each(LIVE, ["VM_SCALE_OUT_COMPLETE"], OK, V.ALIVE),
@@ -70,11 +70,12 @@ VM_REFERENCE: Expected = {
     **each((V.UNDEPLOYED,), {trigger for trigger, _ in tables.VM}, FAILED, SAME),
 }  # fmt: skip
 VM_RULINGS: Expected = {
-    # An update message on an unseen VM takes the reported state, else ALIVE (design section 6).
+    # An update message on an unseen VM takes the reported state, else ALIVE (docs/lifecycle.md#rulings).
     **each((V.UNSEEN,), ["VM_UPDATED", "VM_SOFTWARE_VERSION_UPDATED"], OK, V.ALIVE),
 }
 VM_OPEN: Expected = {
-    # The reference has no row: the trigger decides. A VM that is created once more has not been seen alive yet.
+    # docs/esc-callbacks.md#6 has no row: the trigger decides. A VM that is created once more has not been seen alive
+    # yet.
     **each(set(LIVE) - {V.UNSEEN, V.DEPLOYING, V.ERROR}, ["VM_DEPLOYED"], OK, V.INERT),
     **each(set(LIVE) - {V.UNSEEN, V.DEPLOYING}, ["VM_DEPLOYED"], FAILED, V.ERROR),
     **each(set(LIVE) - {V.UNSEEN}, ["VM_SOFTWARE_VERSION_UPDATED"], OK, SAME),
@@ -241,7 +242,8 @@ def test_a_deployment_goes_where_the_reference_says(case: Case) -> None:
 
 @pytest.mark.parametrize("trigger", sorted(VM_STAGES))
 def test_a_vms_stage_brings_the_service_state_it_reports(trigger: str) -> None:
-    """Any state but those that a VM's stage reports ahead of time (trap 3): they wait for the service's own stage."""
+    """Any state but those that a VM's stage reports ahead of time (docs/esc-callbacks.md#trap-3): they wait for the
+    service's own stage."""
     for reported in D:
         world = a_deployment_in(D.ACTIVE)
         world.hear(message((trigger, OK), service=reported))
@@ -264,7 +266,7 @@ def test_a_failed_stage_of_a_service_that_was_up_takes_the_reported_state(trigge
     assert world.deployment().state == D.STOPPED
 
 
-# Resources: one callback each (reference section 5), states by design section 6.
+# Resources: one callback each (docs/esc-callbacks.md#5), states by docs/storage.md#states.
 
 RESOURCE_EXPECTED = {"CREATE": R.CREATED, "UPDATE": R.UPDATED, "ATTACH": R.UPDATED, "DELETE": R.DELETED}
 

@@ -27,7 +27,7 @@ def head(*fields: tuple[str, str]) -> Head:
     ["esc-transaction-id", "ESC-Transaction-Id", "ESC_TRANSACTION_ID", "esc_Transaction-ID", "Esc-Transaction_Id"],
 )
 def test_every_spelling_of_a_name_counts(name: str) -> None:
-    """Reference section 1: case and `_` do not matter, and what was sent is kept."""
+    """docs/esc-callbacks.md#1: case and `_` do not matter, and what was sent is kept."""
     read = head((name, "42"))
     assert read.transaction_id == "42"
     assert read.headers == [(name, "42")]
@@ -47,7 +47,7 @@ def test_every_spelling_of_a_name_counts(name: str) -> None:
     ],
 )
 def test_spellings_of_the_samples(sample: str, transaction_id: str | None, notes: tuple[str, ...]) -> None:
-    """The tolerance cases of the reference."""
+    """The tolerance cases of docs/esc-callbacks.md#9."""
     read = read_head(SAMPLES[sample].raw_headers, MOST)
     assert (read.transaction_id, read.notes) == (transaction_id, notes)
 

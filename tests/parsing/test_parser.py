@@ -1,4 +1,5 @@
-"""What a callback says: every sample as its index has it, every trap of the reference, and nothing guessed."""
+"""What a callback says: every sample as its index has it, every trap of docs/esc-callbacks.md#7, and nothing
+guessed."""
 
 from __future__ import annotations
 
@@ -168,7 +169,7 @@ def test_a_recovery_names_both_sides() -> None:
 
 
 def test_an_empty_side_is_no_vm() -> None:
-    """A failed operation may name no VM at all (trap 7)."""
+    """A failed operation may name no VM at all (docs/esc-callbacks.md#trap-7)."""
     notification = read("rec-vm-stop-fail-no-vm")
     assert notification.vm is notification.target is None
     assert notification.status is Status.FAILED
@@ -180,7 +181,7 @@ NOISY = {"mac_address", "network_uuid"}
 
 
 def meaning(notification: Notification) -> dict[str, Any]:
-    """All but what the printed examples garble in their values (reference section 8)."""
+    """All but what the printed examples garble in their values (docs/esc-callbacks.md#8)."""
     n = notification
     assert n.deployment
     assert n.vm
@@ -198,7 +199,7 @@ def meaning(notification: Notification) -> dict[str, Any]:
 
 @pytest.mark.parametrize("sample", PRINTED, ids=lambda sample: sample.name)
 def test_noise_of_the_printed_examples_changes_no_meaning(sample: Sample) -> None:
-    """As printed and as repaired, an example says the same (reference section 8)."""
+    """As printed and as repaired, an example says the same (docs/esc-callbacks.md#8)."""
     assert meaning(read(sample.name)) == meaning(read(sample.name.removesuffix(".printed")))
 
 
@@ -227,7 +228,8 @@ def test_spelling_changes_no_meaning(name: str) -> None:
 
 @pytest.mark.parametrize("word", sorted(LIFECYCLE_TRIGGERS))
 def test_a_stage_and_an_event_mean_the_same(word: str) -> None:
-    """Under either root, in any case; but NETCONF's names of VM operations under an event mean REST's (trap 5)."""
+    """Under either root, in any case; but NETCONF's names of VM operations under an event mean REST's
+    (docs/esc-callbacks.md#trap-5)."""
     netconf = {"VM_STOPPED": "VM_STOP_COMPLETE", "VM_STARTED": "VM_START_COMPLETE", "VM_REBOOTED": "VM_REBOOT_COMPLETE"}
     for spelled in (word, word.lower(), f"\n {word}\t"):
         assert told(stage("", spelled)).trigger == word
@@ -242,7 +244,7 @@ def test_a_stage_and_an_event_mean_the_same(word: str) -> None:
 
 @pytest.mark.parametrize("message", [UPDATED, UPDATED.upper(), "  " + UPDATED, "VM has been updated"])
 def test_an_update_is_told_by_its_message(message: str) -> None:
-    """The printed stage says VM_ALIVE (trap 1); the stage as it arrived is kept."""
+    """The printed stage says VM_ALIVE (docs/esc-callbacks.md#trap-1); the stage as it arrived is kept."""
     for body in (stage(""), event("", "vm_alive")):
         notification = told(body, status_message=message)
         assert notification.trigger == "VM_UPDATED"
@@ -251,7 +253,7 @@ def test_an_update_is_told_by_its_message(message: str) -> None:
 
 
 def test_no_other_message_and_no_other_stage_is_branched_on() -> None:
-    """Messages are for people (reference section 1)."""
+    """Messages are for people (docs/esc-callbacks.md#1)."""
     for message in (None, "", "VM_Alive event received", f"Error Messages: {UPDATED}"):
         assert told(stage(""), status_message=message).trigger == "VM_ALIVE"
     assert told(stage("", "VM_STOPPED"), status_message=UPDATED).trigger == "VM_STOPPED"
@@ -279,7 +281,7 @@ def test_no_other_message_and_no_other_stage_is_branched_on() -> None:
     ],
 )
 def test_reported_states_are_folded(raw: str, vm: str | None, deployment: str | None) -> None:
-    """A known one becomes ours, an unknown one none; what arrived is kept (reference 4.3, 4.4, 6)."""
+    """A known one becomes ours, an unknown one none; what arrived is kept (docs/esc-callbacks.md#4.3, #4.4, #6)."""
     notification = told(
         f"<deployment><deployment_details><vm_state_machine_state>{raw}</vm_state_machine_state></deployment_details>"
         f"<internal_deployment_id>d</internal_deployment_id>"
@@ -348,7 +350,7 @@ def test_without_an_internal_id_there_is_no_deployment_but_all_else() -> None:
 
 
 def test_unknown_elements_are_kept_where_they_stood() -> None:
-    """Fields drift by release (trap 11)."""
+    """Fields drift by release (docs/esc-callbacks.md#trap-11)."""
     notification = told(
         "<deployment><deployment_stage>VM_ALIVE</deployment_stage><internal_deployment_id>d</internal_deployment_id>"
         "<datacenter><default>true</default></datacenter><locator><vim_id>v</vim_id></locator>"
@@ -384,7 +386,7 @@ def test_what_repeats_or_is_no_text_is_not_lost() -> None:
 
 
 def test_netconf_names_are_taken_too() -> None:
-    """The same workflow under the names of the NETCONF stream (reference 3.2)."""
+    """The same workflow under the names of the NETCONF stream (docs/esc-callbacks.md#3.2)."""
     notification = told(
         "<esc_event><event><type>VM_STOPPED</type></event><internal_deployment_id>d</internal_deployment_id>"
         "<depname>n</depname><depid>e</depid><tenant_id>t</tenant_id><vm_source><vmid>u</vmid><hostid>h</hostid>"
@@ -478,14 +480,14 @@ def wrapped(*nics: str, wrapper: str = "interface") -> str:
     ],
 )
 def test_interfaces_are_found_however_they_are_wrapped(inside: str, expected: list[str]) -> None:
-    """In a wrapper, in two, in none, or both ways at once (trap 8)."""
+    """In a wrapper, in two, in none, or both ways at once (docs/esc-callbacks.md#trap-8)."""
     assert [nic["nic_id"] for nic in nics(inside)] == expected
     assert vm_of(inside).extra == {}
 
 
 @pytest.mark.parametrize("name", ["nic_id", "níc_id", "ni\u0301c_id", "nict_id", "nicid"])
 def test_a_nic_id_is_known_in_every_spelling(name: str) -> None:
-    """The printed examples have four (reference section 8)."""
+    """The printed examples have four (docs/esc-callbacks.md#8)."""
     assert nics(f"<interfaces><{name}>7</{name}><type>virtual</type></interfaces>") == [
         {"nic_id": "7", "type": "virtual"}
     ]

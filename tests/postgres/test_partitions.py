@@ -139,7 +139,7 @@ async def test_one_that_is_being_read_is_dropped_later(
 
 
 async def test_a_look_up_by_receipt_touches_one_partition(connection: Connection, partitions: Partitions) -> None:
-    """The receipt tells its millisecond, so only that day is searched (design section 6)."""
+    """The receipt tells its millisecond, so only that day is searched (docs/storage.md#ids)."""
     for day in range(5):
         await partitions.ensure(connection, [NOW + timedelta(days=day)])
     receipt: UUID = uuid7(nanoseconds=round(NOW.timestamp() * 1e9))

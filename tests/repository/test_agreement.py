@@ -124,14 +124,18 @@ def test_the_make_targets_in_the_pages_exist() -> None:
 
 
 def test_the_files_that_the_pages_name_exist() -> None:
-    """Links and paths."""
-    named = {name for text in TEXTS.values() for name in re.findall(r"\]\((?!http)([^)#]+)", text)}
-    named |= {
-        name
-        for text in TEXTS.values()
-        for name in re.findall(r"`((?:receiver|esc_lab|tests|tools|docs)/[a-z_/.]+)`", text)
+    """Paths in backticks, also where a test follows (`tests/…py::test_…`); links are looked at in test_citations."""
+    pages = [ROOT / name for name in ("README.md", "CHANGELOG.md")] + sorted((ROOT / "docs").rglob("*.md"))
+    rooms = "receiver|esc_lab|tests|tools|docs|chaos|benchmarks|dashboards|packaging|requirements"
+    named = {
+        found
+        for page in pages
+        for found in re.findall(rf"`((?:{rooms})/[\w/.-]+)(?:::(\w+))?`", page.read_text("utf-8"))
     }
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert len(named) > 20
+    assert [path for path, _ in named if not (ROOT / path).exists()] == []
+    tests = [(path, test) for path, test in named if test]
+    assert [test for path, test in tests if f"def {test}(" not in (ROOT / path).read_text("utf-8")] == []
 
 
 def test_the_status_table_has_every_answer() -> None:

@@ -1,4 +1,4 @@
-"""What is left in PostgreSQL and in NATS after a run, and whether it keeps the promises (design section 2).
+"""What is left in PostgreSQL and in NATS after a run, and whether it keeps the promises (docs/promises.md).
 
 The functions that begin with `assert_` say what is wrong; `in_postgres` and `in_feed` say what there is, in the words
 of the simulator's truth, which judges it (`Truth.check`).
@@ -180,7 +180,7 @@ def _assert_in_step(row: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) 
 
 
 async def assert_counts_add_up(session: aiohttp.ClientSession) -> dict[str, float]:
-    """Design promise 8, as /metrics shows it; all figures, summed over their labels."""
+    """docs/promises.md#promise-8, as /metrics shows it; all figures, summed over their labels."""
     figures: dict[str, float] = defaultdict(float)
     async with session.get("/metrics") as response:
         for family in text_string_to_metric_families(await response.text()):

@@ -1,6 +1,6 @@
 """An emulator for a test, a listener that keeps the callbacks in order, and the requests the ESC document prints.
 
-`tests/requests/*.http` are those requests, repaired where section 8 of the callback reference says so: `nicid` for its
+`tests/requests/*.http` are those requests, repaired where docs/esc-callbacks.md#8 says so: `nicid` for its
 misspellings, the cut `xmlns:ns2`, the closing tags that the next page takes back, the missing `<vm_group>`, the path of
 the table where another one is printed, a tag cut at the page edge.
 """

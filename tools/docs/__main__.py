@@ -1,4 +1,4 @@
-"""`python -m docs`: writes the parts of README and docs that follow from the code, between their markers.
+"""`python -m tools.docs`: writes the parts of README and docs that follow from the code, between their markers.
 
 `--check` writes nothing, and exits with 1 when a page is stale.
 """
@@ -13,7 +13,7 @@ from tools.docs.openapi import COPY, renew
 from tools.docs.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/lifecycle.md", "docs/feed.md", "docs/metrics.md", "docs/emulator.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("settings", "lifecycle", "feed", "metrics", "emulator")))
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 

@@ -1,8 +1,8 @@
 """Draws a walked lifecycle as a Mermaid state diagram.
 
 A message is taken as it comes, from whatever state, so that a drawing of all steps would show that everything leads
-everywhere. Drawn are the steps that ESC's own order makes (reference section 5); the tables tell the rest. This file
-must not know what a message does: that is walked.
+everywhere. Drawn are the steps that ESC's own order makes (docs/esc-callbacks.md#5); the tables tell the rest. This
+file must not know what a message does: that is walked.
 """
 
 from __future__ import annotations

@@ -41,6 +41,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def _linked(reason: str) -> str:
+    """With a link to the source that a reason names."""
+    return reason.replace("(A52)", "([A52](esc-callbacks.md#A52))")
+
+
 def _outcome(*, failed: bool) -> str:
     return "failed" if failed else "ok"
 
@@ -110,7 +115,7 @@ def _stage_table(rows: Mapping[Case, Row], leads_to: Mapping[Case, str], remarks
                 _outcome(failed=failed),
                 leads_to[trigger, failed],
                 f"`{row.rule}`",
-                row.reason,
+                _linked(row.reason),
                 str(row.rank),
                 remarks(row),
             )
@@ -190,7 +195,7 @@ def _kinds_table() -> str:
 
 def _resource_table() -> str:
     rows = [
-        (f"`{verb}_…`", f"**{state}**", done, failed, str(rank))
+        (f"`{verb}_…`", f"**{state}**", done, _linked(failed), str(rank))
         for verb, (rank, state, done, failed) in resource.VERBS.items()
     ]
     return _table(["event", "leads to", "reason", "failed: **ERROR**, because", "rank"], rows)

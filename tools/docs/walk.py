@@ -26,7 +26,8 @@ REPORTS: Mapping[str, str] = {
     "VM_REBOOTED": DeploymentState.REBOOTING,
     "VM_UNDEPLOYED": DeploymentState.UNDEPLOYING,
 }
-"""The service state that ESC reports with a VM's stage (reference sections 3.1, 4.3; the last three by name only)."""
+"""The service state that ESC reports with a VM's stage (docs/esc-callbacks.md#3.1, #4.3; the last three by name
+only)."""
 Case = tuple[str, bool]
 """A trigger, and whether ESC reports failure."""
 

@@ -54,7 +54,7 @@ def deploy(esc: Esc, call: Call) -> Reply:
 
 
 def update(esc: Esc, call: Call) -> Reply:
-    """PUT: VM groups come and go, interfaces change (S 06)."""
+    """PUT: VM groups come and go, interfaces change (docs/esc-callbacks.md#S, chapter 06)."""
     placed, model = _there(esc, call), _model(call)
     _require_same(esc, placed, model)
     esc.begin(line_of(placed))
@@ -76,7 +76,8 @@ def update(esc: Esc, call: Call) -> Reply:
 
 
 def undeploy(esc: Esc, call: Call) -> Reply:
-    """DELETE: the one thing that interrupts whatever goes on (reference 5). Also after a failure it is gone."""
+    """DELETE: the one thing that interrupts whatever goes on (docs/esc-callbacks.md#5). Also after a failure it is
+    gone."""
     placed = _there(esc, call)
     esc.begin(line_of(placed), interrupts=True)
     # What was interrupted before it was told of was never made, as far as anybody knows.
@@ -123,7 +124,8 @@ _APPLICABLE: Mapping[str, Sequence[str]] = {
     "STOPPED": ("start",),
     "ERROR": ("reboot",),
 }
-"""What may be asked for in which state; else a deployment in error is only good for an undeploy (A52)."""
+"""What may be asked for in which state; else a deployment in error is only good for an undeploy
+(docs/esc-callbacks.md#A52)."""
 
 
 def _by_watch(vms: Sequence[Vm]) -> dict[str, Sequence[Vm]]:
