@@ -33,7 +33,8 @@ from receiver.app import App, running
 from receiver.cli.serve import write_endpoints
 from receiver.cli.signals import until_signalled
 from receiver.cli.tail import follow
-from receiver.config.settings import Settings, load
+from receiver.config.loading import load
+from receiver.config.settings import Settings
 from receiver.embedded.servers import Embedded
 from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS

@@ -28,7 +28,8 @@ from receiver.cli.serve import (
 from receiver.cli.signals import until_signalled
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
-from receiver.config.settings import Settings, load
+from receiver.config.loading import load
+from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError, describe
 from receiver.observability import logs
 from receiver.observability.tracing import traces

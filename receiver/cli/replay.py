@@ -18,7 +18,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from receiver.config.settings import load
+from receiver.config.loading import load
 from receiver.errors import SettingsError, SetupError
 from receiver.model.entities import Transition
 from receiver.observability import logs

@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator, PositiveFloat
+from pydantic import AfterValidator, BeforeValidator, PositiveFloat
+
+from receiver.config.text_forms import parse_json
 
 OVERDUE_AFTER_S: Mapping[str, float] = MappingProxyType(
     # A VM is seen alive `bootup_time` (300 s) after it was created, and ESC tries to recover it 3 times, by reboot and
@@ -27,7 +29,7 @@ listed."""
 
 
 def _checked(given: dict[str, float]) -> dict[str, float]:
-    """All kinds, those that were not given with their defaults; a given `default` stands for all of these."""
+    """The time of every kind: as given, else the given `default`, else our default."""
     for kind in given.keys() - OVERDUE_AFTER_S.keys():
         close = get_close_matches(kind, OVERDUE_AFTER_S, n=1)
         raise ValueError(f"no kind of operation is called {kind}" + (f"; did you mean {close[0]}?" if close else ""))
@@ -35,4 +37,4 @@ def _checked(given: dict[str, float]) -> dict[str, float]:
     return {**others, **given}
 
 
-OverdueAfter = Annotated[dict[str, PositiveFloat], AfterValidator(_checked)]
+OverdueAfter = Annotated[dict[str, PositiveFloat], BeforeValidator(parse_json), AfterValidator(_checked)]

@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from receiver.config.text_forms import split_list
+
 
 class Scope(StrEnum):
     """What a token opens."""
@@ -42,4 +44,4 @@ def _read_token(written: object) -> ReadToken:
     return ReadToken(token, frozenset({Scope.READ, Scope(scope or "read")}))
 
 
-ReadTokens = tuple[Annotated[ReadToken, BeforeValidator(_read_token)], ...]
+ReadTokens = Annotated[tuple[Annotated[ReadToken, BeforeValidator(_read_token)], ...], BeforeValidator(split_list)]

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from receiver.config.text_forms import parse_json, split_list
+
 Network = IPv4Network | IPv6Network
 
 
@@ -41,6 +43,7 @@ def _name(name: str) -> str:
 
 
 AddressRange = Annotated[Network, BeforeValidator(_network)]
+AddressRanges = Annotated[tuple[AddressRange, ...], BeforeValidator(split_list)]
 Token = Annotated[str, AfterValidator(_token)]
 Credentials = Annotated[str, AfterValidator(_credentials)]
 SourceName = Annotated[str, AfterValidator(_name)]
@@ -63,3 +66,6 @@ class Source(BaseModel):
     def protected(self) -> bool:
         """Whether anything at all is asked of the sender."""
         return bool(self.tokens or self.basic or self.allow)
+
+
+Sources = Annotated[dict[SourceName, Source], BeforeValidator(parse_json)]

@@ -10,8 +10,9 @@ import pytest
 from receiver.api.api_errors import TooOftenError
 from receiver.api.rate_limits import Limits
 from receiver.api.tokens import Tokens
+from receiver.config.loading import load
 from receiver.config.read_tokens import ReadToken, Scope
-from receiver.config.settings import Settings, load
+from receiver.config.settings import Settings
 from receiver.errors import SettingsError
 from tests.support.query_api import RAW, READ, deploy, kept, windows
 

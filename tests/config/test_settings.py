@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.settings import Settings, load, settings_table
+from receiver.config.loading import load
+from receiver.config.settings import Settings, settings_table
 from receiver.errors import SettingsError
 
 DSN = "postgresql://receiver:hunter2@db/esc"

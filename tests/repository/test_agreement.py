@@ -20,7 +20,8 @@ import pytest
 from click.testing import CliRunner
 
 from receiver.cli.main import main
-from receiver.config.settings import CONFIG, PREFIX, Settings
+from receiver.config.loading import CONFIG
+from receiver.config.settings import PREFIX, Settings
 from receiver.errors import ReceiverError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.http.server import _ANSWERS

@@ -18,7 +18,8 @@ import jsonschema
 import pytest
 import yaml
 
-from receiver.config.settings import PREFIX, Settings, load
+from receiver.config.loading import load
+from receiver.config.settings import PREFIX, Settings
 from receiver.postgres.migrations import migrate
 from tests.dashboards.test_dashboards import UIDS, VIEWS
 from tests.support.commands import commands

@@ -1,0 +1,163 @@
+"""Reads the settings from the environment and one TOML file; the environment wins.
+
+All faults are named at once, each in one line that begins with the setting as the user wrote it, and never with a
+secret in it. pydantic-settings reads the file and checks the values. The environment is read here: the library's
+reader stops at the first value that it cannot decode, passes over variables that are no setting, and does not know
+the `…_FILE` twins of secrets. Nothing else in the package reads the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import TomlConfigSettingsSource
+
+from receiver.config.overdue_after import OVERDUE_AFTER_S
+from receiver.config.settings import PREFIX, Settings, is_secret
+from receiver.config.sources import Source
+from receiver.errors import SettingsError
+
+CONFIG = PREFIX + "CONFIG"
+NOT_SETTINGS = frozenset({CONFIG, PREFIX + "URL", PREFIX + "TOKEN"})
+"""Environment variables of commands: which file to read, which receiver to ask."""
+UNUSABLE = object()
+"""The value of a setting whose fault is named already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A value as found, with the name as the user wrote it and, where the name does not tell, the place."""
+
+    value: Any
+    name: str
+    place: str = ""
+
+    def fault(self, message: str, inside: str = "") -> str:
+        return f"{self.name}{inside}{self.place}: {message}"
+
+
+def load(config: Path | None, environ: Mapping[str, str], *, required: tuple[str, ...] = ("postgres_dsn",)) -> Settings:
+    """The settings from `config` (else the file that ESC_RECEIVER_CONFIG names) and `environ`.
+
+    `required` names what this command cannot do without. Raises SettingsError, which names all faults,
+    one a line.
+    """
+    faults: list[str] = []
+    path = config or (Path(environ[CONFIG]) if environ.get(CONFIG) else None)
+    written = _known_settings(_file(path, faults), faults) | _known_settings(_environment(environ), faults)
+    faults += [
+        f"{PREFIX}{name.upper()}: not set. {Settings.model_fields[name].description}"
+        for name in required
+        if name not in written
+    ]
+    settings = _validated(written, faults)
+    if faults or settings is None:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, _Written]:
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
+    return {name.removeprefix(PREFIX).lower(): _Written(value, name) for name, value in ours.items()}
+
+
+def _file(path: Path | None, faults: list[str]) -> dict[str, _Written]:
+    if path is None:
+        return {}
+    try:
+        with path.open("rb"):  # the library takes a file that is not there for an empty one
+            values = TomlConfigSettingsSource(Settings, path)()
+    except OSError as error:
+        faults.append(f"{path}: cannot be read: {error.strerror}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{path}: not valid TOML: {error}")
+        return {}
+    return {name: _Written(value, name, f" in {path}") for name, value in values.items()}
+
+
+def _known_settings(named: Mapping[str, _Written], faults: list[str]) -> dict[str, _Written]:
+    """By the setting's name, a `…_FILE` twin with the content of its file; faults of names and files are added."""
+    found: dict[str, _Written] = {}
+    for name, written in named.items():
+        setting = name if name in Settings.model_fields else name.removesuffix("_file")
+        try:
+            _check_name(setting, name, named)
+            value = written.value if setting == name else _content(Path(written.value))
+        except ValueError as error:
+            faults.append(written.fault(str(error)))
+            value = UNUSABLE
+        if setting in Settings.model_fields:
+            found[setting] = replace(written, value=value)
+    return found
+
+
+def _check_name(setting: str, name: str, named: Mapping[str, _Written]) -> None:
+    if setting not in Settings.model_fields or (setting != name and not is_secret(setting)):
+        prefix = PREFIX if named[name].name.startswith(PREFIX) else ""
+        raise ValueError(f"no such setting{_did_you_mean(name, Settings.model_fields, prefix)}")
+    if setting != name and setting in named:
+        raise ValueError(f"given besides {named[setting].name}; only one can count")
+    if named[name].value == "":
+        raise ValueError("is empty; unset it or give it a value")
+
+
+def _content(path: Path) -> str:
+    try:
+        text = path.read_text("utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text
+
+
+def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?" if close else ""
+
+
+def _validated(written: Mapping[str, _Written], faults: list[str]) -> Settings | None:
+    try:
+        settings = Settings(**{name: found.value for name, found in written.items() if found.value is not UNUSABLE})
+    except ValidationError as error:
+        faults += [_fault(details, written) for details in error.errors(include_url=False)]
+        return None
+    faults += [
+        written.get(name, _Written(None, PREFIX + name.upper())).fault(text) for name, text in _clashes(settings)
+    ]
+    return settings
+
+
+def _fault(details: ErrorDetails, written: Mapping[str, _Written]) -> str:
+    name, *inside = map(str, details["loc"])
+    where = "".join(f".{part}" for part in inside if part != "[key]")
+    if details["type"] == "extra_forbidden":
+        return written[name].fault(f"no such setting{_did_you_mean(inside[-1], Source.model_fields)}", where)
+    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    got = "" if is_secret(name) else f" (it is {details['input']!r})"
+    return written[name].fault(message + got, where)
+
+
+def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that are right by themselves and wrong together."""
+    if settings.header_field_bytes_max > settings.header_bytes_max:
+        yield "header_field_bytes_max", f"exceeds header_bytes_max ({settings.header_bytes_max})"
+    window_s = settings.reorder_window_s
+    for kind, limit_s in settings.overdue_after_s.items():
+        if limit_s < window_s and limit_s != OVERDUE_AFTER_S[kind]:
+            yield "overdue_after_s", f"{kind} ({limit_s:g}) is less than reorder_window_s ({window_s:g})"
+            break  # they are often all the same
+    if settings.callbacks_retention_days > settings.ledger_retention_days:
+        yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
+    if "default" in settings.sources and not settings.default_source:
+        yield "default_source", "is off, yet sources lists `default`"
+    if not settings.all_sources:
+        yield "default_source", "is off and no source is listed, so nobody could post"
