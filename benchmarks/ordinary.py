@@ -86,11 +86,9 @@ class Ordinary:
     def _envelope(self, request: web.Request, body: bytes) -> Envelope:
         head = read_head(request.raw_headers, self._settings.header_bytes_max)
         received_at, receipt = self._clock.stamp()
-        return Envelope(
-            receipt=receipt, received_at=received_at, source="default", channel=Channel.CALLBACK,
-            remote=request.remote, ref=None, headers=head.headers, body=body, redacted=False,
-            transaction_id=head.transaction_id, status=head.status, status_code=head.status_code,
-            status_message=head.status_message, notes=head.notes,
+        return Envelope.of(
+            head, receipt=receipt, received_at=received_at, source="default", channel=Channel.CALLBACK,
+            remote=request.remote, ref=None, body=body, redacted=False,
         )  # fmt: skip
 
 

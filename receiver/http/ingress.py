@@ -175,24 +175,10 @@ class Ingress:
         ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
         # From here to the keeper's queue nothing awaits, so what is stamped first is judged first.
         received_at, receipt = self._clock.stamp()
-        return Envelope(
-            receipt=receipt,
-            received_at=received_at,
-            source=source,
-            channel=channel,
-            remote=remote,
-            ref=ref,
-            headers=head.headers,
-            body=body,
-            redacted=redacted,
-            transaction_id=head.transaction_id,
-            status=head.status,
-            status_code=head.status_code,
-            status_message=head.status_message,
-            notes=head.notes + remarks,
-            undecodable_because=fault,
-            traceparent=head.traceparent,
-        )
+        return Envelope.of(
+            head, receipt=receipt, received_at=received_at, source=source, channel=channel, remote=remote, ref=ref,
+            body=body, redacted=redacted, notes=remarks, undecodable_because=fault,
+        )  # fmt: skip
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
         """The caller's own reference, and what had to be done to it."""

@@ -127,7 +127,7 @@ class Batcher:
             letter = self._waiting[0][0]
             if (room := room - len(letter.envelope.body)) < 0 and batch:
                 break
-            if busy.isdisjoint(about := letter.about):
+            if busy.isdisjoint(about := letter.entity_keys):
                 batch.append(self._waiting.popleft())
             else:
                 passed.append(self._waiting.popleft())
@@ -140,7 +140,7 @@ class Batcher:
     async def _send(self, batch: list[Waiting], judged: asyncio.Event) -> None:
         """See one group through; `judged` is set when nothing but PostgreSQL has work with it any more."""
         self._metrics.batch_callbacks.observe(len(batch))
-        about = {thing for letter, _ in batch for thing in letter.about}
+        about = {thing for letter, _ in batch for thing in letter.entity_keys}
         self._on_their_way += 1
         self._busy |= about
         try:

@@ -17,7 +17,7 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.events.cloudevents import transition_event
-from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, judge
+from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Decision, Operation, Vm
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import UNUSABLE, Database, is_partition_missing
@@ -86,7 +86,7 @@ class OverdueScan:
     async def _judged(self, connection: Connection, now: datetime) -> list[Decision]:
         operations = await self._silent(connection, now)
         vms = await self._left(connection, operations) if operations else {}
-        judged = (judge(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
+        judged = (decide_overdue(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
         return [decision for decision in judged if decision]
 
     async def _silent(self, connection: Connection, now: datetime) -> list[Operation]:

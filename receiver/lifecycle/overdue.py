@@ -64,7 +64,7 @@ class Limits:
         return max(self.least_s, self.after_s.get(named, self.after_s[OTHERWISE]))
 
 
-def judge(operation: Operation, vms: Iterable[Vm], now: datetime, limits: Limits) -> Decision | None:
+def decide_overdue(operation: Operation, vms: Iterable[Vm], now: datetime, limits: Limits) -> Decision | None:
     """The operation's one step to OVERDUE, or None while it is not due.
 
     `vms` are those it left between states (`left_between` says which).

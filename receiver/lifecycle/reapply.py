@@ -28,7 +28,7 @@ Entry: TypeAlias = tuple[UUID, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class EarlierResult:
     """What came of a callback when it was applied before."""
 
     entries: Collection[Entry] = ()
@@ -37,7 +37,7 @@ class Done:
     """It says today what it said then."""
 
 
-def judge_again(current: Current, n: Notification, windows: Windows, done: Done, now: datetime) -> Decision:
+def decide_again(current: Current, n: Notification, windows: Windows, done: EarlierResult, now: datetime) -> Decision:
     """What it does now that it has not done before. Its ledger entries are those of a replay, made at `now`."""
     held = DelayedContext(again=done.reads_alike)
     while True:
@@ -48,7 +48,7 @@ def judge_again(current: Current, n: Notification, windows: Windows, done: Done,
         held = replace(held, settled=held.settled | settled)
 
 
-def is_news(decision: Decision, done: Done) -> bool:
+def has_news(decision: Decision, done: EarlierResult) -> bool:
     """Whether any ledger entry of it is one that the callback has not written before."""
     return any(_entry(transition) not in done.entries for transition, _ in decision.transitions)
 

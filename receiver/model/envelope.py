@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -31,6 +31,11 @@ ID_BYTES_MAX: Final = 1024
 RESOLUTION_NS = 1_000
 """What a `timestamptz` can tell apart."""
 
+ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut"})
+"""Notes that cannot be made again from a stored callback."""
+_UNLIMITED = 2**31
+"""Bytes of header: what is stored was within the limits when it came."""
+
 TOO_LONG = "transaction-id-too-long"
 _TRANSACTION, _CODE, _MESSAGE = "esc-transaction-id", "esc-status-code", "esc-status-message"
 TRACE = "traceparent"
@@ -43,8 +48,20 @@ _CONFLICTS = {
 """The header fields that are read, folded, and what is noted when two spellings of one disagree."""
 
 
+class Head(NamedTuple):
+    """What the header fields say."""
+
+    headers: list[tuple[str, str]]
+    transaction_id: str | None
+    status: Status
+    status_code: int | None
+    status_message: str | None
+    notes: tuple[str, ...]
+    traceparent: str | None = None
+
+
 class Envelope(NamedTuple):
-    """One callback as it is kept. Every text is fit for a text column (`fit`).
+    """One callback as it is stored. Every text is sanitized (`model.sanitize`).
 
     A tuple, because a frozen dataclass of this length takes three times as long to make.
     """
@@ -77,17 +94,38 @@ class Envelope(NamedTuple):
     traceparent: str | None = None
     """W3C's, of the sender or of our own span; it goes on with what is published. Not spooled: the headers have it."""
 
+    @classmethod
+    def of(
+        cls,
+        head: Head,
+        *,
+        receipt: UUID,
+        received_at: datetime,
+        source: str,
+        channel: Channel | None,
+        remote: str | None,
+        ref: str | None,
+        body: bytes,
+        redacted: bool,
+        notes: tuple[str, ...] = (),
+        undecodable_because: str | None = None,
+    ) -> Envelope:
+        """The envelope of a callback with this head; `notes` are added to those of the head."""
+        return cls(
+            receipt, received_at, source, channel, remote, ref, head.headers, body, redacted, head.transaction_id,
+            head.status, head.status_code, head.status_message, head.notes + notes, undecodable_because,
+            head.traceparent,
+        )  # fmt: skip
 
-class Head(NamedTuple):
-    """What the header fields say."""
-
-    headers: list[tuple[str, str]]
-    transaction_id: str | None
-    status: Status
-    status_code: int | None
-    status_message: str | None
-    notes: tuple[str, ...]
-    traceparent: str | None = None
+    @classmethod
+    def of_row(cls, row: Any) -> Envelope:
+        """The envelope of a row of `callbacks`. Its headers are read again, as the body will be."""
+        head = read_head(((name.encode(), value.encode()) for name, value in row["headers"]), _UNLIMITED)
+        return cls.of(
+            head, receipt=row["receipt"], received_at=row["received_at"].astimezone(UTC), source=row["source"],
+            channel=Channel(row["channel"]), remote=row["remote"], ref=row["ref"], body=row["body"],
+            redacted=row["redacted"], notes=tuple(note for note in row["notes"] if note in ONLY_THE_REQUEST_TOLD),
+        )  # fmt: skip
 
 
 class Clock:

@@ -19,15 +19,15 @@ EntityKey = tuple[str, ...]
 """What a callback may be about: an operation, a deployment or a resource, by its identity."""
 
 
-def read(envelope: Envelope, depth_max: int, held: DelayedContext | None = None) -> ParsedCallback:
+def read(envelope: Envelope, depth_max: int, delayed: DelayedContext | None = None) -> ParsedCallback:
     """What an envelope says, or why it cannot be read."""
     try:
-        return ParsedCallback(envelope, parse(envelope, depth_max), held=held)
+        return ParsedCallback(envelope, parse(envelope, depth_max), delayed=delayed)
     except NotXmlError as error:
-        return ParsedCallback(envelope, malformed=str(error), held=held)
+        return ParsedCallback(envelope, malformed=str(error), delayed=delayed)
     except Exception:
         log.exception("a callback could not be read; it is kept as it came", receipt=str(envelope.receipt))
-        return ParsedCallback(envelope).as_it_came()
+        return ParsedCallback(envelope).without_content()
 
 
 @dataclass(slots=True)
@@ -37,29 +37,29 @@ class ParsedCallback:
     envelope: Envelope
     notification: Notification | None = None
     malformed: str | None = None
-    not_understood: bool = False
+    internal_error: bool = False
     """Judging it failed for a fault of ours; it is kept without being applied."""
-    held: DelayedContext | None = None
+    delayed: DelayedContext | None = None
     """It waited since it arrived (spool, replay)."""
 
-    def without_judgement(self) -> Decision | None:
+    def decision_without_lifecycle(self) -> Decision | None:
         """The decision on a callback that the lifecycle is not asked about."""
         if self.malformed is not None:
             return Decision(Outcome.MALFORMED, "malformed", self.malformed)
-        if self.not_understood:
+        if self.internal_error:
             return Decision(
                 Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed"
             )
         return None
 
-    def as_it_came(self) -> ParsedCallback:
+    def without_content(self) -> ParsedCallback:
         """The same without anything that its body says, which is at fault: it is kept and told of, not applied."""
         e = self.envelope
         nothing = Notification(
             e.receipt, e.source, e.received_at, Family.UNKNOWN, "", None, None, e.status, e.status_code,
             e.status_message, e.transaction_id, e.ref, notes=e.notes,
         )  # fmt: skip
-        return ParsedCallback(e, nothing, not_understood=True)
+        return ParsedCallback(e, nothing, internal_error=True)
 
     @property
     def family(self) -> Family:
@@ -67,7 +67,7 @@ class ParsedCallback:
         return self.notification.family if self.notification else Family.UNKNOWN
 
     @property
-    def about(self) -> list[EntityKey]:
+    def entity_keys(self) -> list[EntityKey]:
         """What it names; VMs belong to their deployment."""
         n = self.notification
         if n is None:

@@ -149,9 +149,9 @@ class BatchWriter:
             half = len(letters) // 2
             await self._patiently(letters[:half], effort)
             await self._patiently(letters[half:], effort)
-        elif first.without_judgement() is None:
+        elif first.decision_without_lifecycle() is None:
             log.error("a callback could not be judged; it is kept as it came", receipt=receipt, exc_info=error)
-            await self._patiently([first.as_it_came()], effort)
+            await self._patiently([first.without_content()], effort)
         else:
             log.error("a callback could not be kept", receipt=receipt, exc_info=error)
             refused = CannotKeepError if isinstance(error, WHOLE_BATCH_ERRORS) else RefusedError

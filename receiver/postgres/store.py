@@ -100,9 +100,9 @@ class Store:
             await connection.fetchval(self._sql["barrier"])
 
     def _judge(self, known: UnitOfWork, letter: ParsedCallback) -> Decision:
-        decision = letter.without_judgement()
+        decision = letter.decision_without_lifecycle()
         if decision is None and letter.notification:
-            decision = decide(known.current(letter.notification), letter.notification, self.windows, letter.held)
+            decision = decide(known.current(letter.notification), letter.notification, self.windows, letter.delayed)
             known.apply(decision)
         assert decision is not None  # a letter was either read or is malformed
         return decision

@@ -16,7 +16,6 @@ from receiver.config.settings import Settings
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
 from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm
 from receiver.model.envelope import Envelope
-from receiver.model.notification import Channel, Status
 from receiver.parsing.parsed_callback import read
 from receiver.postgres.database import Database
 from receiver.postgres.statements import statements
@@ -102,20 +101,7 @@ async def _portions(connection: Connection, query: str, size: int) -> AsyncItera
 
 def _unclassified(row: Any, depth_max: int) -> OutboxRow:
     """The message of a callback that fitted no rule then."""
-    code = row["status_code"]
-    envelope = Envelope(
-        receipt=row["receipt"], received_at=row["received_at"], source=row["source"], channel=Channel(row["channel"]),
-        remote=row["remote"], ref=row["ref"], headers=row["headers"], body=row["body"], redacted=row["redacted"],
-        transaction_id=row["transaction_id"], status=_status(code), status_code=code,
-        status_message=row["status_message"], notes=tuple(row["notes"]),
-    )  # fmt: skip
-    letter = read(envelope, depth_max)
-    notification = letter.notification or letter.as_it_came().notification
-    assert notification is not None  # `as_it_came` always has one
+    letter = read(Envelope.of_row(row), depth_max)
+    notification = letter.notification or letter.without_content().notification
+    assert notification is not None  # `without_content` always has one
     return unclassified_event(notification, row["reason"], row["rule"])
-
-
-def _status(code: int | None) -> Status:
-    if code is None:
-        return Status.UNKNOWN
-    return Status.OK if 200 <= code <= 299 else Status.FAILED

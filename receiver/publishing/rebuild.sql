@@ -16,8 +16,7 @@ ORDER BY xid, position;
 
 -- name: unclassified
 -- Callbacks that fit no rule, likewise.
-SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
-       status_message, notes, reason, rule
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
 FROM callbacks
 WHERE outcome = 'unclassified'
 ORDER BY xid, position;

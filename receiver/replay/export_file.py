@@ -83,11 +83,10 @@ def _envelope(line: bytes, clock: Clock, settings: Settings) -> Envelope:
     head = read_head(_headers(said.get("headers", [])), settings.header_bytes_max)
     body, redacted = redact(sent)
     received_at, receipt = _when(said, clock, sent)
-    return Envelope(
-        receipt, received_at, _source(said["source"]), _channel(said.get("channel")),
-        _text(said, "remote"), _text(said, "ref"), head.headers, body, redacted or said.get("redacted") is True,
-        head.transaction_id, head.status, head.status_code, head.status_message, head.notes,
-        traceparent=head.traceparent,
+    return Envelope.of(
+        head, receipt=receipt, received_at=received_at, source=_source(said["source"]),
+        channel=_channel(said.get("channel")), remote=_text(said, "remote"), ref=_text(said, "ref"), body=body,
+        redacted=redacted or said.get("redacted") is True,
     )  # fmt: skip
 
 

@@ -5,33 +5,13 @@ Must not know SQL beyond the names of columns, nor what is done with what it say
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Any
-
 from receiver.config.settings import Settings
 from receiver.errors import LimitError, NotXmlError, UndecodableBodyError
-from receiver.model.envelope import Envelope, read_head
-from receiver.model.notification import Channel
+from receiver.model.envelope import Envelope
 from receiver.parsing.content_encoding import decode_body
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.parsing.parser import parse
 from receiver.redaction.redactor import redact
-
-ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut"})
-"""Notes that cannot be made again from what is kept."""
-HEADER_BYTES_MAX = 2**31
-"""What is kept was within the limits when it came."""
-
-
-def envelope_of(row: Any) -> Envelope:
-    """A kept callback as it was before it was read. Its header is read again, as the body will be."""
-    head = read_head(((name.encode(), value.encode()) for name, value in row["headers"]), HEADER_BYTES_MAX)
-    return Envelope(
-        row["receipt"], row["received_at"].astimezone(UTC), row["source"], Channel(row["channel"]), row["remote"],
-        row["ref"], head.headers, row["body"], row["redacted"], head.transaction_id, head.status, head.status_code,
-        head.status_message, head.notes + tuple(note for note in row["notes"] if note in ONLY_THE_REQUEST_TOLD),
-        traceparent=head.traceparent,
-    )  # fmt: skip
 
 
 def read_again(envelope: Envelope, settings: Settings) -> ParsedCallback:

@@ -17,7 +17,8 @@ from uuid import UUID
 
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
-from receiver.lifecycle.reapply import Done, Entry, is_news, judge_again
+from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_news
+from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import CONFLICTS, UNAVAILABLE, Database, is_partition_missing
@@ -26,7 +27,7 @@ from receiver.postgres.partitions import Partitions
 from receiver.postgres.statements import statements
 from receiver.postgres.store import READING, Connection, Store, callback_row, reading
 from receiver.postgres.unit_of_work import UnitOfWork
-from receiver.replay.reparse import envelope_of, read_again
+from receiver.replay.reparse import read_again
 from receiver.replay.results import MOVING, Fate, Replayed, Selection, Wanted, events_of, is_rejudged
 
 QUARANTINE = (Outcome.MALFORMED, Outcome.UNCLASSIFIED)
@@ -172,7 +173,7 @@ class Replay:
     def _letter(self, one: Wanted, row: Any, now: datetime) -> ParsedCallback | None:
         """None for what is passed over."""
         if row is not None:
-            return None if row["outcome"] == Outcome.DUPLICATE else read_again(envelope_of(row), self._settings)
+            return None if row["outcome"] == Outcome.DUPLICATE else read_again(Envelope.of_row(row), self._settings)
         is_kept_so_long = one.received_at >= self._oldest(now)
         return read_again(one.envelope, self._settings) if one.envelope and is_kept_so_long else None
 
@@ -183,13 +184,13 @@ class Replay:
         was_applied = row is not None and row["outcome"] not in QUARANTINE
         if n is None:
             fate = Fate.UNCHANGED if was_applied else Fate.QUARANTINED
-            return Replayed(letter.envelope.receipt, fate, letter, letter.without_judgement(), row)
+            return Replayed(letter.envelope.receipt, fate, letter, letter.decision_without_lifecycle(), row)
         reads_alike = was_applied and reading(letter) == tuple(row[name] for name in READING)
-        done = Done(entries, reads_alike)
-        decision = judge_again(known.current(n), n, self._store.windows, done, now)
+        done = EarlierResult(entries, reads_alike)
+        decision = decide_again(known.current(n), n, self._store.windows, done, now)
         fate = Fate.APPLIED
         if was_applied:
-            fate = Fate.CHANGED if is_news(decision, done) else Fate.UNCHANGED
+            fate = Fate.CHANGED if has_news(decision, done) else Fate.UNCHANGED
         elif decision.outcome is Outcome.UNCLASSIFIED:
             fate = Fate.QUARANTINED
         if fate is Fate.CHANGED:

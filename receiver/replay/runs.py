@@ -18,12 +18,12 @@ from typing import Any
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
 from receiver.lifecycle import Windows
+from receiver.model.envelope import Envelope
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import UNUSABLE, Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.replay.export_file import count, line_of, lines
-from receiver.replay.reparse import envelope_of
 from receiver.replay.replayer import Replay
 from receiver.replay.results import Fate, Replayed, Selection, Wanted
 
@@ -97,7 +97,7 @@ async def export(settings: Settings, selection: Selection, path: Path, tell: Tel
         with _created(draft) as file:
             async for batch in batches:
                 rows = await run.kept(batch)
-                file.writelines(line_of(envelope_of(row)) for row in rows)
+                file.writelines(line_of(Envelope.of_row(row)) for row in rows)
                 written += len(rows)
                 tell(written, batches.total)
         draft.replace(path)

@@ -22,7 +22,7 @@ STORY = next(one for one in SEQUENCES if one.scenario == "deploy-ok").samples
 async def quarantined(postgres_dsn: str) -> str:
     """The DSN of a database with a deploy in quarantine."""
     async with keeping(postgres_dsn) as keeper:
-        await decisions(keeper, [letter(of_deployment(sample, "d1")).as_it_came() for sample in STORY])
+        await decisions(keeper, [letter(of_deployment(sample, "d1")).without_content() for sample in STORY])
     return postgres_dsn
 
 
@@ -124,7 +124,7 @@ async def test_names_cannot_steer_the_terminal(postgres_dsn: str) -> None:
     """They come from outside."""
     async with keeping(postgres_dsn) as keeper:
         told = of_deployment(STORY[0], "d&#x9b;2J")
-        await decisions(keeper, [letter(told).as_it_came()])
+        await decisions(keeper, [letter(told).without_content()])
     result = await replay(postgres_dsn, "--quarantine")
     assert "d\N{REPLACEMENT CHARACTER}2J" in result.stdout
     assert "\x9b" not in result.stdout

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.config.overdue_after import OVERDUE_AFTER_S
 from receiver.lifecycle import tables
-from receiver.lifecycle.overdue import KINDS, OTHERWISE, RESOURCE, Limits, judge
+from receiver.lifecycle.overdue import KINDS, OTHERWISE, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Operation, OperationState, Transition
 from receiver.model.notification import Outcome, ResourceReport
 from tests.support.lifecycle import EPOCH, World, notification
@@ -29,7 +29,7 @@ def world(*triggers: str, **said: Any) -> World:
 def silent(heard: World, at_s: float, limits: Limits = LIMITS) -> Transition | None:
     """What the timer does at that second; applied to the world."""
     operation: Operation = heard.operation()
-    decision = judge(operation, heard.vms(), EPOCH + timedelta(seconds=at_s), limits)
+    decision = decide_overdue(operation, heard.vms(), EPOCH + timedelta(seconds=at_s), limits)
     if decision is None:
         return None
     ((transition, after),) = decision.transitions

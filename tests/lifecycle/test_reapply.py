@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.lifecycle.reapply import Done, Entry, is_news, judge_again
+from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_news
 from receiver.model.entities import Decision, replay_transition_id
 from receiver.model.notification import Family, Notification, Outcome
 from tests.lifecycle.test_order import Said, messages
@@ -38,9 +38,9 @@ def done_by(world: World) -> defaultdict[UUID | None, set[Entry]]:
     return entries
 
 
-def again(world: World, n: Notification, done: Done) -> Decision:
+def again(world: World, n: Notification, done: EarlierResult) -> Decision:
     """Judged once more, ten days later."""
-    return judge_again(world.current(n), n, world.windows, done, NOW)
+    return decide_again(world.current(n), n, world.windows, done, NOW)
 
 
 @settings(max_examples=400)
@@ -53,8 +53,8 @@ def test_what_was_applied_has_nothing_new_to_do(history: list[tuple[Said, str | 
     entries = done_by(world)
     for n, outcome in zip(heard, world.outcomes, strict=True):
         if outcome in (Outcome.APPLIED, Outcome.LATE):
-            done = Done(entries[n.receipt], reads_alike=True)
-            assert not is_news(again(world, n, done), done), n
+            done = EarlierResult(entries[n.receipt], reads_alike=True)
+            assert not has_news(again(world, n, done), done), n
 
 
 def test_what_was_late_then_is_late_though_it_would_not_be_today() -> None:
@@ -63,8 +63,8 @@ def test_what_was_late_then_is_late_though_it_would_not_be_today() -> None:
     world.hear(notification("VM_ALIVE", vm="a", uuid="u1", txn="t1", at_s=1))
     world.hear(notification("VM_RECOVERY_DEPLOYED", vm="a", uuid="u2", txn="t2", at_s=2, family=Family.VM_EVENT))
     world.hear(stray, notification("VM_ALIVE", vm="a", uuid="u1", txn="t2", at_s=4))
-    done = Done(done_by(world)[stray.receipt], reads_alike=True)
-    assert not is_news(again(world, stray, done), done)
+    done = EarlierResult(done_by(world)[stray.receipt], reads_alike=True)
+    assert not has_news(again(world, stray, done), done)
 
 
 def test_what_reads_otherwise_is_appended_as_a_replay() -> None:
@@ -72,13 +72,13 @@ def test_what_reads_otherwise_is_appended_as_a_replay() -> None:
     world, meant = World(), notification("VM_ALIVE", vm="a", service="INERT", at_s=1)
     world.hear(notification("VM_DEPLOYED", vm="a"), replace(meant, vm=None))
     assert world.vm().state == "INERT"
-    done = Done(done_by(world)[meant.receipt])
+    done = EarlierResult(done_by(world)[meant.receipt])
     decision = again(world, meant, done)
     ((entry, vm),) = decision.transitions
     assert (entry.from_state, entry.to_state, entry.rule) == ("INERT", "ALIVE", "vm-alive")
     assert (entry.trigger, entry.at, entry.receipt, entry.sequence) == ("replay", NOW, meant.receipt, vm.sequence)
     assert entry.id == replay_transition_id(meant.receipt, vm.id, vm.sequence)
-    assert is_news(decision, done)
+    assert has_news(decision, done)
 
 
 def test_what_was_never_applied_is_judged_by_its_arrival() -> None:
@@ -86,9 +86,9 @@ def test_what_was_never_applied_is_judged_by_its_arrival() -> None:
     world = World()
     world.hear(notification("VM_ALIVE", vm="a"), notification("VM_STOPPED", vm="b", txn="t2", at_s=100))
     world.hear(notification("VM_ALIVE", vm="b", txn="t3", at_s=200))
-    stopped = again(world, notification("VM_STOPPED", vm="a", txn="t4", at_s=50), Done())
+    stopped = again(world, notification("VM_STOPPED", vm="a", txn="t4", at_s=50), EarlierResult())
     assert stopped.transitions[0][0].to_state == "STOPPED"
-    late = again(world, notification("VM_STOPPED", vm="b", txn="t5", at_s=150), Done())
+    late = again(world, notification("VM_STOPPED", vm="b", txn="t5", at_s=150), EarlierResult())
     assert late.outcome is Outcome.LATE
     assert {entry.entity for entry, _ in late.transitions} == {"operation"}
 
@@ -100,7 +100,7 @@ def test_entities_it_has_moved_are_left_alone_while_another_is_moved() -> None:
     world.hear(replace(meant, vm=None))
     before = world.deployment()
     assert before.state == "INERT"
-    decision = again(world, meant, Done(done_by(world)[meant.receipt]))
+    decision = again(world, meant, EarlierResult(done_by(world)[meant.receipt]))
     assert {t.entity for t, _ in decision.transitions} == {"vm"}
 
 
@@ -110,5 +110,5 @@ def test_what_was_told_is_not_told_again() -> None:
     world.hear(notification("VM_ALIVE", vm="b", uuid="u1", at_s=0))
     first = notification("VM_RECOVERY_CANCELLED", vm="b", uuid="u2", state="INERT", txn="t2", at_s=1)
     world.hear(first, notification("VM_RECOVERY_CANCELLED", vm="b", uuid="u1", txn="t1", at_s=2))
-    done = Done(done_by(world)[first.receipt], reads_alike=True)
+    done = EarlierResult(done_by(world)[first.receipt], reads_alike=True)
     assert again(world, first, done).transitions == ()

@@ -16,10 +16,10 @@ import pytest
 
 from receiver.app import running
 from receiver.config.settings import Settings
+from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.statements import statements
 from receiver.postgres.store import prepare
-from receiver.replay.reparse import envelope_of
 from receiver.replay.results import Fate, Replayed, Selection
 from receiver.replay.runs import Summary, replay
 from tests.support.auditor import Connection, assert_ledger_is_whole, published
@@ -34,7 +34,7 @@ QUARANTINE = Selection(quarantine=True)
 def misread(letters: Iterable[ParsedCallback]) -> list[ParsedCallback]:
     """As a program keeps them that cannot read or judge them: in turns malformed and unclassified."""
     return [
-        one.as_it_came() if number % 2 else ParsedCallback(one.envelope, malformed="its reader was broken")
+        one.without_content() if number % 2 else ParsedCallback(one.envelope, malformed="its reader was broken")
         for number, one in enumerate(letters)
     ]
 
@@ -165,7 +165,7 @@ async def test_what_another_operation_moved_since_stays(postgres_dsn: str, conne
     stopped = letter(of_deployment(replace(STORY[-1], body=body, headers=headers), "d1"), received_at=old)
     assert stopped.notification
     assert stopped.notification.trigger == "SERVICE_STOPPED"
-    await keep(postgres_dsn, [stopped.as_it_came()])
+    await keep(postgres_dsn, [stopped.without_content()])
     summary, _ = await run(postgres_dsn)
     assert summary.fates == {Fate.APPLIED: 1}
     assert (await states(connection))["deployments"] == {"ACTIVE"}
@@ -250,7 +250,7 @@ async def test_a_kept_callback_is_opened_as_it_arrived(postgres_dsn: str, connec
     await prepare(connection)
     rows = {row["receipt"]: row for row in await connection.fetch("SELECT * FROM callbacks")}
     for one in sent:
-        again = envelope_of(rows[one.envelope.receipt])
+        again = Envelope.of_row(rows[one.envelope.receipt])
         assert [tuple(pair) for pair in again.headers] == one.envelope.headers
         assert again._replace(headers=[], channel=None) == one.envelope._replace(headers=[], channel=None)
 

@@ -59,24 +59,11 @@ def envelope_of(sample: Sample, **changed: object) -> Envelope:
 
 def envelope(body: bytes, raw_headers: list[tuple[bytes, bytes]] | None = None, **changed: object) -> Envelope:
     """Bytes as they are kept when they are posted to `/`."""
-    head = read_head(raw_headers or [], HEADER_BYTES_MAX)
-    fields: dict[str, object] = {
-        "receipt": RECEIPT,
-        "received_at": RECEIVED_AT,
-        "source": "default",
-        "channel": None,
-        "remote": "127.0.0.1",
-        "ref": None,
-        "headers": head.headers,
-        "body": body,
-        "redacted": False,
-        "transaction_id": head.transaction_id,
-        "status": head.status,
-        "status_code": head.status_code,
-        "status_message": head.status_message,
-        "notes": head.notes,
-    }
-    return Envelope(**(fields | changed))  # type: ignore[arg-type]  # a wrong field fails at once
+    whole = Envelope.of(
+        read_head(raw_headers or [], HEADER_BYTES_MAX), receipt=RECEIPT, received_at=RECEIVED_AT, source="default",
+        channel=None, remote="127.0.0.1", ref=None, body=body, redacted=False,
+    )  # fmt: skip
+    return whole._replace(**changed)  # type: ignore[arg-type]  # a wrong field fails at once
 
 
 def _rows(file: str) -> list[dict[str, str]]:

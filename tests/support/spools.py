@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.config.settings import Settings
-from receiver.model.envelope import Clock, Envelope
+from receiver.model.envelope import Clock, Envelope, Head
 from receiver.model.notification import Channel, Status
 from receiver.spool import Spool
 from receiver.spool.page_reader import PAGE_BYTES
@@ -30,22 +30,10 @@ def _envelope(body_bytes: int) -> Envelope:
     received_at, receipt = _CLOCK.stamp()
     headers = [("Content-Type", "application/xml"), ("esc-transaction-id", str(receipt)), ("esc-status-code", "200")]
     body = (f"<vm><id>{receipt}</id>".encode() * (body_bytes // 40 + 1))[:body_bytes]
-    return Envelope(
-        receipt,
-        received_at,
-        "lab1",
-        Channel.CALLBACK,
-        "10.0.0.1",
-        None,
-        headers,
-        body,
-        False,
-        str(receipt),
-        Status.OK,
-        200,
-        "OK",
-        (),
-    )  # fmt: skip - one field a line says no more
+    return Envelope.of(
+        Head(headers, str(receipt), Status.OK, 200, "OK", ()), receipt=receipt, received_at=received_at, source="lab1",
+        channel=Channel.CALLBACK, remote="10.0.0.1", ref=None, body=body, redacted=False,
+    )  # fmt: skip
 
 
 def spool_at(folder: Path, **changed: Any) -> Spool:

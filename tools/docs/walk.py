@@ -92,7 +92,7 @@ def operation_edges() -> Iterator[Edge]:
 
 def _overdue(operation: Operation) -> Operation:
     limits = overdue.Limits({overdue.OTHERWISE: 60})
-    decision = overdue.judge(operation, (), NOW + timedelta(days=1), limits)
+    decision = overdue.decide_overdue(operation, (), NOW + timedelta(days=1), limits)
     assert decision is not None  # a day is longer than a minute
     return next(entity for entity in decision.entities if isinstance(entity, Operation))
 
