@@ -16,7 +16,8 @@ import asyncpg
 from receiver.api.api_errors import UnavailableError
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError
-from receiver.postgres.database import CONNECTION_LOST, UNUSABLE, cut_at, left_as_found
+from receiver.postgres.database import cut_at, left_as_found
+from receiver.postgres.driver_errors import CONNECTION_LOST, UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.store import prepare
 

@@ -33,7 +33,8 @@ from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError, describe
 from receiver.observability import logs
 from receiver.observability.tracing import traces
-from receiver.postgres.database import UNUSABLE, connect
+from receiver.postgres.database import connect
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.migrations import migrate as apply_migrations
 from receiver.postgres.migrations import pending
 

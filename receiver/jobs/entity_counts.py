@@ -19,7 +19,8 @@ from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.observability import catalogue
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import UNUSABLE, Database
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
 from receiver.postgres.store import Connection
 

@@ -20,7 +20,8 @@ from receiver.events.cloudevents import transition_event
 from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Decision, Operation, Vm
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import UNUSABLE, Database, is_partition_missing
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import UNUSABLE, is_partition_missing
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.statements import statements
 from receiver.postgres.store import Connection, Store

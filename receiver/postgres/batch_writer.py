@@ -19,13 +19,13 @@ from receiver.model.entities import Decision
 from receiver.observability.labels import CommitFailure
 from receiver.observability.metrics import Metrics
 from receiver.parsing.parsed_callback import ParsedCallback
-from receiver.postgres.database import (
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import (
     CONFLICTS,
     CONNECTION_LOST,
     UNAVAILABLE,
     UNUSABLE,
     WHOLE_BATCH_ERRORS,
-    Database,
     is_partition_missing,
 )
 from receiver.postgres.partitions import Partitions

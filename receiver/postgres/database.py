@@ -17,49 +17,12 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError, SetupError, describe
 from receiver.observability.metrics import Metrics
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import SESSION, Connection, prepare
 
-CONFLICTS = (
-    asyncpg.UniqueViolationError,
-    asyncpg.ExclusionViolationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-)
-"""Another receiver was quicker: judged again, the batch sees what that one wrote."""
-CONNECTION_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-)
-"""The connection broke, or there is none just now (a restart takes a second); what was under way may have been
-committed."""
-UNAVAILABLE = (
-    *CONNECTION_LOST,
-    TimeoutError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.UndefinedTableError,
-)
-"""PostgreSQL cannot keep anything now; no letter is at fault."""
-WHOLE_BATCH_ERRORS = (
-    *CONFLICTS,
-    asyncpg.SyntaxOrAccessError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InternalServerError,
-)
-"""A table, a right or a disk is at fault rather than one callback, whose turn may come: a grant that lacks, an index
-that is damaged."""
-UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
 
 log = structlog.get_logger()
@@ -226,8 +189,3 @@ async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 async def left_as_found(connection: object) -> None:
     """Nobody leaves more behind on a connection of the pool than a transaction, which asyncpg rolls back itself: its
     usual clean-up would be one more round trip before each answer."""
-
-
-def is_partition_missing(error: Exception) -> bool:
-    """Somebody dropped a partition that was thought to be there (a row fits none: the error names no constraint)."""
-    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-NEXT = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""A host that is away, full, starting, or (`target_session_attrs`) not the one wanted."""
+from receiver.postgres.driver_errors import UNUSABLE
 
 
 class Hosts:
@@ -26,7 +25,7 @@ class Hosts:
         for dsn in others:
             try:
                 return await self._connect(dsn, options)
-            except NEXT:
+            except UNUSABLE:  # away, full, starting, or (`target_session_attrs`) not the one wanted
                 continue
         return await self._connect(last, options)
 

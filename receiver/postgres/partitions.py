@@ -16,14 +16,13 @@ import asyncpg
 import structlog
 
 from receiver.config.settings import Settings
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
 from receiver.postgres.store import Connection
 
 LOCK = 0x65736370
 """Advisory lock `escp`."""
 DAYS, MONTHS = "callbacks", "transitions"
-
-_UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 log = structlog.get_logger()
 
@@ -84,7 +83,7 @@ class Partitions:
             try:
                 async with acquire() as connection:
                     await self.run_once(connection, datetime.now(UTC))
-            except _UNUSABLE as error:
+            except UNUSABLE as error:
                 log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("looking after partitions failed")

@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 from receiver.config.settings import Settings
 from receiver.errors import DisconnectedError
 from receiver.publishing.broker import Broker
-from receiver.publishing.jetstream import MESSAGE_ID
+from receiver.publishing.messages import MESSAGE_ID
 
 CLOCKS_APART = timedelta(minutes=5)
 """The broker may tell another time than the receiver."""

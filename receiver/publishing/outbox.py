@@ -16,6 +16,7 @@ import asyncpg
 
 from receiver.config.settings import Settings
 from receiver.errors import DeposedError, OutboxError, describe
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -69,7 +70,7 @@ class Outbox:
         self._settings = settings
         self._on_wake = on_wake
         self._sql = statements("publishing/relay.sql")
-        self._open: Connection | None = None
+        self._connection: Connection | None = None
         self._used_s = 0.0
         self._asked_to_leave = False
 
@@ -82,7 +83,7 @@ class Outbox:
         if self._asked_to_leave:
             self._asked_to_leave = False
             raise OutboxError("the relay's place was asked for, to rebuild the stream")
-        connection = self._open or await self._opened()
+        connection = self._connection or await self._connected()
         if not self.leading:
             self.leading = await self._took_lock(connection)
         elif time.monotonic() - self._used_s > PING_AFTER_S:
@@ -94,8 +95,8 @@ class Outbox:
 
         It must hold for longer than a relay may be silent, so this connection is never ended for that.
         """
-        connection = self._open or await self._opened()
-        with _ours():
+        connection = self._connection or await self._connected()
+        with postgres_errors():
             await connection.execute("SET idle_session_timeout = 0")
             await connection.execute(self._sql["ask"], PLACE)
             try:
@@ -116,7 +117,7 @@ class Outbox:
         """What was marked last."""
         return Progress(*(await self._rows("progress"))[0])
 
-    async def adopted(self, stream: str, sequence: int) -> Progress:
+    async def adopt(self, stream: str, sequence: int) -> Progress:
         """Remember the stream to publish to, if none is remembered; what is remembered now."""
         await self._rows("adopt", stream, sequence)
         return await self.progress()
@@ -136,25 +137,25 @@ class Outbox:
 
     def drop(self) -> None:
         """Give up the connection, and with it the lock."""
-        if self._open and not self._open.is_closed():
-            self._open.terminate()
-        self._open = None
+        if self._connection and not self._connection.is_closed():
+            self._connection.terminate()
+        self._connection = None
         self.leading = False
 
     async def close(self) -> None:
         """The same, politely; harmless when there is none."""
         try:
-            with _ours():
-                if self._open and not self._open.is_closed():
-                    await self._open.close(timeout=self._settings.postgres_connect_timeout_s)
+            with postgres_errors():
+                if self._connection and not self._connection.is_closed():
+                    await self._connection.close(timeout=self._settings.postgres_connect_timeout_s)
         finally:
             self.drop()
 
-    async def _opened(self) -> Connection:
-        with _ours():
-            self._open = await self._connect()
-            await self._open.execute(self._session())
-        return self._open
+    async def _connected(self) -> Connection:
+        with postgres_errors():
+            self._connection = await self._connect()
+            await self._connection.execute(self._session())
+        return self._connection
 
     def _session(self) -> str:
         settings = self._settings
@@ -168,32 +169,33 @@ class Outbox:
     async def _took_lock(self, connection: Connection) -> bool:
         if not (await self._rows("elect", LOCK_KEY))[0][0]:
             return False
-        with _ours():
-            connection.add_termination_listener(self._heard)
-            await connection.add_listener(CHANNEL, self._heard)
-            await connection.add_listener(PLACE, self._heard_demand)
+        with postgres_errors():
+            connection.add_termination_listener(self._woken)
+            await connection.add_listener(CHANNEL, self._woken)
+            await connection.add_listener(PLACE, self._asked_to_leave_by)
         return True
 
     async def _rows(self, name: str, *arguments: object) -> Rows:
-        if self._open is None:
+        if self._connection is None:
             raise OutboxError("the relay has no connection to PostgreSQL")
         self._used_s = time.monotonic()
-        with _ours():
-            return await self._open.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
+        with postgres_errors():
+            return await self._connection.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
 
-    def _heard(self, *_: object) -> None:
+    def _woken(self, *_: object) -> None:
         self._on_wake()
 
-    def _heard_demand(self, *_: object) -> None:
+    def _asked_to_leave_by(self, *_: object) -> None:
         self._asked_to_leave = True
         self._on_wake()
 
 
 @contextmanager
-def _ours() -> Iterator[None]:
+def postgres_errors() -> Iterator[None]:
+    """Raises OutboxError for an error of PostgreSQL or of the connection to it."""
     try:
         yield
     except TimeoutError as error:
         raise OutboxError("PostgreSQL did not answer in time") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except UNUSABLE as error:
         raise OutboxError(f"PostgreSQL: {describe(error)}") from error

@@ -1,12 +1,12 @@
-"""Outbox → JetStream: in order, each message once, marked after the acknowledgement.
+"""The relay: outbox → JetStream, in order, each message once, deleted after the acknowledgement.
 
-One relay works at a time, by a lock (`outbox`); a standby takes over within seconds. The lock is no fence: a
-paused relay does not know that it lost it. So every message names what it must follow in the stream
-(`jetstream`), and the broker lets only one relay through. What was published but not marked lies behind
-`relay.stream_sequence`: after a start and after any trouble it is read from the stream's tail and marked, not
-published again. That needs no duplicate window, so no outage is too long for it.
+One relay works at a time, by a lock (`outbox`); a standby takes over within seconds. The lock is no fence: a paused
+relay does not know that it lost it. So every message names what it must follow in the stream (`jetstream`), and the
+broker lets only one relay through. What was published but not marked lies behind `relay.stream_sequence`: after a
+start and after any trouble it is read from the stream's tail and marked, not published again. That needs no duplicate
+window, so no outage is too long for it.
 
-One batch: feed acknowledged → KV bucket acknowledged → rows deleted and the sequence told, in one transaction.
+One batch: feed acknowledged → KV bucket acknowledged → rows deleted and the sequence stored, in one transaction.
 """
 
 from __future__ import annotations
@@ -15,12 +15,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import count
-from secrets import token_hex
 from uuid import UUID
 
-import asyncpg
-import orjson
 import structlog
 
 from receiver.config.settings import Settings
@@ -32,15 +28,15 @@ from receiver.errors import (
     ReceiverError,
     StreamLostError,
     StreamRefusedError,
-    describe,
 )
-from receiver.events.cloudevents import item_json, shortened
 from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
-from receiver.publishing.jetstream import CONTROL_BYTES, MESSAGE_ID, JetStream, Message, StreamState
-from receiver.publishing.outbox import Connect, Outbox, Rows
+from receiver.publishing.jetstream import JetStream
+from receiver.publishing.messages import feed_message, kv_messages
+from receiver.publishing.outbox import Connect, Outbox, Rows, postgres_errors
+from receiver.publishing.stream_setup import StreamState
 
-Refilling = Callable[[str, int], Awaitable[int]]
+Rebuild = Callable[[str, int], Awaitable[int]]
 PAUSE_FIRST_S = 0.05
 FAILURES: dict[type[ReceiverError], PublishFailure] = {
     StreamLostError: PublishFailure.LOST,
@@ -77,7 +73,7 @@ class Tail:
     feed_sequence: int
     kv_sequence: int
     connections: int
-    """The broker that was looked at; after a reconnection it may have lost what it had."""
+    """The number of the connection to NATS; after a reconnection the broker may have lost what it had."""
 
 
 class Relay:
@@ -89,32 +85,34 @@ class Relay:
         jetstream: JetStream,
         settings: Settings,
         metrics: Metrics,
-        refill: Refilling | None = None,
+        rebuild: Rebuild | None = None,
     ) -> None:
         """`connect` opens a connection for the relay alone: the lock lives and dies with it.
 
-        `refill` posts the whole ledger again, for the stream that it is told; how many messages that is. Without
-        it, a stream that has lost everything stops the feed.
+        `rebuild` puts the whole ledger into the outbox again, for a stream given by identity and last sequence, and
+        returns the number of messages. Without it, a stream that has lost everything stops the feed.
         """
-        self._refill = refill
         self.trouble = ""
         """Why nothing is published now; empty while all is well. For /readyz."""
+        self._rebuild = rebuild
         self._jetstream = jetstream
         self._settings = settings
         self._metrics = metrics
         self._awake = asyncio.Event()
         self._outbox = Outbox(connect, settings, self._awake.set)
         self._tail: Tail | None = None
-        self._cautious = False
-        self._in_hand = False
+        self._one_by_one = False
+        """After trouble one row alone is published, so that a refusal says what it is about."""
+        self._is_publishing = False
+        """A batch may be in the stream and not be marked yet."""
         self._pause_s = PAUSE_FIRST_S
         self._backlog_due_s = 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled; then finish the batch in hand, close, and so free the lock."""
+        """Publish until cancelled; then finish the batch that is being published, close, and so free the lock."""
         try:
             while True:
-                await self._rest(await self._run_once_guarded())
+                await self._wait(await self._run_once_guarded())
         finally:
             await self.close()
 
@@ -133,12 +131,12 @@ class Relay:
             return await self._batch(started_s) if leading else Sent(leading=False)
         except BaseException as error:
             self._tail = None
-            self._cautious = True
+            self._one_by_one = True
             if isinstance(error, OutboxError):
                 self._step_down()
             raise
         finally:
-            self._in_hand = False
+            self._is_publishing = False
 
     async def close(self) -> None:
         """Free the lock; harmless when it is not held."""
@@ -154,16 +152,14 @@ class Relay:
         await self._measure_backlog()
         recovered = 0
         if self._tail is None or self._tail.connections != self._jetstream.connections:
-            self._tail, recovered = await self._begun()
+            self._tail, recovered = await self._find_tail()
         tail = self._tail
         self._awake.clear()  # before the look: whatever comes after it wakes us again
-        # After trouble one row alone, so that a refusal says what it is about; of a chain only the last one can.
-        rows = await self._outbox.next_rows(1 if self._cautious else self._settings.publish_batch_max)
+        rows = await self._outbox.next_rows(1 if self._one_by_one else self._settings.publish_batch_max)
         if not rows:
-            self._metrics.outbox_messages.set(0)
-            self._metrics.outbox_oldest_seconds.set(0)
+            self._report_backlog(0, 0.0)
             return Sent(recovered=recovered, took_s=time.monotonic() - started_s)
-        self._in_hand = True
+        self._is_publishing = True
         published = await self._publish(rows, tail)
         kv = await self._put(rows, tail)
         await self._outbox.mark(rows, tail.feed.identity, tail.feed_sequence)
@@ -174,9 +170,9 @@ class Relay:
         """How many are new in the stream. One that the broker says it has already is as good as published."""
         started_s = time.monotonic()
         limit = tail.feed.message_bytes_max
-        acknowledged = await self._jetstream.publish([_message(row, limit) for row in rows], tail.feed_sequence)
+        acknowledged = await self._jetstream.publish([feed_message(row, limit) for row in rows], tail.feed_sequence)
         tail.feed_sequence = acknowledged.last_sequence
-        self._cautious = acknowledged.duplicate
+        self._one_by_one = acknowledged.duplicate
         if acknowledged.duplicate:
             return 0
         self._metrics.publish_seconds.observe(time.monotonic() - started_s)
@@ -188,27 +184,15 @@ class Relay:
 
     async def _put(self, rows: Rows, tail: Tail) -> int:
         """Put the latest item of each key into the bucket; how many keys there were."""
-        latest = {row["kv_key"]: row for row in rows if row["kv_key"] is not None}
-        if not latest:
-            return 0
-        nonce = token_hex(8)  # what is put again must be taken again, so these ids are made anew each time
-        ids = (f"{nonce}.{number}" for number in count())
-        bytes_max = tail.feed.message_bytes_max
-        chain = [self._kv_message(row, bytes_max, next(ids)) for row in latest.values()]
-        tail.kv_sequence = (await self._jetstream.publish(chain, tail.kv_sequence)).last_sequence
-        self._metrics.published.labels(Published.KV).inc(len(chain))
+        chain = kv_messages(rows, tail.feed.message_bytes_max, self._settings)
+        if chain:
+            tail.kv_sequence = (await self._jetstream.publish(chain, tail.kv_sequence)).last_sequence
+            self._metrics.published.labels(Published.KV).inc(len(chain))
         return len(chain)
 
-    def _kv_message(self, row: asyncpg.Record, bytes_max: int, message_id: str) -> Message:
-        headers = {MESSAGE_ID: message_id}
-        if row["kv_ended"]:
-            headers["Nats-TTL"] = f"{self._settings.kv_ended_ttl_s}s"
-        value = item_json(_fitting(row, bytes_max))
-        return Message(f"$KV.{self._settings.kv_bucket}.{row['kv_key']}", headers, value)
+    # Where the streams end.
 
-    # The beginning, and the beginning again.
-
-    async def _begun(self) -> tuple[Tail, int]:
+    async def _find_tail(self) -> tuple[Tail, int]:
         """The tails of both streams, and how many rows were found published there and marked.
 
         Raises StreamLostError when the stream lacks what it had acknowledged: then going on would leave a gap.
@@ -219,9 +203,9 @@ class Relay:
         bucket = await self._jetstream.bucket()
         tail = Tail(feed, feed.last_sequence, bucket.last_sequence, connections)
         if not stream:
-            stream, sequence = await self._outbox.adopted(feed.identity, feed.last_sequence)
-        if self._refill and feed.last_sequence == 0 and (stream != feed.identity or sequence):
-            await self._rebuild(feed, self._refill)
+            stream, sequence = await self._outbox.adopt(feed.identity, feed.last_sequence)
+        if self._rebuild and feed.last_sequence == 0 and (stream != feed.identity or sequence):
+            await self._rebuild_from_ledger(feed, self._rebuild)
             return tail, 0
         if stream != feed.identity:
             raise StreamLostError(
@@ -234,15 +218,13 @@ class Relay:
             recovered += await self._recover(portion, tail)
         return tail, recovered
 
-    async def _rebuild(self, feed: StreamState, refill: Refilling) -> None:
-        """The stream has nothing at all: it was made anew, or its store was lost. The ledger has it all."""
+    async def _rebuild_from_ledger(self, feed: StreamState, rebuild: Rebuild) -> None:
+        """The stream has nothing at all: it was created anew, or its store was lost. The ledger has it all."""
         log.warning(
             "the stream is empty, but had acknowledged messages: it is rebuilt from the ledger", stream=feed.name
         )
-        try:
-            messages = await refill(feed.identity, feed.last_sequence)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise OutboxError(f"PostgreSQL: {describe(error)}") from error
+        with postgres_errors():
+            messages = await rebuild(feed.identity, feed.last_sequence)
         log.info("the ledger waits to be published again", messages=messages)
 
     async def _recover(self, portion: list[tuple[int, str]], tail: Tail) -> int:
@@ -257,13 +239,16 @@ class Relay:
             return
         self._backlog_due_s = time.monotonic() + self._settings.relay_sweep_s
         messages, oldest_at = await self._outbox.backlog()
+        self._report_backlog(messages, max(0.0, time.time() - oldest_at.timestamp()) if oldest_at else 0.0)
+
+    def _report_backlog(self, messages: int, oldest_s: float) -> None:
         self._metrics.outbox_messages.set(messages)
-        self._metrics.outbox_oldest_seconds.set(max(0.0, time.time() - oldest_at.timestamp()) if oldest_at else 0)
+        self._metrics.outbox_oldest_seconds.set(oldest_s)
 
     # The loop.
 
     async def _run_once_guarded(self) -> Sent | None:
-        """None when there was trouble, which has been told."""
+        """None when there was trouble, which was logged."""
         task = asyncio.create_task(self.run_once(), name="relay batch")
         try:
             sent = await asyncio.shield(task)
@@ -271,23 +256,23 @@ class Relay:
             await self._finish(task)
             raise
         except ReceiverError as error:
-            self._in_trouble(error)
+            self._report_trouble(error)
             return None
-        except Exception:  # a bug must not stop the feed for ever: told with its trace, and begun again
+        except Exception:  # a bug must not stop the feed for ever: it is logged, and the run begins again
             log.exception("the relay stumbled")
             return None
-        self._out_of_trouble(sent)
+        self._clear_trouble(sent)
         return sent
 
     async def _finish(self, batch: asyncio.Task[Sent]) -> None:
-        """Wait for what is published to be marked; nothing else is worth waiting for."""
-        if not self._in_hand:
+        """Wait until what is published is marked; nothing else is worth waiting for."""
+        if not self._is_publishing:
             batch.cancel()
         await asyncio.wait([batch])
         if not batch.cancelled() and (error := batch.exception()):
             log.info("the last batch was not marked; the next relay will find it in the stream", why=str(error))
 
-    async def _rest(self, sent: Sent | None) -> None:
+    async def _wait(self, sent: Sent | None) -> None:
         """Until there may be something to do. In trouble a wake-up does not count: that would be a hot loop."""
         if sent is None:
             await asyncio.sleep(self._pause_s)
@@ -305,8 +290,8 @@ class Relay:
             except TimeoutError:
                 return
 
-    def _in_trouble(self, error: ReceiverError) -> None:
-        """One line for each new trouble. A first DeposedError is none yet: the next run learns what is behind it."""
+    def _report_trouble(self, error: ReceiverError) -> None:
+        """One line for each new trouble. A first DeposedError is not one yet: the next run finds out why."""
         if not isinstance(error, OutboxError):
             self._metrics.publish_failures.labels(FAILURES.get(type(error), PublishFailure.REFUSED)).inc()
         trouble = str(error) if isinstance(error, StreamRefusedError | OutboxError) else type(error).__doc__ or ""
@@ -314,7 +299,7 @@ class Relay:
             log.warning("nothing is published now", why=str(error))
         self.trouble = trouble
 
-    def _out_of_trouble(self, sent: Sent) -> None:
+    def _clear_trouble(self, sent: Sent) -> None:
         if self.trouble and sent.leading:
             log.info("publishing again")
         self.trouble = ""
@@ -326,19 +311,7 @@ class Relay:
         self._outbox.drop()
         self._tail = None
         self._metrics.relay_leader.set(0)
-        self._metrics.outbox_messages.set(0)
-        self._metrics.outbox_oldest_seconds.set(0)
-
-
-def _message(row: asyncpg.Record, bytes_max: int) -> Message:
-    return Message(row["subject"], orjson.loads(row["headers"]), _fitting(row, bytes_max))
-
-
-def _fitting(row: asyncpg.Record, bytes_max: int) -> bytes:
-    """The payload, cut down when the broker would not take it whole: a message too large must not stop the feed."""
-    payload: bytes = row["payload"].encode()
-    payload_bytes_max = bytes_max - len(row["headers"]) - CONTROL_BYTES
-    return payload if len(payload) <= payload_bytes_max else shortened(payload, payload_bytes_max)
+        self._report_backlog(0, 0.0)
 
 
 def _is_uuid(text: str) -> bool:

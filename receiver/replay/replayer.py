@@ -21,7 +21,8 @@ from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_n
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
-from receiver.postgres.database import CONFLICTS, UNAVAILABLE, Database, is_partition_missing
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import CONFLICTS, UNAVAILABLE, is_partition_missing
 from receiver.postgres.migrations import pending
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.statements import statements

@@ -20,7 +20,8 @@ from receiver.errors import SetupError, describe
 from receiver.lifecycle import Windows
 from receiver.model.envelope import Envelope
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import UNUSABLE, Database
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.replay.export_file import count, line_of, lines

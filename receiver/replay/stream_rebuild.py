@@ -16,13 +16,15 @@ from typing import TypeAlias
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import UNUSABLE, Database
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
 from receiver.publishing.broker import Broker
-from receiver.publishing.jetstream import JetStream, StreamState
+from receiver.publishing.jetstream import JetStream
 from receiver.publishing.outbox import Outbox
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
+from receiver.publishing.stream_setup import StreamState
 from receiver.replay.replayer import check_schema
 
 Tell: TypeAlias = Callable[[str, int, int], None]

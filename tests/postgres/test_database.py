@@ -8,7 +8,8 @@ import pytest
 
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import CONNECTION_LOST, Database
+from receiver.postgres.database import Database
+from receiver.postgres.driver_errors import CONNECTION_LOST
 
 
 async def test_whoever_is_cancelled_hears_it_though_the_connection_broke(postgres_dsn: str) -> None:

@@ -22,7 +22,7 @@ async def test_the_stream_it_adopted_is_remembered(tmp_path: Path) -> None:
         await connection.close()
         outbox = Outbox(lambda: asyncpg.connect(postgres.dsn), Settings(), lambda: None)
         assert await outbox.elect()
-        adopted = await outbox.adopted("ESC@then", 5)
+        adopted = await outbox.adopt("ESC@then", 5)
         os.kill(postgres.pid, signal.SIGKILL)
         await postgres.ended()
         outbox.drop()

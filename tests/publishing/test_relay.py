@@ -31,7 +31,8 @@ from receiver.errors import (
 from receiver.events.cloudevents import OutboxRow, unclassified_event
 from receiver.observability.metrics import Metrics
 from receiver.publishing.broker import Broker
-from receiver.publishing.jetstream import JetStream, Message
+from receiver.publishing.jetstream import JetStream
+from receiver.publishing.messages import Message
 from receiver.publishing.relay import Relay, Sent
 from tests.events.test_cloudevents import notification
 from tests.support import feed
@@ -293,7 +294,7 @@ async def test_row_that_becomes_visible_during_a_publish_is_not_taken_for_publis
     await place.insert([late])
     os.kill(nats_server.pid, signal.SIGSTOP)
     batch = asyncio.create_task(relay.run_once())
-    await feed.until(lambda: _truth(relay._in_hand))
+    await feed.until(lambda: _truth(relay._is_publishing))
     await transaction.commit()
     await slow.close()
     os.kill(nats_server.pid, signal.SIGCONT)
@@ -443,7 +444,7 @@ async def test_frozen_relay_is_replaced_and_harmless_when_it_wakes(place: Place)
     assert [message.id for message in messages] == [row.id for row in rows + more + last]
 
 
-async def test_stop_finishes_the_batch_in_hand(place: Place) -> None:
+async def test_stop_finishes_the_batch_is_publishing(place: Place) -> None:
     """What was published is marked before the relay goes, so nobody has to find it again."""
     relay = place.relay()
     await place.insert(feed.vm_events(1))

@@ -1,0 +1,179 @@
+"""The two streams: created, brought to the set limits, checked to be ours, and emptied.
+
+What is not ours to set stays as the operator has it. Must not know what is published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nats.aio.client import Client
+
+from receiver.config.settings import Settings
+from receiver.errors import DeposedError, NotAcknowledgedError, StreamRefusedError
+from receiver.events.cloudevents import SUBJECTS
+from receiver.publishing.jetstream_api import NO_STREAM, JetStreamError, call_api, get_message, request_json
+from receiver.publishing.messages import EXPECTED_SEQUENCE, MESSAGE_ID
+
+SERVER_VERSION_MIN = (2, 11)
+"""The first nats-server that lets a single message expire, as the keys of ended things must."""
+MESSAGE_BYTES_MIN = 65_536
+"""What the broker must take; `cloudevents.shortened` can get every message below it."""
+DUPLICATE_WINDOW_MIN_NS = 100_000_000
+"""The shortest that JetStream knows."""
+_NANOSECONDS = 1_000_000_000
+_NEVER_THE_LAST = str(2**63 - 1)
+
+
+class StreamState(NamedTuple):
+    """A stream as it stands."""
+
+    name: str
+    identity: str
+    """Name and time of creation: another one when the stream was created anew."""
+    last_sequence: int
+    messages: int
+    message_bytes_max: int
+    """Headers and payload together."""
+
+
+class StreamPlan(NamedTuple):
+    """A stream as it should be: `limits` are set on one that exists too, `created_with` only on a new one."""
+
+    name: str
+    subject: str
+    limits: dict[str, Any]
+    created_with: dict[str, Any]
+
+
+def feed_plan(settings: Settings) -> StreamPlan:
+    """The stream of the feed."""
+    age_max = settings.stream_age_max_s * _NANOSECONDS
+    window = settings.stream_duplicate_window_s * _NANOSECONDS
+    limits = {
+        "num_replicas": settings.stream_replicas,
+        "max_bytes": settings.stream_bytes_max,
+        "max_msgs": settings.stream_messages_max,
+        "max_age": age_max,
+        "duplicate_window": min(window, age_max) if age_max else window,
+    }
+    created_with = {
+        "description": "Feed of esc-receiver: one CloudEvent for each ledger entry",
+        "retention": "limits",
+        "discard": "old",
+        "storage": "file",
+        "allow_direct": True,
+    }
+    return StreamPlan(settings.stream_name, f"{SUBJECTS}.>", limits, created_with)
+
+
+def bucket_plan(settings: Settings) -> StreamPlan:
+    """The stream behind the KV bucket, as every NATS client expects a bucket to be."""
+    bucket = settings.kv_bucket
+    limits = {"num_replicas": settings.kv_replicas, "max_bytes": settings.kv_bytes_max, "allow_msg_ttl": True}
+    created_with = {
+        "description": "Current states of deployments and VMs, by esc-receiver",
+        "retention": "limits",
+        "discard": "new",
+        "storage": "file",
+        "duplicate_window": _NANOSECONDS,  # ids are never used again here; a long window costs memory
+        "max_msgs_per_subject": 1,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
+    return StreamPlan(f"KV_{bucket}", f"$KV.{bucket}.>", limits, created_with)
+
+
+async def ensure_stream(client: Client, plan: StreamPlan, timeout_s: float) -> StreamState:
+    """Create the stream, or bring it to its limits; how it stands.
+
+    Raises StreamRefusedError when it is not ours, or of no use, and what `call_api` raises.
+    """
+    _require_version(client)
+    name, limits = plan.name, plan.limits
+    try:
+        info = await call_api(client, f"STREAM.INFO.{name}", {}, timeout_s)
+    except JetStreamError as error:
+        if error.err_code != NO_STREAM:
+            raise
+        config = {"name": name, "subjects": [plan.subject]} | plan.created_with | limits
+        info = await call_api(client, f"STREAM.CREATE.{name}", config, timeout_s)
+    if "leader" not in info.get("cluster", {"leader": ""}):  # and what is known of its end may be old
+        raise NotAcknowledgedError(f"stream {name} has no leader just now")
+    config = info["config"]
+    _require_ours(plan, config)
+    if any(config.get(limit) != value for limit, value in limits.items()):
+        info = await call_api(client, f"STREAM.UPDATE.{name}", config | limits, timeout_s)
+    return StreamState(
+        name=name,
+        identity=f"{name}@{info['created']}",
+        last_sequence=info["state"]["last_seq"],
+        messages=info["state"]["messages"],
+        message_bytes_max=_message_bytes_max(client, name, info["config"]),
+    )
+
+
+async def empty_stream(client: Client, stream: StreamState, timeout_s: float) -> None:
+    """Delete all messages, and let their ids come again. The stream's consumers stay, and its sequence goes on.
+
+    JetStream remembers ids for the duplicate window, and forgets them by a timer: so the window is made as short as
+    can be (`ensure_stream` sets it back), and the newest id is tried until it passes for new.
+    """
+    newest = await get_message(client, stream.name, stream.last_sequence, timeout_s) if stream.messages else None
+    await call_api(client, f"STREAM.PURGE.{stream.name}", {}, timeout_s)
+    info = await call_api(client, f"STREAM.INFO.{stream.name}", {}, timeout_s)
+    config = info["config"] | {"duplicate_window": DUPLICATE_WINDOW_MIN_NS}
+    await call_api(client, f"STREAM.UPDATE.{stream.name}", config, timeout_s)
+    pause_s = DUPLICATE_WINDOW_MIN_NS / _NANOSECONDS
+    await asyncio.sleep(pause_s)
+    if newest and (message_id := _header(newest, MESSAGE_ID)):
+        while await _is_duplicate(client, newest["subject"], message_id, timeout_s):  # noqa: ASYNC110 - it must be asked
+            await asyncio.sleep(pause_s)
+
+
+async def _is_duplicate(client: Client, subject: str, message_id: str, timeout_s: float) -> bool:
+    """Whether JetStream would drop a message with this id. It takes none: this one expects to follow one of 2^63."""
+    headers = {MESSAGE_ID: message_id, EXPECTED_SEQUENCE: _NEVER_THE_LAST}
+    try:
+        answer = await request_json(client, subject, b"", headers, timeout_s)
+    except DeposedError:
+        return False
+    return bool(answer.get("duplicate"))
+
+
+def _header(message: Mapping[str, Any], name: str) -> str | None:
+    lines = b64decode(message.get("hdrs", "")).decode(errors="replace").split("\r\n")
+    return next((line.removeprefix(f"{name}: ") for line in lines if line.startswith(f"{name}: ")), None)
+
+
+def _require_ours(plan: StreamPlan, config: Mapping[str, Any]) -> None:
+    if config.get("subjects") != [plan.subject]:
+        has = ", ".join(config.get("subjects") or ["none"])
+        raise StreamRefusedError(
+            f"stream {plan.name} exists with other subjects ({has} instead of {plan.subject}); it is left alone"
+        )
+    if config["retention"] != "limits":
+        raise StreamRefusedError(
+            f"stream {plan.name} has retention {config['retention']}, which loses what others must still read"
+        )
+
+
+def _message_bytes_max(client: Client, name: str, config: Mapping[str, Any]) -> int:
+    limits = [client.max_payload, config.get("max_msg_size", -1)]
+    least: int = min(limit for limit in limits if limit > 0)
+    if least < MESSAGE_BYTES_MIN:
+        raise StreamRefusedError(
+            f"stream {name} takes messages of at most {least} bytes; {MESSAGE_BYTES_MIN} are needed"
+        )
+    return least
+
+
+def _require_version(client: Client) -> None:
+    version = client.connected_server_version
+    if (version.major, version.minor) < SERVER_VERSION_MIN:
+        wanted = ".".join(map(str, SERVER_VERSION_MIN))
+        raise StreamRefusedError(f"nats-server {wanted} or later is needed, this is {version.major}.{version.minor}")
