@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from secrets import token_hex
 from typing import NamedTuple
 
-import asyncpg
 import orjson
 
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item_json, shortened
-from receiver.publishing.outbox import Rows
+from receiver.publishing.outbox import Row, Rows
 
 CONTROL_BYTES = 256
 """Room for what is added to a message's own headers."""
@@ -31,7 +30,7 @@ class Message(NamedTuple):
     payload: bytes
 
 
-def feed_message(row: asyncpg.Record, bytes_max: int) -> Message:
+def feed_message(row: Row, bytes_max: int) -> Message:
     """The message of an outbox row, of at most `bytes_max` with its headers."""
     return Message(row["subject"], orjson.loads(row["headers"]), _payload(row, bytes_max))
 
@@ -49,7 +48,7 @@ def kv_messages(rows: Rows, bytes_max: int, settings: Settings) -> list[Message]
     return messages
 
 
-def _payload(row: asyncpg.Record, bytes_max: int) -> bytes:
+def _payload(row: Row, bytes_max: int) -> bytes:
     """Cut down where the broker would not take it whole: a message too large must not stop the feed."""
     payload: bytes = row["payload"].encode()
     payload_bytes_max = bytes_max - len(row["headers"]) - CONTROL_BYTES

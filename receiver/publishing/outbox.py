@@ -21,7 +21,8 @@ from receiver.postgres.statements import statements
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
-Rows: TypeAlias = Sequence[asyncpg.Record]
+Row: TypeAlias = asyncpg.Record
+Rows: TypeAlias = Sequence[Row]
 """Each with position, at, subject, headers, payload, kv_key, kv_ended."""
 
 CHANNEL = "esc_receiver_outbox"
