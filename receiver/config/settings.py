@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -205,20 +204,3 @@ def is_secret(name: str) -> bool:
     """Whether this setting must never be shown."""
     extra = Settings.model_fields[name].json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("secret"))
-
-
-def settings_table() -> str:
-    """The Markdown table of the documentation: name, default, meaning."""
-    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        file = " (or `…_FILE`)" if is_secret(name) else ""
-        rows.append(f"| `{PREFIX}{name.upper()}`{file} | {_shown(field.default)} | {field.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def _shown(default: object) -> str:
-    if isinstance(default, bool):
-        return "`on`" if default else "`off`"
-    if isinstance(default, dict) and default:
-        return f"`{orjson.dumps(default).decode()}`"
-    return "" if default in ("", (), {}, None) else f"`{default}`"

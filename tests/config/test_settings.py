@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.config.loading import load
-from receiver.config.settings import Settings, settings_table
+from receiver.config.settings import Settings
 from receiver.errors import SettingsError
 
 DSN = "postgresql://receiver:hunter2@db/esc"
@@ -179,12 +179,3 @@ def test_the_default_source_can_be_protected() -> None:
     """Listing it takes the place of the open one."""
     environ = HAS_DSN | {"ESC_RECEIVER_SOURCES": '{"default": {"tokens": ["sesame"]}}'}
     assert load(None, environ).all_sources["default"].protected
-
-
-def test_every_setting_is_in_the_table_with_its_meaning() -> None:
-    """The README's table is made of it."""
-    table = settings_table()
-    for name, field in Settings.model_fields.items():
-        assert f"| `ESC_RECEIVER_{name.upper()}`" in table
-        assert field.description
-        assert f" {field.description} |" in table

@@ -32,13 +32,15 @@ from receiver.model.notification import Channel, Family, Outcome
 from receiver.parsing.vocabulary import TRIGGERS
 from tests.support import feed
 from tests.support.commands import commands
-from tools.docs.__main__ import PAGES, stale
+from tools.docs.__main__ import stale
 from tools.docs.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-TEXTS = {name: (ROOT / name).read_text("utf-8") for name in (*PAGES, "CHANGELOG.md")}
+STORAGE = (ROOT / "docs" / "storage.md").read_text("utf-8")
+PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in PAGES}
 CODE = sorted((ROOT / "receiver").rglob("*.py"))
+METRICS = "esc_receiver"
 LINES_MAX = 350
 LONGER = {
     "api/openapi.py": "one description of the whole query API",
@@ -70,6 +72,15 @@ def test_every_setting_named_in_the_pages_exists() -> None:
     known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")} | {CONFIG}
     named = {name for text in TEXTS.values() for name in re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", text)}
     assert named - known == set()
+
+
+def test_every_setting_is_in_its_page_once_with_its_meaning() -> None:
+    """Name, default and description, as the settings have them."""
+    page = TEXTS["docs/settings.md"]
+    for name, field in Settings.model_fields.items():
+        assert page.count(f"\n| `{PREFIX}{name.upper()}`") == 1
+        assert field.description
+        assert f" {field.description} |" in page
 
 
 def test_every_limit_named_in_the_pages_is_a_setting() -> None:
@@ -140,8 +151,8 @@ def test_the_files_that_the_pages_name_exist() -> None:
 
 
 def test_the_status_table_has_every_answer() -> None:
-    """Each status that an error of ours is answered with stands in the README's table."""
-    table = README.partition("## What it answers")[2].partition("\n## ")[0]
+    """Each status that an error of ours is answered with, and each outcome."""
+    table = (ROOT / "docs" / "ingress.md").read_text("utf-8")
     listed = {status for row in re.findall(r"(?m)^\| ([\d, ]+) \|", table) for status in re.findall(r"\d{3}", row)}
     assert {str(answer.status) for answer in _ANSWERS.values()} <= listed
     assert {outcome for outcome in Outcome if f"| `{outcome}` |" not in table} == set()
@@ -158,23 +169,21 @@ def test_the_pages_show_the_subjects_of_the_feed(page: str) -> None:
     assert set(re.findall(r"\besc\.v\d+", TEXTS[page])) == {SUBJECTS}
 
 
-async def test_the_sql_in_the_readme_runs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def test_the_sql_in_the_pages_runs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Against the migrated schema."""
-    blocks = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```sql\n(.*?)```", STORAGE, re.DOTALL)
     assert len(blocks) >= 2
     for sql in blocks:
         await connection.fetch(sql)
 
 
-async def test_every_table_is_in_the_readme(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Those that people ask; the others are the program's own."""
-    own = {"outbox", "relay", "schema_migrations", "order_marks", "spooled", "state_counts"}
+async def test_every_table_is_in_the_page_on_storage(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Also those that are the program's own."""
     rows = await connection.fetch(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
         " AND relnamespace = 'public'::regnamespace"
     )
-    section = README.partition("## The state, in PostgreSQL")[2]
-    assert {row["relname"] for row in rows if f"`{row['relname']}`" not in section} <= own
+    assert {row["relname"] for row in rows if f"`{row['relname']}`" not in STORAGE} == set()
 
 
 # The lifecycle.
@@ -208,6 +217,22 @@ def test_every_rule_is_in_the_lifecycle_page() -> None:
     written |= {row.rule for row in tables.VM.values()} | {row.rule for row in tables.DEPLOYMENT.values()}
     written |= {f"operation-{state.lower()}" for state in OperationState if state not in ("UNSEEN", "OPEN")}
     assert {rule for rule in written if f"`{rule}`" not in TEXTS["docs/lifecycle.md"]} == set()
+
+
+def test_the_glossary_names_what_there_is() -> None:
+    """Metrics by their end, fields of the API, classes."""
+    text = TEXTS["docs/glossary.md"]
+    metrics = TEXTS["docs/metrics.md"]
+    assert [m for m in re.findall(r"`…_([a-z_]+)`", text) if f"`{METRICS}_{m}`" not in metrics] == []
+    code = "\n".join(path.read_text("utf-8") for path in CODE)
+    words = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", text.partition("## Words of the code")[2])
+    assert len(words) > 8
+    assert [word for word in words if not re.search(rf"(?m)^class {word}\b", code)] == []
+
+
+def test_the_readme_can_be_read_in_ten_minutes() -> None:
+    """What takes longer has a page of its own."""
+    assert len(TEXTS["README.md"].splitlines()) <= 200
 
 
 # Words.

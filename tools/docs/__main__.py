@@ -13,7 +13,10 @@ from tools.docs.openapi import COPY, renew
 from tools.docs.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("settings", "lifecycle", "feed", "metrics", "emulator")))
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("settings", "operations", "lifecycle", "feed", "metrics", "emulator")),
+)
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import orjson
 
-from receiver.config.settings import settings_table
 from receiver.events.cloudevents import OutboxRow, transition_event
 from receiver.lifecycle import resource, tables
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
@@ -23,7 +22,7 @@ from receiver.parsing.parser import parse
 from tests.support.commands import commands
 from tests.support.lifecycle import World
 from tests.support.samples import SAMPLES, envelope_of
-from tools.docs import walk
+from tools.docs import settings_tables, walk
 from tools.docs.diagrams import DEPLOYMENT_ORDER, RESOURCE_ORDER, VM_ORDER, drawn, mermaid
 from tools.docs.emulator_parts import EMULATOR_PARTS
 from tools.docs.figures import metrics
@@ -228,7 +227,8 @@ def _example_payload() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    "settings": lambda: settings_table().strip(),
+    "settings-first": settings_tables.first,
+    "settings-rest": settings_tables.rest,
     "commands": _commands,
     "metrics-table": metrics,
     "vm-diagram": _vm_diagram,
