@@ -74,7 +74,7 @@ class Ordinary:
         envelope = self._envelope(request, await request.read())
         letter = ParsedCallback(envelope, parse(envelope, self._settings.xml_depth_max))
         async with self._database.acquire() as connection:
-            (decision,) = await self._store.keep(connection, [letter])
+            (decision,) = await self._store.write_batch(connection, [letter])
         for event in events_of(letter, decision):
             await self._publish(event)
         return web.json_response({"receipt": str(envelope.receipt), "outcome": decision.outcome})

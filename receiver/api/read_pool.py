@@ -16,10 +16,10 @@ import asyncpg
 from receiver.api.api_errors import UnavailableError
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError
-from receiver.postgres.database import cut_at, left_as_found
+from receiver.postgres.database import cut_at, do_not_reset
 from receiver.postgres.driver_errors import CONNECTION_LOST, UNUSABLE
 from receiver.postgres.hosts import Hosts
-from receiver.postgres.store import prepare
+from receiver.postgres.store import set_json_codec
 
 TROUBLE = (*UNUSABLE, *CONNECTION_LOST)
 """What the driver raises when PostgreSQL cannot be asked."""
@@ -67,9 +67,9 @@ class Reader:
         session["idle_in_transaction_session_timeout"] = session["statement_timeout"]
         try:
             self._pool = await asyncpg.create_pool(
-                settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size, init=prepare,
+                settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size, init=set_json_codec,
                 connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect,
-                server_settings=session, reset=left_as_found,
+                server_settings=session, reset=do_not_reset,
             )  # fmt: skip
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error

@@ -22,7 +22,7 @@ from receiver.config.loading import load
 from receiver.errors import SettingsError, SetupError
 from receiver.model.entities import Transition
 from receiver.observability import logs
-from receiver.replay.results import Fate, Replayed, Selection
+from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, export, replay
 from receiver.replay.stream_rebuild import to_stream as rebuilt
 
@@ -171,11 +171,11 @@ def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)
 
 
-def _show(one: Replayed) -> None:
+def _show(one: ReplayResult) -> None:
     """A line for each ledger entry: when the callback arrived, what it moved, and by which rule."""
-    assert not one.entries or one.letter  # only what was read is applied
+    assert not one.entries or one.callback  # only what was read is applied
     for transition, _ in one.entries:
-        at = one.letter.envelope.received_at if one.letter else transition.at
+        at = one.callback.envelope.received_at if one.callback else transition.at
         moved = f"{transition.from_state} → {transition.to_state}"
         words = (f"{at:%Y-%m-%d %H:%M:%S}Z", transition.entity, _place(transition), moved, transition.change)
         click.echo(_printable("  ".join((*words, f"({transition.rule})", str(one.receipt)))))
@@ -191,7 +191,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _show_json(one: Replayed) -> None:
+def _show_json(one: ReplayResult) -> None:
     for transition, _ in one.entries:
         click.echo(orjson.dumps(transition._asdict(), default=str, option=orjson.OPT_UTC_Z).decode())
 

@@ -171,7 +171,7 @@ class Batcher:
     async def _commit(self, batch: Sequence[Waiting], judged: Callable[[], None]) -> list[Waiting]:
         """The direct way; what PostgreSQL did not take."""
         started_s = time.perf_counter()
-        kept = await self._keeper.keep([letter for letter, _ in batch], judged)
+        kept = await self._keeper.write([letter for letter, _ in batch], judged)
         self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
         rest = []
         for waiting, what in zip(batch, kept, strict=True):

@@ -28,7 +28,7 @@ FROM unnest($1::text[], $2::text[]) AS wanted (source, vm_uuid)
 JOIN vm_aliases USING (source, vm_uuid)
 JOIN vms AS v ON v.id = vm_aliases.vm_id;
 
--- name: kept
+-- name: find_stored
 -- What became of callbacks that an earlier attempt may have committed before its connection broke.
 SELECT receipt, outcome, rule, reason
 FROM callbacks
@@ -38,7 +38,7 @@ WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
 -- A commit that writes, and so waits for whatever a commit has to wait for.
 SELECT pg_logical_emit_message(true, 'esc-receiver', 'barrier');
 
--- name: keep_nothing
+-- name: write_nothing
 -- Waits for the lock that a batch would need.
 INSERT INTO callbacks (receipt) SELECT NULL::uuid WHERE false;
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: a pool that may be opened before PostgreSQL is there, and the schema on it.
 
-Whoever borrows a connection has a time to use it; then it is cut. To cancel a statement instead asks PostgreSQL and
-waits for its answer: for ever, when it is frozen or the way to it is gone.
+Every borrower of a connection has a time limit; then the connection is cut. Cancelling the statement instead would ask
+PostgreSQL and wait for its answer: for ever, when it is frozen or the network to it is gone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import asyncpg
+import stamina
 import structlog
 
 from receiver.config.settings import Settings
@@ -21,9 +22,9 @@ from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
 from receiver.postgres.partitions import Partitions
-from receiver.postgres.store import SESSION, Connection, prepare
+from receiver.postgres.store import SESSION, Connection, set_json_codec
 
-PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
+PAUSE_FIRST_S, PAUSE_LAST_S = 0.4, 5.0
 
 log = structlog.get_logger()
 
@@ -36,16 +37,17 @@ class Database:
         self._metrics = metrics
         self._hosts = Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s)
         self._session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
+        self._is_trouble_logged = False
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.ready = True
-        """False while the schema is not known to be as this program needs it."""
+        """False until the schema is known to be as this program needs it."""
 
     async def open(self) -> None:
         """Make the pool; it connects when it is used."""
         settings = self._settings
         self._pool = await asyncpg.create_pool(
-            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_made,
-            connect=self._hosts.connect, server_settings=self._session, reset=left_as_found,
+            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_set_up,
+            connect=self._hosts.connect, server_settings=self._session, reset=do_not_reset,
         )  # fmt: skip
 
     @asynccontextmanager
@@ -55,7 +57,7 @@ class Database:
         Whatever fails on a connection that was cut is a TimeoutError: asyncpg may stumble over its own remains then.
         """
         assert self._pool is not None  # opened
-        until_s = _in(self._settings.commit_timeout_s if timeout_s is None else timeout_s)
+        until_s = _deadline_s(self._settings.commit_timeout_s if timeout_s is None else timeout_s)
         async with asyncio.timeout_at(until_s):
             connection = await self._pool.acquire()
         with cut_at(until_s, connection):
@@ -65,19 +67,19 @@ class Database:
                 await self._pool.release(connection)
 
     @asynccontextmanager
-    async def alone(self, timeout_s: float) -> AsyncIterator[Connection]:
-        """The same, but just made: one of the pool may be dead, and who has long would wait that long for it."""
-        until_s = _in(timeout_s)
+    async def dedicated(self, timeout_s: float) -> AsyncIterator[Connection]:
+        """The same, but newly opened: the pool may hold a dead one, which would use up a long time limit."""
+        until_s = _deadline_s(timeout_s)
         connection = await self._hosts.connect(server_settings=self._session)
         with cut_at(until_s, connection):
             try:
-                await _made(connection)
+                await _set_up(connection)
                 yield connection
             finally:
                 connection.terminate()
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection apart from the pool, for whoever holds a lock as long as it lives."""
+        """A connection apart from the pool, for a lock that is held as long as the connection lives."""
         return await connect(self._settings)
 
     def connections(self) -> dict[tuple[str, ...], float]:
@@ -103,23 +105,25 @@ class Database:
         Raises SchemaTooNewError, SchemaDriftError, SettingsError for a DSN that is none, and SetupError when the
         schema is old and `migrate` is off.
         """
-        pause_s, told = PAUSE_FIRST_S, False
         self.ready = False
-        while not self.ready:
-            try:
+        async for attempt in stamina.retry_context(
+            on=self._is_unusable, attempts=None, timeout=None, wait_initial=PAUSE_FIRST_S, wait_max=PAUSE_LAST_S,
+            wait_jitter=0,
+        ):  # fmt: skip
+            with attempt:
                 await self._prepare(partitions)
-            except UNUSABLE as error:
-                if not told:
-                    log.warning(
-                        "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)",
-                        why=describe(error),
-                    )
-                told, pause_s = True, min(pause_s * 2, PAUSE_LAST_S)
-                await asyncio.sleep(pause_s)
-            else:
-                self.ready = True
-                self._metrics.postgres_up.set(1)
-                log.info("PostgreSQL is ready")
+        self.ready = True
+        self._metrics.postgres_up.set(1)
+        log.info("PostgreSQL is ready")
+
+    def _is_unusable(self, error: Exception) -> bool:
+        if not isinstance(error, UNUSABLE):
+            return False
+        if not self._is_trouble_logged:
+            why = describe(error)
+            log.warning("PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", why=why)
+        self._is_trouble_logged = True
+        return True
 
     async def _prepare(self, partitions: Partitions) -> None:
         connection = await self.connect()
@@ -154,21 +158,20 @@ async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
         ) from None
 
 
-def _in(timeout_s: float) -> float:
-    """By the loop's clock."""
+def _deadline_s(timeout_s: float) -> float:
     return asyncio.get_running_loop().time() + timeout_s
 
 
 @contextmanager
 def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
-    """Whatever fails on it then is a TimeoutError."""
+    """Cut the connection at a time of the loop's clock; whatever fails on it from then on is a TimeoutError."""
     loop = asyncio.get_running_loop()
     cut = loop.call_at(until_s, connection.terminate)
     try:
         yield
     except Exception as error:
         task = asyncio.current_task()
-        if task and task.cancelling():  # a rollback that failed must not take the place of it
+        if task and task.cancelling():  # a rollback that failed must not hide that
             raise asyncio.CancelledError from error
         if loop.time() >= until_s:
             raise TimeoutError("the time for it was over") from error
@@ -177,15 +180,15 @@ def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
         cut.cancel()
 
 
-async def _made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Make a connection of the pool ready, or drop it: asyncpg would wait for a broken one to close in order."""
+async def _set_up(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Set up a new connection, or cut it: asyncpg would wait for a broken one to close in order."""
     try:
-        await prepare(connection)
+        await set_json_codec(connection)
     except BaseException:
         connection.terminate()
         raise
 
 
-async def left_as_found(connection: object) -> None:
-    """Nobody leaves more behind on a connection of the pool than a transaction, which asyncpg rolls back itself: its
+async def do_not_reset(connection: object) -> None:
+    """For a pool: a transaction is all that a borrower leaves on a connection, and asyncpg rolls that back itself. Its
     usual clean-up would be one more round trip before each answer."""

@@ -1,11 +1,12 @@
-"""The rows a batch is judged against, while it is judged: each decision is seen by the next letter.
+"""The rows that a batch is decided against, while it is decided: each decision is seen by the next callback.
 
-Also knows which rows are new and which were there. Must not know SQL (`store`) nor how decisions are made.
+It also tells new rows from stored ones. Must not know SQL (`store`) nor how decisions are made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from uuid import UUID
 
 from receiver.lifecycle import Current
@@ -14,17 +15,17 @@ from receiver.model.notification import Notification
 
 
 def operation_id(n: Notification) -> UUID | None:
-    """The row of the operation it belongs to."""
+    """The id of its operation's row."""
     return entity_id("operation", n.source, n.transaction_id) if n.transaction_id else None
 
 
 def resource_id(n: Notification) -> UUID | None:
-    """The row of the resource it tells of."""
+    """The id of its resource's row."""
     return entity_id("resource", n.source, n.resource.kind, n.resource.id) if n.resource else None
 
 
 class UnitOfWork:
-    """Rows by id, with the indexes that a notification's words need."""
+    """Rows by id, found by the names in a notification (an identity map)."""
 
     def __init__(self) -> None:
         self.rows: dict[UUID, Entity] = {}
@@ -35,22 +36,22 @@ class UnitOfWork:
         self._vms: dict[UUID, dict[str, Vm]] = {}
 
     def add(self, entities: Iterable[Entity]) -> None:
-        """Rows as they are stored; those that were changed since stay as they are."""
+        """Add stored rows; those that were changed since stay as they are."""
         for entity in entities:
             self.stored.add(entity.id)
             if entity.id not in self.changed:
                 self._index(entity)
 
-    def carried(self) -> UnitOfWork:
-        """What was changed, for the next batch of a run that writes nothing."""
-        known = UnitOfWork()
+    def next_unit(self) -> UnitOfWork:
+        """One with the changed rows, for the next batch of a run that writes nothing."""
+        unit = UnitOfWork()
+        unit.changed = dict(self.changed)
         for entity in self.changed.values():
-            known.changed[entity.id] = entity
-            known._index(entity)
-        return known
+            unit._index(entity)
+        return unit
 
     def current(self, n: Notification) -> Current:
-        """What the lifecycle is given beside this notification."""
+        """The entities that this notification is decided against."""
         operation = self.rows.get(operation_id(n) or n.receipt)
         resource = self.rows.get(resource_id(n) or n.receipt)
         deployment = self.deployment(n)
@@ -62,31 +63,29 @@ class UnitOfWork:
         )
 
     def deployment(self, n: Notification) -> Deployment | None:
-        """The current incarnation of the deployment it names, or else of the one its operation is about."""
-        name = n.deployment.internal_id if n.deployment else self.operation_deployment(n)
-        row = self.rows.get(self._deployments.get((n.source, name or ""), n.receipt))
+        """The current incarnation of its deployment."""
+        row = self.rows.get(self._deployments.get((n.source, self.deployment_name(n) or ""), n.receipt))
         return row if isinstance(row, Deployment) else None
 
-    def operation_deployment(self, n: Notification) -> str | None:
-        """The deployment that its operation is known to be about."""
+    def deployment_name(self, n: Notification) -> str | None:
+        """The internal id of the deployment that it names, or else of the one its operation is about."""
+        if n.deployment:
+            return n.deployment.internal_id
         operation = self.rows.get(operation_id(n) or n.receipt)
         return operation.deployment if isinstance(operation, Operation) and n.resource is None else None
 
     def apply(self, decision: Decision) -> None:
-        """Let the next letter see what this one did."""
+        """Let the next callback see this decision."""
         for entity in decision.entities:
             self._index(entity)
             self.changed[entity.id] = entity
         for alias in decision.aliases:
             self.aliases[alias.source, alias.vm_uuid, alias.vm_id] = alias
 
-    def new(self, kind: type[Entity]) -> list[Entity]:
-        """Changed rows that are not stored yet."""
-        return [e for e in self.changed.values() if isinstance(e, kind) and e.id not in self.stored]
-
-    def old(self, kind: type[Entity]) -> list[Entity]:
-        """Changed rows that are stored already."""
-        return [e for e in self.changed.values() if isinstance(e, kind) and e.id in self.stored]
+    def changed_rows(self, kind: type[Entity], *, stored: bool) -> list[Entity]:
+        """Changed rows of one table in key order: those that are stored already, or the new ones."""
+        rows = [e for e in self.changed.values() if isinstance(e, kind) and (e.id in self.stored) is stored]
+        return sorted(rows, key=attrgetter("id"))
 
     def _index(self, entity: Entity) -> None:
         self.rows[entity.id] = entity

@@ -57,7 +57,7 @@ class StreamRebuild:
         # A ledger is read for longer than a batch may take.
         timeout_s = self._settings.rebuild_timeout_s
         async with (
-            self._database.alone(timeout_s) as connection,
+            self._database.dedicated(timeout_s) as connection,
             connection.transaction(isolation="repeatable_read"),
         ):
             # First, as it locks the row: of two that rebuild, the second waits here, and then finds it done.

@@ -1,6 +1,6 @@
-"""What a replay is about, and what becomes of each callback: values, and what follows from them.
+"""Which callbacks a replay is about, the result of each, and what is published of it.
 
-Must not know SQL, nor how a result comes about (`replay`).
+Must not know SQL, nor how a result comes about (`replayer`).
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Wanted(NamedTuple):
     envelope: Envelope | None = None
 
 
-class Replayed(NamedTuple):
-    """What became of one callback. `letter` is None when it was not read."""
+class ReplayResult(NamedTuple):
+    """The result of one callback. `callback` is None when it was not read."""
 
     receipt: UUID
     fate: Fate
-    letter: ParsedCallback | None = None
+    callback: ParsedCallback | None = None
     decision: Decision | None = None
     row: Any = None
     """Of `callbacks`, as it was before; None: it was not kept before."""
@@ -61,7 +61,7 @@ class Replayed(NamedTuple):
     @property
     def is_new(self) -> bool:
         """It was not kept before, and is now."""
-        return self.letter is not None and self.row is None
+        return self.callback is not None and self.row is None
 
     @property
     def entries(self) -> Sequence[tuple[Transition, Entity]]:
@@ -80,24 +80,24 @@ class Selection:
     """Only those that were never applied."""
 
 
-def is_rejudged(one: Replayed) -> bool:
-    """Whether `callbacks` tells something else of it now. Why a body cannot be read was best known when it came."""
+def is_rejudged(one: ReplayResult) -> bool:
+    """Whether its row in `callbacks` changes. Why a body cannot be read was best known when it arrived."""
     if one.row is None or one.decision is None or one.fate is Fate.UNCHANGED:
         return False
-    told = tuple(one.row[name] for name in ("outcome", "rule", "reason"))
-    return one.decision.outcome is not Outcome.MALFORMED and told != one.decision[:3]
+    stored = tuple(one.row[name] for name in ("outcome", "rule", "reason"))
+    return one.decision.outcome is not Outcome.MALFORMED and stored != one.decision[:3]
 
 
-def events_of(results: Sequence[Replayed]) -> list[OutboxRow]:
-    """What is published: ledger entries, and what is unclassified but was not told of before."""
+def events_of(results: Sequence[ReplayResult]) -> list[OutboxRow]:
+    """What is published: ledger entries, and what is unclassified and was not published before."""
     events: list[OutboxRow] = []
     for one in results:
-        traceparent = one.letter.envelope.traceparent if one.letter else None
+        traceparent = one.callback.envelope.traceparent if one.callback else None
         events += [transition_event(*entry, traceparent) for entry in one.entries]
-        is_untold = one.row is None or one.row["outcome"] == Outcome.MALFORMED
-        if one.decision and one.decision.outcome is Outcome.UNCLASSIFIED and one.letter and is_untold:
-            assert one.letter.notification is not None  # else it were malformed
+        is_unpublished = one.row is None or one.row["outcome"] == Outcome.MALFORMED
+        if one.decision and one.decision.outcome is Outcome.UNCLASSIFIED and one.callback and is_unpublished:
+            assert one.callback.notification is not None  # else it were malformed
             events.append(
-                unclassified_event(one.letter.notification, one.decision.reason, one.decision.rule, traceparent)
+                unclassified_event(one.callback.notification, one.decision.reason, one.decision.rule, traceparent)
             )
     return events

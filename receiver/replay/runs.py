@@ -25,11 +25,11 @@ from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.replay.export_file import count, line_of, lines
-from receiver.replay.replayer import Replay
-from receiver.replay.results import Fate, Replayed, Selection, Wanted
+from receiver.replay.replayer import Replay, check_schema
+from receiver.replay.results import Fate, ReplayResult, Selection, Wanted
 
 Batches = AsyncIterator[list[Wanted]]
-Show = Callable[[Replayed], None]
+Show = Callable[[ReplayResult], None]
 Tell = Callable[[int, int], None]
 """Hears how many are done, of how many."""
 
@@ -50,7 +50,7 @@ class Summary:
     failures: list[str] = field(default_factory=list)
     """The first of them."""
 
-    def note(self, one: Replayed) -> None:
+    def note(self, one: ReplayResult) -> None:
         """One callback is through."""
         self.callbacks += 1
         self.fates[one.fate] += 1
@@ -94,10 +94,10 @@ async def replay(
 async def export(settings: Settings, selection: Selection, path: Path, tell: Tell = lambda _, __: None) -> int:
     """Write the callbacks to a file that only the user may read; how many. Raises SetupError and SchemaTooNewError."""
     draft, written = path.with_name(f"{path.name}.new"), 0
-    async with _opened(settings, dry_run=True) as run, run.choose(selection) as batches:
+    async with _opened(settings, dry_run=True) as run, run.select(selection) as batches:
         with _created(draft) as file:
             async for batch in batches:
-                rows = await run.kept(batch)
+                rows = await run.stored_rows(batch)
                 file.writelines(line_of(Envelope.of_row(row)) for row in rows)
                 written += len(rows)
                 tell(written, batches.total)
@@ -112,7 +112,7 @@ async def _opened(settings: Settings, *, dry_run: bool) -> AsyncIterator[Replay]
     try:
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
         run = Replay(database, store, Partitions(settings), settings, dry_run=dry_run)
-        await run.check()
+        await check_schema(database)
         yield run
     except UNUSABLE as error:
         raise SetupError(f"PostgreSQL cannot be used now: {describe(error)}") from error
@@ -125,7 +125,7 @@ async def _batches(
     run: Replay, selection: Selection, file: Path | None, settings: Settings
 ) -> AsyncIterator[tuple[Batches, int]]:
     if file is None:
-        async with run.choose(selection) as selected:
+        async with run.select(selection) as selected:
             yield aiter(selected), selected.total
     else:
         yield _from_file(file, selection.source, settings), count(file, settings)

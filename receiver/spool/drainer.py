@@ -149,7 +149,7 @@ class SpoolDrainer:
     async def _keep(self, portion: Portion) -> int:
         """Of how many PostgreSQL decided."""
         started_s = time.perf_counter()
-        fates = await self._keeper.keep([letter for _, letter in portion])
+        fates = await self._keeper.write([letter for _, letter in portion])
         self._metrics.drain_seconds.observe(time.perf_counter() - started_s)
         refused: list[tuple[int, ParsedCallback]] = []
         decided = 0

@@ -114,7 +114,7 @@ class SpoolRouter:
         pauses = Pauses(self._settings)
         while self._outflow.at_end:
             self._filled.clear()
-            if self.mode is Mode.SPOOLING and not await self._keeper.takes():
+            if self.mode is Mode.SPOOLING and not await self._keeper.can_write():
                 await pauses.one()
                 continue
             if not self._holding and self._outflow.at_end:

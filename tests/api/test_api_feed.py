@@ -89,7 +89,7 @@ async def test_a_reader_resumes_at_another_receiver(postgres_dsn: str) -> None:
         for number in range(1, 6):
             api = one if number % 2 else two
             async with reading(api, last) as reader, keeping(postgres_dsn) as keeper:
-                writing = asyncio.create_task(keeper.keep(deploy(f"dep-{number}")))
+                writing = asyncio.create_task(keeper.write(deploy(f"dep-{number}")))
                 missing = [i for i in await ledger(api) if i not in heard]
                 heard += await reader.take(len(missing))
                 await writing

@@ -66,7 +66,7 @@ async def test_nothing_is_lost_or_repeated_while_two_receivers_write(postgres_ds
         async def write(keeper: Any) -> None:
             for size in (1, 7, 2, 5, 1, 9, 3, 4, 1, 6):
                 names = [f"dep-{next(numbers)}" for _ in range(size)]
-                await keeper.keep([letter(of_deployment(s, name)) for name in names for s in (DEPLOYED, ALIVE)])
+                await keeper.write([letter(of_deployment(s, name)) for name in names for s in (DEPLOYED, ALIVE)])
 
         writing = asyncio.gather(write(one), write(two))
         seen: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ async def test_pages_joined_are_the_list(postgres_dsn: str, name: str, order: st
                 pages += page.items
                 cursor = page.body["next"]
                 if key == "id" and name != "/transitions":
-                    await keeper.keep([letter(of_deployment(ALIVE, "dep-3"))])
+                    await keeper.write([letter(of_deployment(ALIVE, "dep-3"))])
                 if cursor is None:
                     break
             assert [shown[key] for shown in pages] == [shown[key] for shown in whole]

@@ -38,9 +38,9 @@ async def test_the_end_is_told_at_once(postgres_dsn: str) -> None:
         await api.api.listening.wait()
         wait = await waiting(api, TRANSACTION)
         first, *rest = deploy("dep-a")
-        await elsewhere.keep([first])
+        await elsewhere.write([first])
         assert not wait.done()
-        await elsewhere.keep(rest)
+        await elsewhere.write(rest)
         answer = await wait
         assert (answer.status, answer.body["state"]) == (200, "SUCCEEDED")
         assert answer.body["progress"] == {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}
@@ -97,7 +97,7 @@ async def test_many_wait_for_many(postgres_dsn: str) -> None:
         waits = [asyncio.create_task(api.get(f"/operations/default/{t}", wait=60)) for t in transactions * 2]
         await until_waiting(api, 80)
         for sample in (DEPLOYED, ALIVE, SERVICE_ALIVE):
-            await elsewhere.keep([letter(of_deployment(sample, name)) for name in names])
+            await elsewhere.write([letter(of_deployment(sample, name)) for name in names])
         answers = [answer.body for answer in await asyncio.gather(*waits)]
         assert [answer["transaction_id"] for answer in answers] == transactions * 2
         assert {answer["state"] for answer in answers} == {"SUCCEEDED"}

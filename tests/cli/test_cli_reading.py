@@ -175,7 +175,7 @@ async def test_a_wait_outlives_the_receiver(postgres_dsn: str) -> None:
             while not first.metrics.registry.get_sample_value("esc_receiver_waits"):  # noqa: ASYNC110 - a gauge
                 await asyncio.sleep(0.01)
     async with keeping(postgres_dsn) as keeper:
-        await keeper.keep(
+        await keeper.write(
             [letter(of_deployment(one, "dep-a")) for one in (ALIVE, SAMPLES["rec-deploy-03-service-alive"])]
         )
     async with windows(postgres_dsn, port=port):

@@ -38,7 +38,7 @@ async def until_kept(keeper: BatchWriter, letters: Sequence[ParsedCallback]) -> 
     """As the spool does: tried again until it is done."""
     async with asyncio.timeout(PATIENCE_S):
         for _ in count():
-            if all(isinstance(what, Decision) for what in await keeper.keep(letters)):
+            if all(isinstance(what, Decision) for what in await keeper.write(letters)):
                 return
 
 
@@ -51,7 +51,7 @@ async def test_a_commit_that_stopped_waiting_for_its_standby_is_not_kept(tmp_pat
             await decisions(keeper, story("before"))
             await demand_standby(connection, "nobody")
             letters = story("meanwhile")
-            keeping_on = asyncio.create_task(keeper.keep(letters))
+            keeping_on = asyncio.create_task(keeper.write(letters))
             while not keeping_on.done():
                 await connection.execute(CANCEL)
                 await asyncio.wait([keeping_on], timeout=0.05)

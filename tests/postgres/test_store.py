@@ -284,7 +284,7 @@ async def test_a_letter_that_cannot_be_kept_at_all_is_refused_alone(
     """An envelope that PostgreSQL does not take is not acknowledged; all others are kept."""
     letters = [letter(sample) for sample in replay("deploy-ok").samples]
     bad = letter(SAMPLES["seed-01-tenant-create"], status_code=2**40)
-    kept = await keeper.keep([letters[0], bad, *letters[1:]])
+    kept = await keeper.write([letters[0], bad, *letters[1:]])
     assert [type(what) for what in kept] == [Decision, RefusedError, Decision, Decision]
     assert await connection.fetchval("SELECT count(*) FROM callbacks") == 3
 

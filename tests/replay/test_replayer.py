@@ -19,8 +19,8 @@ from receiver.config.settings import Settings
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.statements import statements
-from receiver.postgres.store import prepare
-from receiver.replay.results import Fate, Replayed, Selection
+from receiver.postgres.store import set_json_codec
+from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, replay
 from tests.support.auditor import Connection, assert_ledger_is_whole, published
 from tests.support.batches import decisions, keeping, letter, of_deployment
@@ -51,14 +51,14 @@ async def keep(dsn: str, told: Iterable[ParsedCallback]) -> None:
             await decisions(keeper, [one])
 
 
-async def run(dsn: str, selection: Selection = QUARANTINE, **how: Any) -> tuple[Summary, list[Replayed]]:
+async def run(dsn: str, selection: Selection = QUARANTINE, **how: Any) -> tuple[Summary, list[ReplayResult]]:
     """One replay in batches of three, and what it showed."""
-    shown: list[Replayed] = []
+    shown: list[ReplayResult] = []
     settings = Settings(postgres_dsn=dsn, batch_callbacks_max=3)
     return await replay(settings, selection, show=shown.append, **how), shown
 
 
-def told(shown: Iterable[Replayed]) -> list[tuple[str, ...]]:
+def told(shown: Iterable[ReplayResult]) -> list[tuple[str, ...]]:
     """The ledger entries of a run, in words."""
     return [(t.name, t.entity, t.from_state, t.to_state, t.rule) for one in shown for t, _ in one.entries]
 
@@ -247,7 +247,7 @@ async def test_a_kept_callback_is_opened_as_it_arrived(postgres_dsn: str, connec
     """Every sample: the envelope made of its row is the one that was kept, but for the URL it came to."""
     sent = [letter(sample, ref="r1", remote=None) for sample in SAMPLES.values()]
     await keep(postgres_dsn, sent)
-    await prepare(connection)
+    await set_json_codec(connection)
     rows = {row["receipt"]: row for row in await connection.fetch("SELECT * FROM callbacks")}
     for one in sent:
         again = Envelope.of_row(rows[one.envelope.receipt])

@@ -123,7 +123,7 @@ def of_deployment(sample: Sample, name: str) -> Sample:
 
 async def decisions(keeper: BatchWriter, letters: Iterable[ParsedCallback]) -> list[Decision]:
     """What became of letters that must all be kept."""
-    kept = await keeper.keep(list(letters))
+    kept = await keeper.write(list(letters))
     assert all(isinstance(what, Decision) for what in kept), kept
     return [what for what in kept if isinstance(what, Decision)]
 
