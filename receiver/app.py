@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from receiver.api import Api
+from receiver.api.routes import Api
 from receiver.board.page import Board
 from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError

@@ -1,4 +1,4 @@
-"""How answers of the query API look: JSON, entity tags, and bytes that no browser may render."""
+"""Answers of the query API: JSON, documents with an entity tag, and bytes that no browser may render."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
 
 from receiver.api.row_shapes import to_json
 
 JSON = "application/json"
 
 
-def as_json(document: Any, status: int = 200) -> web.Response:
-    """Any answer; times in UTC."""
-    body = to_json(document)
-    return web.Response(status=status, body=body, headers={hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-store"})
+def json_answer(document: Any) -> web.Response:
+    """Any answer that must not be cached."""
+    return web.Response(body=to_json(document), headers={hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-store"})
+
+
+def tagged(request: web.Request, body: bytes, headers: dict[str, str]) -> web.Response:
+    """A body with its ETag; 304 when the client has it already."""
+    tag = blake2b(body, digest_size=12).hexdigest()
+    headers = {hdrs.ETAG: f'"{tag}"', **headers}
+    if any(known.value in (tag, "*") for known in request.if_none_match or ()):
+        del headers[hdrs.CONTENT_TYPE]
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers)
 
 
 def single(request: web.Request, document: Any) -> web.Response:
-    """One thing: 304 when the client has it as it is."""
-    body = to_json(document)
-    tag = blake2b(body, digest_size=12).hexdigest()
-    # Each answer depends on who asks, so only the client itself may keep it, and asks each time.
-    headers = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.ETAG: f'"{tag}"'}
-    if any(known.value in (tag, "*") for known in _known(request)):
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: JSON} | headers)
+    """One thing as JSON. It depends on who asks, so only the client may cache it, and must revalidate each time."""
+    return tagged(request, to_json(document), {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "private, no-cache"})
 
 
 def raw(receipt: UUID, body: bytes) -> web.Response:
@@ -41,7 +44,3 @@ def raw(receipt: UUID, body: bytes) -> web.Response:
         hdrs.CACHE_CONTROL: "private, no-store",
     }
     return web.Response(body=body, headers=headers)
-
-
-def _known(request: web.Request) -> tuple[ETag, ...]:
-    return request.if_none_match or ()

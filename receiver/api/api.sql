@@ -71,7 +71,7 @@ LIMIT 1;
 
 -- name: changes
 -- The last changes of state of an entity as of one of its sequence numbers, latest first.
-SELECT {transition}, xid, position
+SELECT {transition}
 FROM transitions
 WHERE entity_id = $1 AND sequence <= $2 AND from_state <> to_state
 ORDER BY sequence DESC
@@ -139,7 +139,7 @@ LIMIT 1;
 
 -- name: after
 -- Ledger entries behind a position. Those that are settled can be shown: nothing can appear before them any more.
-SELECT {transition}, xid, position, xid < pg_snapshot_xmin(pg_current_snapshot()) AS settled
+SELECT {transition}, xid < pg_snapshot_xmin(pg_current_snapshot()) AS settled
 FROM transitions
 WHERE (xid, position) > ($1::xid8, $2::bigint)
 ORDER BY xid, position

@@ -1,7 +1,6 @@
-"""Every error of the query API: what is wrong with a question, or why it cannot be answered now.
+"""Every error of the query API: what is wrong with a request, or why it cannot be answered now.
 
-`guard` alone knows which error is answered with which status. No message repeats what was asked: an address may
-hold what somebody pasted into the wrong place.
+`guard` alone maps them to status codes. No message repeats what was sent: it may hold a secret.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from receiver.errors import ReceiverError
 
 
 class QueryError(ReceiverError):
-    """The question cannot be answered."""
+    """The request cannot be answered."""
 
 
 class ParameterError(QueryError):
@@ -22,7 +21,7 @@ class ParameterError(QueryError):
 
 
 class StaleCursorError(ParameterError):
-    """A position that this database has not reached yet: it was given out by another one, or before a restore."""
+    """A position that this database has not reached yet: it is from another one, or from before a restore."""
 
 
 class NothingFoundError(QueryError):
@@ -34,22 +33,22 @@ class TokenError(QueryError):
 
 
 class ScopeError(QueryError):
-    """The token does not open this."""
+    """The token does not have the scope."""
 
 
-class TooOftenError(QueryError):
-    """More questions than one client may ask."""
-
-    sending_again_helps = True
-
-
-class TooManyError(QueryError):
-    """More questions, waits or readers at once than the settings allow; the message names the setting."""
+class BusyError(QueryError):
+    """It cannot be answered now; sending it again helps."""
 
     sending_again_helps = True
 
 
-class UnavailableError(QueryError):
+class TooOftenError(BusyError):
+    """More requests than one client may send."""
+
+
+class TooManyError(BusyError):
+    """More requests, waits or subscribers at once than the settings allow; the message names the setting."""
+
+
+class UnavailableError(BusyError):
     """PostgreSQL cannot be asked now, or did not answer in time; or the receiver is stopping."""
-
-    sending_again_helps = True

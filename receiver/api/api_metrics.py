@@ -1,4 +1,4 @@
-"""What is counted of the windows: questions, waits, readers of the feed. Names of endpoints are the only labels."""
+"""Metrics of the query API: requests, waits, subscribers of the feed. Names of endpoints are the only labels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from receiver.observability import catalogue
 from receiver.observability.cells import Level, Spreads, Tally
 
 
-class Measures:
+class ApiMetrics:
     """All collectors, on the service's registry."""
 
     def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str]) -> None:
-        self.questions = Tally(catalogue.QUERIES, registry)
+        self.requests = Tally(catalogue.QUERIES, registry)
         self.seconds = Spreads(catalogue.QUERY_TIME, registry)
         self.waits = Level(catalogue.WAITS, registry)
         self.feed_readers = Level(catalogue.FEED_READERS, registry)
         self.feed_dropped = Tally(catalogue.FEED_DROPPED, registry)
         for endpoint in endpoints:
-            self.questions.labels(endpoint, "200")
+            self.requests.labels(endpoint, "200")
             self.seconds.labels(endpoint)

@@ -1,23 +1,34 @@
 """Every endpoint of the query API as data: its path, parameters, answer and example.
 
-Routes are mounted from it and the OpenAPI document is written from it, so the two cannot part. This file must not
-know how an answer is made.
+Routes are mounted from it and the OpenAPI document is written from it, so that the two agree. This file must not know
+how an answer is made.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from receiver.api import examples
-from receiver.api.answer_schemas import STATES, Schema, list_of, reference
-from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, Listing
-from receiver.api.parameters import Parameter, choice, position, text, time, uuid, whole, yes_or_no
+from receiver.api.answer_schemas import list_of
+from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
+from receiver.api.openapi import Schema, reference
+from receiver.api.parameters import (
+    BOOLEAN,
+    POSITION,
+    TEXT,
+    TIME,
+    UUID_TEXT,
+    Parameter,
+    ParameterType,
+    choice,
+    whole,
+)
 from receiver.config.read_tokens import Scope
 from receiver.config.settings import Settings
-from receiver.model.entities import EntityKind
+from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
 from receiver.model.notification import Family, Outcome
 
 PREFIX = "/api/v1"
@@ -26,7 +37,7 @@ LIMIT_DEFAULT = 100
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One operation of the API. `name` is its operationId, and that of the method that answers it."""
+    """One operation of the API. `name` is its operationId."""
 
     name: str
     path: str
@@ -37,126 +48,110 @@ class Endpoint:
     parameters: Sequence[Parameter] = ()
     method: str = "GET"
     scope: Scope | None = Scope.READ
-    """None: nobody is asked for a token."""
+    """None: no token is required."""
     media_type: str = "application/json"
     problems: Sequence[int] = ()
     """Statuses of problems beyond those that any endpoint may answer with."""
     single: bool = False
     """One thing, with an ETag."""
     body: Schema | None = None
-    headers: Sequence[Parameter] = ()
     status: int = 200
 
 
+SOURCE = Parameter("source", "The ESC instance.", TEXT, "lab1")
+TENANT = Parameter("tenant", "Internal id of the tenant.", TEXT, "SystemAdminTenantId")
+DEPLOYMENT = Parameter("deployment", "Internal id of the deployment.", TEXT, "dep-1")
+VM_NAME = Parameter("vm_name", "The name that ESC gave the VM.", TEXT, "vm-1")
+TRANSACTION = Parameter("transaction_id", "ESC's transaction id.", TEXT, examples.TRANSACTION_ID)
+RECEIPT = Parameter("receipt", "The receipt that the sender was given.", UUID_TEXT, examples.RECEIPT).in_path
+ENTITY = Parameter("entity", "What the entry is about.", choice(EntityKind), "vm")
+CHANGE = Parameter("change", "The new state or the note, in lower case.", TEXT, "alive")
+AFTER = Parameter("after", "Only what became visible behind this position, oldest first.", POSITION, examples.POSITION)
+NEXT_PAGE = "`next` of the page before; the other parameters stay the same."
+INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
+
+
 def catalogue(settings: Settings) -> list[Endpoint]:
-    """All endpoints, in the order in which they are shown."""
-    common = _Common(settings)
-    return [*_entities(common), *_singles(common), *_ledgers(common), *_others(common), *_session()]
-
-
-SOURCE = text("source", "The ESC instance.", "lab1")
-TENANT = text("tenant", "Internal id of the tenant.", "SystemAdminTenantId")
-DEPLOYMENT = text("deployment", "Internal id of the deployment.", "dep-1")
-VM_NAME = text("vm_name", "The name that ESC gave the VM.", "vm-1")
-TRANSACTION = text("transaction_id", "ESC's transaction id.", "d53f0047-2315-466c-b7e3-aa78e0a567e8")
-RECEIPT = uuid("receipt", "The receipt that the sender was given.", examples.RECEIPT)
-KIND = text("kind", "What kind it is, e.g. `network`.", "network")
-OPERATION_KIND = text("kind", "What was asked for, e.g. `deploy`.", "deploy")
-ENTITY = choice("entity", "What the entry is about.", EntityKind, "vm")
-CHANGE = text("change", "The new state or the note, in lower case.", "alive")
-AFTER = position("after", "Only what became visible behind this position, oldest first.", examples.POSITION)
-
-
-class _Common:
-    """Parameters whose limits are settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        most = settings.query_items_max
-        self.limit = whole("limit", "Most items on the page.", 1, most, min(50, most), min(LIMIT_DEFAULT, most))
-        self.wait = whole("wait", "Seconds to wait for the end.", 0, settings.wait_s_max, 30, 0)
-
-    def page(self, cursor: Parameter) -> tuple[Parameter, Parameter]:
-        """How a list is paged."""
-        return self.limit, cursor
+    """All endpoints, in the order in which they are shown; some limits of parameters are settings."""
+    most = settings.query_items_max
+    limit = Parameter("limit", "Most items on the page.", whole(1, most), min(50, most), min(LIMIT_DEFAULT, most))
+    wait = Parameter("wait", "Seconds to wait for the end.", whole(0, settings.wait_s_max), 30, 0)
+    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_others(), *_session()]
 
 
 def _span(of_what: str) -> tuple[Parameter, Parameter]:
-    since = time("since", f"{of_what} at this time or later (RFC 3339).", "2026-01-31T12:00:00Z")
-    return since, time("until", f"{of_what} before this time.", "2026-01-31T13:00:00Z")
+    return (
+        Parameter("since", f"{of_what} at this time or later (RFC 3339).", TIME, "2026-01-31T12:00:00Z"),
+        Parameter("until", f"{of_what} before this time.", TIME, "2026-01-31T13:00:00Z"),
+    )
 
 
-def _key_cursor(listing: Listing, example: str) -> Parameter:
-    pattern = listing.cursor_pattern
-    matches = re.compile(pattern)
+def _state(states: Iterable[str], example: str) -> Parameter:
+    return Parameter("state", "In this state.", choice(states), example)
+
+
+def _kind(description: str, example: str) -> Parameter:
+    return Parameter("kind", f"{description}, e.g. `{example}`.", TEXT, example)
+
+
+def _order(words: Sequence[str], description: str) -> Parameter:
+    return Parameter("order", description, choice(words), words[1], words[0])
+
+
+def _entity_list(
+    entities: EntityList, summary: str, description: str, item: dict[str, Any], parameters: Sequence[Parameter]
+) -> Endpoint:
+    """A list: its cursors are keys of its items."""
+    example = entities.cursor(item)
+    is_cursor = re.compile(entities.cursor_pattern).fullmatch
 
     def read(given: str) -> str:
-        if not matches.fullmatch(given):
+        if not is_cursor(given):
             raise ValueError("not a cursor of this list")
         return given
 
-    description = "`next` of the page before; the other parameters stay the same."
-    return Parameter("cursor", description, {"type": "string", "pattern": pattern}, read, example)
+    cursor = ParameterType({"type": "string", "pattern": entities.cursor_pattern}, read)
+    name = f"{entities.name}s"
+    return Endpoint(
+        name, f"/{name}", summary, description, list_of(entities.kind.__name__), examples.page(item, example),
+        (SOURCE, TENANT, DEPLOYMENT, *parameters, Parameter("cursor", NEXT_PAGE, cursor, example)),
+    )  # fmt: skip
 
 
-def _state(name: str, example: str) -> Parameter:
-    return choice("state", "In this state.", STATES[name], example)
-
-
-def _order(words: Sequence[str], default: str, description: str) -> Parameter:
-    return choice("order", description, words, words[-1], default)
-
-
-def _entities(common: _Common) -> list[Endpoint]:
-    cursor = "lab1~dep-1~1"
+def _entity_lists(limit: Parameter) -> list[Endpoint]:
+    current = Parameter("current", "Whether it is the latest incarnation of its id.", BOOLEAN, example=True)
     return [
-        Endpoint(
-            "deployments", "/deployments", "Deployments as they are now",
+        _entity_list(
+            DEPLOYMENTS, "Deployments as they are now",
             "By source, id and incarnation. A deployment that was made anew under the same id is another incarnation.",
-            list_of("Deployment"), examples.page(examples.DEPLOYMENT, cursor),
-            (
-                SOURCE, TENANT, DEPLOYMENT, _state("deployment", "ACTIVE"), *_span("Changed"),
-                yes_or_no("current", "Whether it is the latest incarnation of its id.", example=True),
-                *common.page(_key_cursor(DEPLOYMENTS, cursor)),
-            ),
+            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), *_span("Changed"), current, limit),
         ),
-        Endpoint(
-            "vms", "/vms", "VMs as they are now", "By source and name. `tenant` is that of their deployment.",
-            list_of("Vm"), examples.page(examples.VM, examples.VM_CURSOR),
-            (
-                SOURCE, TENANT, DEPLOYMENT, VM_NAME, _state("vm", "ERROR"), *_span("Changed"),
-                *common.page(_key_cursor(VMS, examples.VM_CURSOR)),
-            ),
+        _entity_list(
+            VMS, "VMs as they are now", "By source and name. `tenant` is that of their deployment.",
+            examples.VM, (VM_NAME, _state(VmState, "ERROR"), *_span("Changed"), limit),
         ),
-        Endpoint(
-            "resources", "/resources", "Tenants, networks, subnets, images …", "By source, kind and id.",
-            list_of("Resource"), examples.page(examples.RESOURCE, "lab1~network~net-1"),
-            (
-                SOURCE, TENANT, DEPLOYMENT, KIND, _state("resource", "CREATED"), *_span("Changed"),
-                *common.page(_key_cursor(RESOURCES, "lab1~network~net-1")),
-            ),
+        _entity_list(
+            RESOURCES, "Tenants, networks, subnets, images …", "By source, kind and id.", examples.RESOURCE,
+            (_kind("What kind it is", "network"), _state(ResourceState, "CREATED"), *_span("Changed"), limit),
         ),
-        Endpoint(
-            "operations", "/operations", "Operations: all that shares one ESC transaction id",
-            "By source and transaction id, or with `order=newest` by when they were first seen.",
-            list_of("Operation"), examples.page(examples.OPERATION, "lab1~d53f0047-2315-466c-b7e3-aa78e0a567e8"),
+        _entity_list(
+            OPERATIONS, "Operations: all that shares one ESC transaction id",
+            "By source and transaction id, or with `order=newest` by when they were first seen.", examples.OPERATION,
             (
-                SOURCE, TENANT, DEPLOYMENT, OPERATION_KIND, _state("operation", "OPEN"), *_span("First seen"),
-                _order(("key", "newest"), "key", "By key, or the newest first."),
-                *common.page(_key_cursor(OPERATIONS, "lab1~d53f0047-2315-466c-b7e3-aa78e0a567e8")),
+                _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), *_span("First seen"),
+                _order(("key", "newest"), "By key, or the newest first."), limit,
             ),
         ),
     ]  # fmt: skip
 
 
-def _singles(common: _Common) -> list[Endpoint]:
-    incarnation = whole("incarnation", "This one instead of the latest.", 1, 999_999_999, 1)
+def _singles(wait: Parameter) -> list[Endpoint]:
     return [
         Endpoint(
             "deployment", "/deployments/{source}/{deployment}", "One deployment with its VMs",
             "The current incarnation, unless another is asked for.",
             reference("DeploymentWithVms"), examples.DEPLOYMENT_WITH_VMS,
-            (SOURCE.in_path, DEPLOYMENT.in_path, incarnation), problems=(404,), single=True,
+            (SOURCE.in_path, DEPLOYMENT.in_path, INCARNATION), problems=(404,), single=True,
         ),
         Endpoint(
             "vm", "/vms/{source}/{vm_name}", "One VM with its incarnations and instance ids",
@@ -169,15 +164,16 @@ def _singles(common: _Common) -> list[Endpoint]:
             "With `wait`, the answer comes the moment the operation ends, whichever receiver took the last callback, "
             "or when the wait is over. Waiting for a transaction that nobody has heard of yet works, too.",
             reference("OperationWithProgress"), examples.OPERATION_WITH_PROGRESS,
-            (SOURCE.in_path, TRANSACTION.in_path, common.wait), problems=(404,), single=True,
+            (SOURCE.in_path, TRANSACTION.in_path, wait), problems=(404,), single=True,
         ),
     ]  # fmt: skip
 
 
-def _ledgers(common: _Common) -> list[Endpoint]:
-    cursor = position("cursor", "`next` of the page before; the other parameters stay the same.", examples.POSITION)
-    order = _order(("oldest", "newest"), "oldest", "In the order of visibility, or the other way round.")
-    outcome = choice("outcome", "What became of it; several may be given.", Outcome, "malformed").repeatable
+def _ledgers(limit: Parameter) -> list[Endpoint]:
+    order = _order(("oldest", "newest"), "In the order of visibility, or the other way round.")
+    page = (AFTER, order, limit, Parameter("cursor", NEXT_PAGE, POSITION, examples.POSITION))
+    family = Parameter("family", "What it is about.", choice(Family), "deployment")
+    outcome = Parameter("outcome", "What became of it; several may be given.", choice(Outcome), "malformed")
     following = (
         "In the order in which they became visible: following `next` (or `after=` with the last `position`) misses "
         "nothing and repeats nothing. A page may hold few items or none and still have a `next`."
@@ -187,41 +183,38 @@ def _ledgers(common: _Common) -> list[Endpoint]:
             "callbacks", "/callbacks", "Messages as they were received", following,
             list_of("Callback"), examples.page(examples.CALLBACK, examples.POSITION),
             (
-                SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION,
-                choice("family", "What it is about.", Family, "deployment"), outcome, *_span("Received"), AFTER, order,
-                common.limit, cursor,
+                SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION, family, outcome.repeatable, *_span("Received"), *page,
             ),
             problems=(409,),
         ),
         Endpoint(
             "callback", "/callbacks/{receipt}", "One message, without its bytes",
             "With its headers; secrets are masked.",
-            reference("CallbackWithHeaders"), examples.CALLBACK_WITH_HEADERS, (RECEIPT.in_path,),
-            problems=(404,), single=True,
+            reference("CallbackWithHeaders"), examples.CALLBACK_WITH_HEADERS, (RECEIPT,), problems=(404,), single=True,
         ),
         Endpoint(
             "callback_raw", "/callbacks/{receipt}/raw", "The bytes of one message",
             "As received, with the values of secret fields overwritten. Made so that no browser renders it.",
-            {"type": "string", "format": "binary"}, "<deployment>…</deployment>", (RECEIPT.in_path,),
+            {"type": "string", "format": "binary"}, "<deployment>…</deployment>", (RECEIPT,),
             scope=Scope.RAW, media_type="application/octet-stream", problems=(404,),
         ),
         Endpoint(
             "transitions", "/transitions", "The ledger: every change of state, and notes", following,
             list_of("Transition"), examples.page(examples.TRANSITION, examples.POSITION),
             (
-                ENTITY, SOURCE, TENANT, DEPLOYMENT, text("name", "Of the thing that changed.", "vm-1"),
-                uuid("entity_id", "`id` of one deployment, VM, resource or operation.", examples.VM["id"]),
-                text("operation", "ESC's transaction id.", "d53f0047-2315-466c-b7e3-aa78e0a567e8"),
-                text("state", "The state it came to.", "ALIVE"), CHANGE, *_span("Entered"), AFTER, order,
-                common.limit, cursor,
+                ENTITY, SOURCE, TENANT, DEPLOYMENT, Parameter("name", "Of the thing that changed.", TEXT, "vm-1"),
+                Parameter(
+                    "entity_id", "`id` of one deployment, VM, resource or operation.", UUID_TEXT, examples.VM["id"]
+                ),
+                Parameter("operation", "ESC's transaction id.", TEXT, examples.TRANSACTION_ID),
+                Parameter("state", "The state it came to.", TEXT, "ALIVE"), CHANGE, *_span("Entered"), *page,
             ),
             problems=(409,),
         ),
     ]  # fmt: skip
 
 
-def _others(common: _Common) -> list[Endpoint]:
-    last = position("Last-Event-ID", "Where the reader left off; `after` does the same.", examples.POSITION)
+def _others() -> list[Endpoint]:
     return [
         Endpoint(
             "explain", "/explain/{source}/{vm_name}", "Why a VM is in its state",
@@ -241,9 +234,13 @@ def _others(common: _Common) -> list[Endpoint]:
             {"type": "string"}, examples.FEED,
             (
                 ENTITY.repeatable, CHANGE.repeatable, SOURCE.repeatable, DEPLOYMENT.repeatable,
-                position("after", "Begin behind this position instead of now.", examples.POSITION),
+                Parameter("after", "Begin behind this position instead of now.", POSITION, examples.POSITION),
+                Parameter(
+                    "Last-Event-ID", "Where the reader left off; `after` does the same.", POSITION, examples.POSITION,
+                    place="header",
+                ),
             ),
-            media_type="text/event-stream", problems=(409,), headers=(last,),
+            media_type="text/event-stream", problems=(409,),
         ),
     ]  # fmt: skip
 

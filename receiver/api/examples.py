@@ -7,11 +7,10 @@ from typing import Any
 AT = "2026-01-31T12:00:00.123456Z"
 RECEIPT = "019c13f2-9c7b-7d43-8d11-3f1d8f6c2b10"
 POSITION = "8123-45017"
-TRANSACTION = "d53f0047-2315-466c-b7e3-aa78e0a567e8"
+TRANSACTION_ID = "d53f0047-2315-466c-b7e3-aa78e0a567e8"
 _DEPLOYMENT_ID = "0b6ff5b2-6a3e-8b1f-9a70-4a5d6c7e8f90"
 _VM_ID = "5c1d2e3f-4a5b-8c6d-8e7f-9a0b1c2d3e4f"
-VM_CURSOR = f"lab1~vm-1~{_VM_ID.replace('-', '')}"
-_LAST_OPERATION = {"name": "VM_ALIVE", "transaction_id": TRANSACTION, "outcome": "succeeded"}
+_LAST_OPERATION = {"name": "VM_ALIVE", "transaction_id": TRANSACTION_ID, "outcome": "succeeded"}
 
 DEPLOYMENT: dict[str, Any] = {
     "id": _DEPLOYMENT_ID, "source": "lab1", "internal_deployment_id": "dep-1", "incarnation": 1, "current": True,
@@ -35,7 +34,7 @@ RESOURCE: dict[str, Any] = {
     "name": "net", "tenant": "SystemAdminTenantId", "deployment": None, "attributes": {}, "sequence": 1,
 }  # fmt: skip
 OPERATION: dict[str, Any] = {
-    "id": "9a8b7c6d-5e4f-8a3b-8c2d-1e0f9a8b7c6d", "source": "lab1", "transaction_id": TRANSACTION, "kind": "deploy",
+    "id": "9a8b7c6d-5e4f-8a3b-8c2d-1e0f9a8b7c6d", "source": "lab1", "transaction_id": TRANSACTION_ID, "kind": "deploy",
     "state": "SUCCEEDED", "first_seen_at": AT, "last_seen_at": AT, "ended_at": AT, "revised": False,
     "tenant": "SystemAdminTenantId", "deployment": "dep-1", "ref": None, "vms_seen": 1, "vms_deployed": 1,
     "vms_alive": 1, "vms_failed": 0, "status_code": 200, "status_message": "Service group deployment completed",
@@ -45,38 +44,29 @@ TRANSITION: dict[str, Any] = {
     "id": "2f6d3c1a-8b7e-5d4c-9a3b-1c2d3e4f5a6b", "at": AT, "entity": "vm", "entity_id": _VM_ID, "source": "lab1",
     "tenant": "SystemAdminTenantId", "deployment": "dep-1", "incarnation": None, "name": "vm-1", "sequence": 2,
     "from_state": "INERT", "to_state": "ALIVE", "change": "alive", "trigger": "VM_ALIVE", "rule": "vm-alive",
-    "reason": "its monitor has reached it", "receipt": RECEIPT, "operation": TRANSACTION, "ref": None,
+    "reason": "its monitor has reached it", "receipt": RECEIPT, "operation": TRANSACTION_ID, "ref": None,
     "position": POSITION,
 }  # fmt: skip
 CALLBACK: dict[str, Any] = {
     "receipt": RECEIPT, "received_at": AT, "source": "lab1", "channel": "callback", "remote": "10.1.2.3", "ref": None,
-    "redacted": False, "transaction_id": TRANSACTION, "status_code": 200, "status_message": "VM Alive",
+    "redacted": False, "transaction_id": TRANSACTION_ID, "status_code": 200, "status_message": "VM Alive",
     "family": "deployment", "trigger": "VM_ALIVE", "deployment": "dep-1", "vm_name": "vm-1", "outcome": "applied",
     "rule": "vm-alive", "reason": "its monitor has reached it", "notes": [], "body_bytes": 1204, "position": "8123-771",
 }  # fmt: skip
 
 DEPLOYMENT_WITH_VMS = {**DEPLOYMENT, "vms": [VM], "vms_truncated": False}
-VM_WITH_INCARNATIONS = {
-    **VM,
-    "incarnation": 1,
-    "incarnations": [
-        {
-            "incarnation": 1,
-            "id": _VM_ID,
-            "state": "ALIVE",
-            "first_seen_at": AT,
-            "ended_at": None,
-            "instances": [{"vm_uuid": VM["vm_uuid"], "valid_from": AT, "valid_to": None}],
-        }
-    ],
-}
+_INSTANCE = {"vm_uuid": VM["vm_uuid"], "valid_from": AT, "valid_to": None}
+_INCARNATION = {
+    "incarnation": 1, "id": _VM_ID, "state": "ALIVE", "first_seen_at": AT, "ended_at": None, "instances": [_INSTANCE],
+}  # fmt: skip
+VM_WITH_INCARNATIONS = {**VM, "incarnation": 1, "incarnations": [_INCARNATION]}
 OPERATION_WITH_PROGRESS = {**OPERATION, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
 CALLBACK_WITH_HEADERS = {**CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]]}
 EXPLANATION = {
     "words": [
         "vm-1 of dep-1 is ALIVE since 2026-01-31 12:00:00 UTC.",
         "VM_ALIVE moved it there from INERT: its monitor has reached it (vm-alive).",
-        f"It belongs to the deploy {TRANSACTION}, which is SUCCEEDED.",
+        f"It belongs to the deploy {TRANSACTION_ID}, which is SUCCEEDED.",
         "Expected next: nothing: it is up.",
         "It was published as message 4711 of stream ESC.",
     ],

@@ -1,8 +1,8 @@
-"""Follows the ledger on a connection of its own: wakes those who wait, and reads once for all readers of the feed.
+"""Follows the ledger on a connection of its own: wakes requests that wait, and reads once for all feed subscribers.
 
-Each commit rings (`LISTEN`). Having begun to listen, and then again and again, it takes for granted that a ring was
-lost: so what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not
-settled yet, because a transaction older than its own still runs, is looked at again soon. Must not know HTTP.
+Each commit notifies (`LISTEN`). When it begins to listen, and then at intervals, it assumes that a notification was
+lost: what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not settled
+yet, because a transaction older than its own still runs, is read again soon. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -19,12 +19,12 @@ import asyncpg
 import structlog
 
 from receiver.api.api_errors import TooManyError, UnavailableError
-from receiver.api.api_metrics import Measures
+from receiver.api.api_metrics import ApiMetrics
 from receiver.api.position import BEGINNING, Position
-from receiver.api.read_pool import TROUBLE
+from receiver.api.read_pool import DRIVER_ERRORS
 from receiver.api.row_shapes import position_of, sql
-from receiver.api.subscription import Event, Portion, Subscription, Wanted, events
-from receiver.api.waiters import ANYTHING
+from receiver.api.subscription import Event, EventBatch, EventFilter, Subscription, events
+from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.publishing.outbox import CHANNEL
@@ -43,71 +43,74 @@ PAUSE_FIRST_S, PAUSE_LAST_S = 0.2, 5.0
 log = structlog.get_logger()
 
 
-class Follower:
+class LedgerFollower:
     """One for each receiver."""
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[Connection]],
         settings: Settings,
-        measures: Measures,
-        on_ring: Callable[[str], None],
+        metrics: ApiMetrics,
+        on_notification: Callable[[str], None],
     ) -> None:
-        """`on_ring` hears which operations ended (`waiters.heard`)."""
+        """`on_notification` gets the payload, which names the operations that ended (`Waiters.notify`)."""
         self.listening = asyncio.Event()
-        """Set while wake-ups are heard."""
+        """Set while notifications arrive."""
         self._connect = connect
         self._settings = settings
-        self._measures = measures
-        self._on_ring = on_ring
+        self._metrics = metrics
+        self._on_notification = on_notification
         self._sql = sql()
-        self._most = min(settings.feed_readers_max, settings.connections_max // 4)
-        self._readers: set[Subscription] = set()
-        self._joining = 0
-        self._at: Position | None = None
+        self._subscribers_max = min(settings.feed_readers_max, settings.connections_max // 4)
+        self._subscribers: set[Subscription] = set()
+        self._joined = 0
+        """Requests for the feed; those that still catch up are not among the subscribers yet."""
+        self._position: Position | None = None
+        """How far the ledger was read; None while nobody has joined."""
         self._placed = asyncio.Event()
-        self._awake = asyncio.Event()
+        """Set while there is a position."""
+        self._wake_up = asyncio.Event()
         self._stopping = False
         self._mark_due_s = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled; a connection that breaks is replaced."""
-        pause_s, told = PAUSE_FIRST_S, False
+        pause_s, logged = PAUSE_FIRST_S, False
         while True:
             try:
                 await self._follow()
-            except TROUBLE as error:
-                if not told:
+            except DRIVER_ERRORS as error:
+                if not logged:
                     log.warning("the ledger cannot be followed now", why=describe(error))
-                told = True
+                logged = True
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LAST_S)
             else:
-                pause_s, told = PAUSE_FIRST_S, False
+                pause_s, logged = PAUSE_FIRST_S, False
 
     def stop(self) -> None:
-        """Send the readers away: the receiver is stopping."""
+        """End all subscriptions: the receiver is stopping."""
         self._stopping = True
-        for reader in self._readers:
-            reader.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
 
-    async def place(self) -> Position:
+    async def position(self) -> Position:
         """How far the ledger has been read. Raises UnavailableError when PostgreSQL does not answer in time."""
         try:
             async with asyncio.timeout(self._settings.query_timeout_s):
-                self._awake.set()
+                self._wake_up.set()
                 await self._placed.wait()
         except TimeoutError:
             raise UnavailableError("PostgreSQL cannot be asked now") from None
-        assert self._at is not None  # it is placed
-        return self._at
+        assert self._position is not None  # it is placed
+        return self._position
 
     @contextmanager
-    def joining(self) -> Iterator[None]:
-        """While a reader joins and stays: the ledger is followed, and there is room. Raises TooManyError."""
+    def joined(self) -> Iterator[None]:
+        """While a request for the feed is served, the ledger is followed. Raises TooManyError, UnavailableError."""
         if self._stopping:
             raise UnavailableError("the receiver is stopping")
-        if self._joining >= self._most:
+        if self._joined >= self._subscribers_max:
             raise TooManyError("too many read the feed already (feed_readers_max)")
         self._count(+1)
         try:
@@ -116,91 +119,91 @@ class Follower:
             self._count(-1)
 
     @contextmanager
-    def subscribed(self, wanted: Wanted, position: Position, on_lost: Callable[[], None]) -> Iterator[Subscription]:
-        """A reader that gets all that comes after its `position`: as far as was read here, or had been elsewhere."""
-        assert self._at is not None  # the caller asked for the place
-        starts_at = max(self._at, position)
-        reader = Subscription(wanted, starts_at, self._settings.feed_queue_bytes_max, on_lost)
-        self._readers.add(reader)
+    def subscribed(
+        self, wanted: EventFilter, position: Position, on_dropped: Callable[[], None]
+    ) -> Iterator[Subscription]:
+        """A subscription from `position`, or from where this receiver is when that is further."""
+        assert self._position is not None  # the caller has asked for the position
+        starts_at = max(self._position, position)
+        subscriber = Subscription(wanted, starts_at, self._settings.feed_queue_bytes_max, on_dropped)
+        self._subscribers.add(subscriber)
         if self._stopping:
-            reader.close()
+            subscriber.close()
         try:
-            yield reader
+            yield subscriber
         finally:
-            self._readers.discard(reader)
-
-    # The loop.
+            self._subscribers.discard(subscriber)
 
     async def _follow(self) -> None:
         connection = await self._connect()
         try:
             await connection.execute(SESSION)
-            await self._put_right(connection)
-            connection.add_termination_listener(self._ended)
-            await connection.add_listener(CHANNEL, self._heard)
+            await self._reorder_after_restore(connection)
+            connection.add_termination_listener(lambda _: self._wake_up.set())
+            await connection.add_listener(CHANNEL, self._notified)
             self.listening.set()
-            self._on_ring(ANYTHING)
+            self._on_notification(ANY_OPERATION)
             while not connection.is_closed():
-                again = await self._once(connection)
-                await self._rest(connection, again=again)
+                again = await self._read(connection)
+                await asyncio.sleep(self._settings.feed_gather_s)
+                if not again:
+                    await self._rest(connection)
         finally:
             self.listening.clear()
-            await _closed(connection, self._settings.postgres_connect_timeout_s)
+            await _close(connection, self._settings.postgres_connect_timeout_s)
 
-    async def _once(self, connection: Connection) -> bool:
-        """Read what is new, if anybody wants it; whether to look again soon."""
-        self._awake.clear()
+    async def _read(self, connection: Connection) -> bool:
+        """Read what is new, if anybody wants it; whether to read again soon."""
+        self._wake_up.clear()
         await self._mark(connection)
-        if not self._joining:
-            self._at = None
+        if not self._joined:
+            self._position = None
             self._placed.clear()
             return False
-        if self._at is None:
-            await self._begin(connection)
-        assert self._at is not None  # just begun
-        rows = await self._rows(connection, "after", *self._at, self._settings.feed_batch_max)
+        if self._position is None:
+            latest = await self._rows(connection, "latest")
+            self._position = position_of(latest[0]) if latest else BEGINNING
+            self._placed.set()
+        rows = await self._rows(connection, "after", *self._position, self._settings.feed_batch_max)
         settled = [row for row in rows if row["settled"]]
         if settled:
-            self._hand_out(events(settled))
+            self._distribute(events(settled))
         return len(settled) < len(rows) or len(rows) == self._settings.feed_batch_max
 
-    async def _begin(self, connection: Connection) -> None:
-        rows = await self._rows(connection, "latest")
-        self._at = position_of(rows[0]) if rows else BEGINNING
-        self._placed.set()
+    def _distribute(self, batch: list[Event]) -> None:
+        """Queue events for all subscribers, in one step: one that joins gets all of a batch or nothing."""
+        first, self._position = batch[0].position, batch[-1].position
+        # The same bytes for all that want the same and, of those that were further elsewhere, have been as far.
+        groups: dict[tuple[EventFilter, Position | None], list[Subscription]] = defaultdict(list)
+        for subscriber in self._subscribers:
+            ahead = subscriber.position if subscriber.position >= first else None
+            groups[subscriber.filter, ahead].append(subscriber)
+        indexed = EventBatch(batch)
+        for (wanted, ahead), subscribers in groups.items():
+            chunk = b"".join(e.sse for e in indexed.matching(wanted) if ahead is None or e.position > ahead)
+            for subscriber in subscribers:
+                if not subscriber.closed and not subscriber.offer(chunk, self._position):
+                    self._metrics.feed_dropped.inc()
 
-    def _hand_out(self, portion: list[Event]) -> None:
-        """To all in one step, so that who joins has either all of it or nothing."""
-        self._at = portion[-1].position
-        found = Portion(portion)
-        for (wanted, ahead), readers in _grouped(self._readers, portion[0].position).items():
-            chunk = b"".join(e.sent for e in found.wanted(wanted) if ahead is None or e.position > ahead)
-            for reader in readers:
-                if not reader.closed and not reader.offer(chunk, self._at):
-                    self._measures.feed_dropped.inc()
-
-    async def _rest(self, connection: Connection, *, again: bool) -> None:
-        await asyncio.sleep(self._settings.feed_gather_s)
-        if again:
-            return
+    async def _rest(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(self._settings.wake_sweep_s):
-                await self._awake.wait()
+                await self._wake_up.wait()
         except TimeoutError:
             await self._rows(connection, "ping")
-            self._on_ring(ANYTHING)
+            self._on_notification(ANY_OPERATION)
 
     async def _mark(self, connection: Connection) -> None:
+        """Once a minute, note which transaction ids are older than now: lists by time begin to read there."""
         if time.monotonic() < self._mark_due_s:
             return
         self._mark_due_s = time.monotonic() + MARK_EVERY_S
         await self._rows(connection, "make_mark")
-        await self._rows(
-            connection, "drop_marks", datetime.now(UTC) - timedelta(days=self._settings.ledger_retention_days)
-        )
+        expired_at = datetime.now(UTC) - timedelta(days=self._settings.ledger_retention_days)
+        await self._rows(connection, "drop_marks", expired_at)
 
-    async def _put_right(self, connection: Connection) -> None:
-        """After a restore from another server's dump, transaction ids begin anew below those of the rows."""
+    async def _reorder_after_restore(self, connection: Connection) -> None:
+        """After a restore from another server's dump, new transaction ids would sort before those of the rows."""
         rows = await self._rows(connection, "restored")
         if rows[0][0]:
             log.warning("this database was restored from another server's dump; its rows are put in order")
@@ -211,30 +214,17 @@ class Follower:
     async def _rows(self, connection: Connection, name: str, *values: Any) -> list[asyncpg.Record]:
         return await connection.fetch(self._sql[name], *values, timeout=self._settings.query_timeout_s)
 
-    def _heard(self, *told: object) -> None:
-        self._on_ring(str(told[-1]))
-        self._awake.set()
-
-    def _ended(self, _: object) -> None:
-        self._awake.set()
+    def _notified(self, *notification: object) -> None:
+        self._on_notification(str(notification[-1]))
+        self._wake_up.set()
 
     def _count(self, change: int) -> None:
-        self._joining += change
-        self._measures.feed_readers.value = self._joining
+        self._joined += change
+        self._metrics.feed_readers.value = self._joined
 
 
-def _grouped(
-    readers: Iterable[Subscription], first: Position
-) -> dict[tuple[Wanted, Position | None], list[Subscription]]:
-    """Readers that get the same: who wants the same and, of those that have been further elsewhere, has been as far."""
-    groups: dict[tuple[Wanted, Position | None], list[Subscription]] = defaultdict(list)
-    for reader in readers:
-        groups[reader.wanted, reader.position if reader.position >= first else None].append(reader)
-    return groups
-
-
-async def _closed(connection: Connection, timeout_s: float) -> None:
+async def _close(connection: Connection, timeout_s: float) -> None:
     try:
         await connection.close(timeout=timeout_s)
-    except TROUBLE:
+    except DRIVER_ERRORS:
         connection.terminate()

@@ -2,197 +2,183 @@
 
 A row is shown once no running transaction can commit anything before it, so whoever follows the cursors misses
 nothing and sees nothing twice, whichever receivers write. Filters with an index of their own choose the rows; the
-others are applied to at most `query_scan_rows_max` rows a page, so that no question can read a whole table: such a
+others are applied to at most `query_scan_rows_max` rows a page, so that no request can read a whole table: such a
 page may hold few items or none, and still has a `next`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 
 from receiver.api.api_errors import StaleCursorError
+from receiver.api.list_sql import Conditions, equal, ordered
 from receiver.api.position import Position
-from receiver.api.read_pool import Reader, Snapshot
-from receiver.api.row_shapes import COLUMNS, position_of, sql
+from receiver.api.read_pool import Reader, Snapshot, Statements
+from receiver.api.row_shapes import COLUMNS, position_of
 from receiver.config.settings import Settings
 from receiver.model.notification import Outcome
 
-QUARANTINE = frozenset({Outcome.MALFORMED, Outcome.UNCLASSIFIED})
-QUARANTINED = "outcome IN ('malformed', 'unclassified')"
+DEAD_LETTERS = frozenset({Outcome.MALFORMED, Outcome.UNCLASSIFIED})
+IN_QUARANTINE = "outcome IN ('malformed', 'unclassified')"
 """The condition of the index `callbacks_in_quarantine`."""
 SETTLED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A table that only grows: its columns, its time, and what each filter means."""
+    """A table that only grows; `{}` in a filter stands for its value."""
 
     table: str
     columns: str
     time: str
     indexed: Mapping[str, str]
-    """Filters that choose rows; `$` stands for the value."""
-    passed: Mapping[str, str]
-    """Filters that are applied to rows that were chosen."""
+    """Filters with an index: they choose the rows that are read."""
+    filters: Mapping[str, str]
+    """Filters that are applied to the rows read."""
 
 
 CALLBACKS = Ledger(
-    "callbacks", COLUMNS["callback"], "received_at",
-    {"transaction_id": "transaction_id = $", "deployment": "deployment = $"},
-    {
-        "source": "source = $",
-        "tenant": "deployment = ANY (ARRAY (SELECT d.internal_deployment_id FROM deployments AS d WHERE d.tenant = $))",
-        "vm_name": "vm_name = $",
-        "family": "family = $",
-        "outcome": "outcome = ANY ($)",
+    "callbacks",
+    COLUMNS["callback"],
+    "received_at",
+    equal("transaction_id", "deployment"),
+    equal("source", "vm_name", "family")
+    | {
+        "tenant": "deployment = ANY (ARRAY (SELECT d.internal_deployment_id FROM deployments AS d"
+        " WHERE d.tenant = {}))",
+        "outcome": "outcome = ANY ({})",
     },
-)  # fmt: skip
+)
 TRANSITIONS = Ledger(
-    "transitions", COLUMNS["transition"] + ", xid, position", "at",
-    {"operation": "operation = $"},
-    {
-        "entity": "entity = $",
-        "source": "source = $",
-        "tenant": "tenant = $",
-        "name": "name = $",
-        "state": "to_state = $",
-        "change": "change = $",
-    },
-)  # fmt: skip
+    "transitions",
+    COLUMNS["transition"],
+    "at",
+    equal("operation"),
+    equal("entity", "source", "tenant", "name", "change") | {"state": "to_state = {}"},
+)
 
 
-@dataclass(slots=True)
-class Question:
-    """One page of a list, as SQL."""
+class LedgerQuery:
+    """The SQL of one page."""
 
-    ledger: Ledger
-    limit: int
-    scan_rows_max: int
-    newest: bool
-    values: list[Any] = field(default_factory=list)
-    chosen: list[str] = field(default_factory=lambda: [SETTLED])
-    passed: list[str] = field(default_factory=list)
-    of_entities: str | None = None
-    """When set, the rows of these entities are read first, and then put in order."""
+    def __init__(self, ledger: Ledger, query: Mapping[str, Any], scan_rows_max: int) -> None:
+        self.limit: int = query["limit"]
+        self.chosen = Conditions(SETTLED)
+        """What rows are read; their values also serve `scan_end`."""
+        self.filtered = Conditions()
+        """What rows of these are shown."""
+        self.newest = query.get("order") == "newest" and not query.get("after")
+        self._ledger = ledger
+        self._table = ledger.table
+        self._order = ordered(("xid", "position"), descending=self.newest)
+        self._scan_rows_max = scan_rows_max
 
-    def add(self, conditions: list[str], condition: str, value: Any) -> None:
-        """A condition with its value."""
-        self.values.append(value)
-        conditions.append(condition.replace("$", f"${len(self.values)}"))
+    def of_entities(self, ids: list[Any]) -> None:
+        """Only the rows of these entities: they are read first, and then put in order."""
+        # OFFSET 0 keeps PostgreSQL from walking through all rows in order instead.
+        self._table = f"(SELECT * FROM {self._table} WHERE entity_id = ANY ($1::uuid[]) OFFSET 0) AS {self._table}"  # noqa: S608 - of constants
+        self.chosen.values.append(ids)
 
-    def behind(self, position: Position) -> None:
+    def after(self, position: Position) -> None:
         """Only what follows a position."""
-        self.values += position
-        sign, last = ("<" if self.newest else ">"), len(self.values)
-        self.chosen.append(f"(xid, position) {sign} (${last - 1}::xid8, ${last}::bigint)")
+        self.chosen.add(f"(xid, position) {'<' if self.newest else '>'} ({{}}::xid8, {{}}::bigint)", *position)
+
+    def filter(self, query: Mapping[str, Any]) -> None:
+        """The filters of the ledger. To be called last, as their values come after all others."""
+        self.chosen.filter(self._ledger.indexed, query)
+        if query.get("outcome") and DEAD_LETTERS.issuperset(query["outcome"]):
+            self.chosen.add(IN_QUARANTINE)
+        self.filtered = Conditions(values=self.chosen.values)
+        self.filtered.filter(self._ledger.filters, query)
 
     @property
-    def rows(self) -> str:
-        """The rows of the page, and one more when there are more."""
-        chosen = self._chosen(self.ledger.columns)
-        if not self.passed:
-            return f"{chosen} LIMIT {self.limit + 1}"
-        # The order is told again, though the inner rows have it: nothing else promises it.
+    def rows(self) -> tuple[str, list[Any]]:
+        """The rows of the page and, when there are more, the next one: SQL and values."""
+        chosen = self._select(self._ledger.columns)
+        if not self.filtered.texts:
+            return f"{chosen} LIMIT {self.limit + 1}", self.chosen.values
+        # The order is repeated although the inner rows have it: nothing else guarantees it.
         return (
-            f"SELECT * FROM ({chosen} LIMIT {self.scan_rows_max}) AS chosen "  # noqa: S608 - of constants
-            f"WHERE {' AND '.join(self.passed)} ORDER BY {self._order} LIMIT {self.limit + 1}"
-        )
+            f"SELECT * FROM ({chosen} LIMIT {self._scan_rows_max}) AS chosen "  # noqa: S608 - of constants
+            f"WHERE {self.filtered} ORDER BY {self._order} LIMIT {self.limit + 1}"
+        ), self.filtered.values
 
     @property
-    def last_looked_at(self) -> str:
-        """Where the last row stands that was looked through for the page; none when all were."""
-        return f"{self._chosen('xid, position')} OFFSET {self.scan_rows_max - 1} LIMIT 1"
+    def scan_end(self) -> tuple[str, list[Any]]:
+        """The position of the last row that may be read for the page; no row when all were read."""
+        return f"{self._select('xid, position')} OFFSET {self._scan_rows_max - 1} LIMIT 1", self.chosen.values
 
-    @property
-    def _order(self) -> str:
-        return "xid DESC, position DESC" if self.newest else "xid, position"
-
-    def _chosen(self, columns: str) -> str:
-        table = self.ledger.table
-        if self.of_entities:
-            # OFFSET 0 keeps PostgreSQL from walking through all in order instead.
-            table = f"(SELECT * FROM {table} WHERE {self.of_entities} OFFSET 0) AS {table}"  # noqa: S608 - likewise
-        return f"SELECT {columns} FROM {table} WHERE {' AND '.join(self.chosen)} ORDER BY {self._order}"  # noqa: S608
+    def _select(self, columns: str) -> str:
+        return f"SELECT {columns} FROM {self._table} WHERE {self.chosen} ORDER BY {self._order}"  # noqa: S608 - likewise
 
 
-class Pages:
-    """Answers questions about what happened."""
+class LedgerPages:
+    """Reads pages of ledgers."""
 
     def __init__(self, reader: Reader, settings: Settings) -> None:
         self._reader = reader
         self._settings = settings
-        self._sql = sql()
 
-    async def page(self, ledger: Ledger, asked: Mapping[str, Any]) -> tuple[list[asyncpg.Record], Position | None]:
-        """The rows of one page, and where the next one begins, if there is one."""
+    async def page(self, ledger: Ledger, query: Mapping[str, Any]) -> tuple[list[asyncpg.Record], Position | None]:
+        """The rows of one page, and the position after which the next one begins, if there is one."""
         async with self._reader.snapshot() as snapshot:
-            question = await self.question(snapshot, ledger, asked)
-            rows = await snapshot.rows(question.rows, *question.values)
-            if len(rows) > question.limit:
-                return rows[: question.limit], position_of(rows[question.limit - 1])
-            if not question.passed:
+            statement = await self.statement(snapshot, ledger, query)
+            sql, values = statement.rows
+            rows = await snapshot.fetch(sql, *values)
+            if len(rows) > statement.limit:
+                return rows[: statement.limit], position_of(rows[statement.limit - 1])
+            if not statement.filtered.texts:
                 return rows, None
-            used = question.values[: _used(question)]
-            last = await snapshot.row(replace(question, passed=[]).last_looked_at, *used)
-            return rows, position_of(last) if last else None
+            sql, values = statement.scan_end
+            end = await snapshot.fetch(sql, *values)
+            return rows, position_of(end[0]) if end else None
 
-    async def question(self, snapshot: Snapshot, ledger: Ledger, asked: Mapping[str, Any]) -> Question:
-        """The question that is asked. Raises StaleCursorError."""
-        question = Question(ledger, asked["limit"], self._settings.query_scan_rows_max, _newest(asked))
-        if ledger is TRANSITIONS:
-            await self._entities(snapshot, question, asked)
-        await self._span(snapshot, question, asked)
-        for name, condition in ledger.indexed.items():
-            if asked.get(name) is not None:
-                question.add(question.chosen, condition, asked[name])
-        if asked.get("outcome") and QUARANTINE.issuperset(asked["outcome"]):
-            question.chosen.append(QUARANTINED)
-        for name, condition in ledger.passed.items():
-            if asked.get(name):
-                question.add(question.passed, condition, asked[name])
-        return question
+    async def statement(self, snapshot: Snapshot, ledger: Ledger, query: Mapping[str, Any]) -> LedgerQuery:
+        """The SQL for the parameters of a request. Raises StaleCursorError."""
+        statement = LedgerQuery(ledger, query, self._settings.query_scan_rows_max)
+        if ledger is TRANSITIONS and (ids := await _entity_ids(snapshot, query)) is not None:
+            statement.of_entities(ids)
+        if query.get("since") or query.get("cursor") or query.get("after"):
+            await self._begin(snapshot, statement, query)
+        statement.chosen.filter({"since": f"{ledger.time} >= {{}}", "until": f"{ledger.time} < {{}}"}, query)
+        statement.filter(query)
+        return statement
 
-    async def _entities(self, snapshot: Snapshot, question: Question, asked: Mapping[str, Any]) -> None:
-        """Entries of one entity, or of all that belongs to a deployment."""
-        ids = [asked["entity_id"]] if asked.get("entity_id") else None
-        if asked.get("deployment"):
-            rows = await snapshot.rows(self._sql["rows_of_a_deployment"], asked["deployment"])
-            of_deployment = [row["id"] for row in rows]
-            ids = of_deployment if ids is None else [i for i in ids if i in of_deployment]
-        if ids is not None:
-            question.values.append(ids)
-            question.of_entities = f"entity_id = ANY (${len(question.values)}::uuid[])"
-
-    async def _span(self, snapshot: Snapshot, question: Question, asked: Mapping[str, Any]) -> None:
-        """Between which positions and times. Times choose partitions, and by the marks also where to begin."""
-        if asked.get("since") or asked.get("cursor") or asked.get("after"):
-            await self._beginning(snapshot, question, asked)
-        for name, sign in (("since", ">="), ("until", "<")):
-            if asked.get(name):
-                question.add(question.chosen, f"{question.ledger.time} {sign} $", asked[name])
-
-    async def _beginning(self, snapshot: Snapshot, question: Question, asked: Mapping[str, Any]) -> None:
-        since, behind = asked.get("since"), asked.get("cursor") or asked.get("after")
-        sure = since - timedelta(seconds=self._settings.query_clock_skew_s) if since else None
-        reached = await snapshot.row(self._sql["reached"], sure)
-        assert reached is not None  # it has always one row
-        if behind:
-            if behind.xid > reached["xid"]:
-                raise StaleCursorError("cursor" if asked.get("cursor") else "after", "this database has not reached it")
-            question.behind(behind)
-        if reached["mark"] is not None:
-            question.add(question.chosen, "xid >= $::xid8", reached["mark"])
+    async def _begin(self, snapshot: Snapshot, statement: LedgerQuery, query: Mapping[str, Any]) -> None:
+        """Where to begin to read: after a position and, by the order marks, shortly before a time."""
+        since, position = query.get("since"), query.get("cursor") or query.get("after")
+        earliest = since - timedelta(seconds=self._settings.query_clock_skew_s) if since else None
+        mark = await check_position(snapshot, "cursor" if query.get("cursor") else "after", position, earliest)
+        if position:
+            statement.after(position)
+        if mark is not None:
+            statement.chosen.add("xid >= {}::xid8", mark)
 
 
-def _newest(asked: Mapping[str, Any]) -> bool:
-    return asked.get("order") == "newest" and not asked.get("after")
+async def check_position(
+    database: Statements, parameter: str, position: Position | None, earliest: Any = None
+) -> int | None:
+    """The highest transaction id known to be older than the time `earliest`.
+
+    Raises StaleCursorError for a position that this database has not reached.
+    """
+    reached = await database.row("reached", earliest)
+    assert reached is not None  # it always has one row
+    if position and position.xid > reached["xid"]:
+        raise StaleCursorError(parameter, "this database has not reached it")
+    mark: int | None = reached["mark"]
+    return mark
 
 
-def _used(question: Question) -> int:
-    """How many values the conditions use that choose rows; those that are passed through come behind them."""
-    return len(question.values) - len(question.passed)
+async def _entity_ids(snapshot: Snapshot, query: Mapping[str, Any]) -> list[Any] | None:
+    """The ids of one entity, or of all that belongs to a deployment; None without such a filter."""
+    ids = [query["entity_id"]] if query.get("entity_id") else None
+    if not query.get("deployment"):
+        return ids
+    of_deployment = [row["id"] for row in await snapshot.rows("rows_of_a_deployment", query["deployment"])]
+    return of_deployment if ids is None else [id_ for id_ in ids if id_ in of_deployment]

@@ -1,4 +1,4 @@
-"""What a VM in this state is expected to report next, read off the lifecycle's tables. Pure."""
+"""The messages that are expected next of a VM, by its state and the tables of the lifecycle. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ RESTS: Mapping[str, str] = {
 
 
 def expected(vm: Vm, last_trigger: str | None) -> list[dict[str, Any]]:
-    """The messages that may come next, each with the state it leads to. `last_trigger` brought its state."""
+    """The messages that may come next, each with the state it leads to. `last_trigger` brought the present one."""
     if vm.state == VmState.RECOVERING:
-        return [_told(trigger) for trigger in _recovery_after(last_trigger)]
-    if vm.needs_manual_recovery:
-        return [_told("VM_RECOVERY_INIT")]
-    return [_told(trigger) for trigger in NEXT.get(vm.state, ())]
+        triggers = _recovery_after(last_trigger)
+    elif vm.needs_manual_recovery:
+        triggers = ["VM_RECOVERY_INIT"]
+    else:
+        triggers = list(NEXT.get(vm.state, ()))
+    rows = [(trigger, tables.VM[trigger, tables.OK]) for trigger in triggers]
+    return [{"trigger": trigger, "state": row.to, "rule": row.rule, "reason": row.reason} for trigger, row in rows]
 
 
 def expected_of_operation(operation: Operation | None) -> list[str]:
@@ -48,15 +51,12 @@ def expected_of_operation(operation: Operation | None) -> list[str]:
 
 
 def _recovery_after(trigger: str | None) -> list[str]:
-    """The steps of a recovery that rank above the one that was heard last."""
+    """The steps of a recovery that rank above the last one received, lowest first."""
     row = tables.VM.get((trigger or "", tables.OK))
     rank = row.rank if row and row.recovery else 0
-    steps = {
-        name: row.rank for (name, failed), row in tables.VM.items() if row.recovery in ("step", "closes") and not failed
-    }
-    return sorted((name for name, above in steps.items() if above > rank), key=lambda name: (steps[name], name))
-
-
-def _told(trigger: str) -> dict[str, Any]:
-    row = tables.VM[trigger, tables.OK]
-    return {"trigger": trigger, "state": row.to, "rule": row.rule, "reason": row.reason}
+    steps = [
+        (row.rank, name)
+        for (name, failed), row in tables.VM.items()
+        if row.recovery in ("step", "closes") and not failed
+    ]
+    return [name for above, name in sorted(steps) if above > rank]

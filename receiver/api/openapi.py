@@ -1,110 +1,81 @@
-"""The OpenAPI 3.1 document, written from the catalogue. `API_VERSION` says what clients may rely on.
+"""Writes OpenAPI 3.1 documents from operations that are given as data.
 
-Within a version things may be added, never removed or narrowed: a test compares with the copy in docs/openapi.json.
+Knows the form of such a document and no API: `api_document` describes the query API with it, the emulator in `esc_lab`
+the API of ESC.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from http import HTTPStatus
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from receiver.api.answer_schemas import components
-from receiver.api.endpoints import PREFIX, Endpoint
-from receiver.api.parameters import Parameter
-
-API_VERSION = "1.0.0"
-ALWAYS = (400, 429, 500, 503)
-GUARDED = (401, 403)
-
-_DESCRIPTION = """\
-What the receiver knows of deployments, VMs, resources and operations, and how it came to know it.
-
-- Lists are pages: `{"items": […], "next": "…" or null}`; ask again with `cursor=` set to `next`.
-- Times are RFC 3339, in UTC. Errors are `application/problem+json` (RFC 9457) and name the parameter at fault.
-- Single things have an `ETag`; with `If-None-Match` what has not changed is answered 304. `HEAD` works wherever
-  `GET` does, but on the feed.
-- Fields may be added within v1: ignore what you do not know.
-"""
+Schema = dict[str, Any]
 
 
-def document(endpoints: Sequence[Endpoint], *, is_open: bool) -> dict[str, Any]:
-    """The whole. `is_open`: no token is asked for."""
+def document(
+    info: Mapping[str, str],
+    servers: Iterable[str],
+    operations: Iterable[tuple[str, str, Mapping[str, Any]]],
+    schemas: Mapping[str, Schema],
+    security_schemes: Mapping[str, Any],
+    **members: Any,
+) -> dict[str, Any]:
+    """The document. An operation is its method, path and description; `members` are further top-level fields."""
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in endpoints:
-        paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, is_open=is_open)
+    for method, path, operation in operations:
+        paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "esc-receiver query API",
-            "version": API_VERSION,
-            "description": _DESCRIPTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "../.."}],
+        "info": info,
+        "servers": [{"url": url} for url in servers],
         "paths": paths,
-        "components": {
-            "schemas": components(),
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A token of ESC_RECEIVER_READ_TOKENS."}
-            },
-        },
+        "components": {"schemas": schemas, "securitySchemes": security_schemes},
+        **members,
     }
 
 
-def _operation(endpoint: Endpoint, *, is_open: bool) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": endpoint.name,
-        "summary": endpoint.summary,
-        "description": endpoint.description,
-        "parameters": [_parameter(parameter) for parameter in endpoint.parameters]
-        + [{**_parameter(header), "in": "header"} for header in endpoint.headers],
-        "responses": {str(endpoint.status): _answer(endpoint), **_problems(endpoint)},
-        "security": [{}] if endpoint.scope is None else [{}, {"bearer": []}] if is_open else [{"bearer": []}],
-    }
-    if endpoint.single:
-        operation["responses"]["304"] = {"description": "It is as the `If-None-Match` of the question says."}
-    if endpoint.body:
-        content = {"schema": endpoint.body, "example": {"token": "a-token-of-yours"}}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-    return operation
+def reference(name: str) -> Schema:
+    """A schema of the document, by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = dict(parameter.schema)
-    if parameter.default is not None and not parameter.many:
-        schema["default"] = parameter.default
-    told: dict[str, Any] = {
-        "name": parameter.name,
-        "in": parameter.place,
-        "required": parameter.place == "path",
-        "description": parameter.description,
-        "schema": {"type": "array", "items": schema} if parameter.many else schema,
-        "example": [parameter.example] if parameter.many else parameter.example,
-    }
-    return told
+def array_of(items: Schema) -> Schema:
+    """A JSON array."""
+    return {"type": "array", "items": items}
 
 
-def _answer(endpoint: Endpoint) -> dict[str, Any]:
-    if endpoint.status == HTTPStatus.NO_CONTENT:
-        return {"description": "Done."}
-    headers = {"ETag": {"schema": {"type": "string"}}} if endpoint.single else {}
-    return {
-        "description": endpoint.summary,
-        "headers": headers,
-        "content": {endpoint.media_type: {"schema": endpoint.answer, "example": endpoint.example}},
-    }
+def parameter(
+    name: str,
+    place: str,
+    schema: Schema,
+    *,
+    description: str | None = None,
+    example: Any = None,
+    required: bool = False,
+) -> dict[str, Any]:
+    """A parameter in the `path`, `query` or `header`. Those of the path are always required."""
+    required = required or place == "path"
+    given = {"name": name, "in": place, "required": required, "description": description}
+    return _without_none(given | {"schema": schema, "example": example})
 
 
-def _problems(endpoint: Endpoint) -> dict[str, Any]:
-    statuses = {*ALWAYS, *(GUARDED if endpoint.scope else ()), *endpoint.problems}
-    return {str(status): _problem(status) for status in sorted(statuses)}
+def response(
+    description: str, contents: Mapping[str, Any] | None = None, headers: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """A response; `headers` are names of text headers, `contents` come from `content`."""
+    texts = None if headers is None else {name: {"schema": {"type": "string"}} for name in headers}
+    return _without_none({"description": description, "headers": texts, "content": contents})
 
 
-def _problem(status: int) -> dict[str, Any]:
-    phrase = HTTPStatus(status).phrase
-    slug = re.sub(r"[^a-z]+", "-", phrase.lower())
-    example = {"type": f"urn:esc-receiver:problem:{slug}", "title": phrase, "status": status}
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": phrase, "content": {"application/problem+json": {"schema": schema, "example": example}}}
+def content(media_type: str, schema: Mapping[str, Any], example: Any = None) -> dict[str, Any]:
+    """A body of one media type."""
+    return {media_type: _without_none({"schema": schema, "example": example})}
+
+
+def request_body(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """A body without which the request is refused."""
+    return {"required": True, "content": contents}
+
+
+def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

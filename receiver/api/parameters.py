@@ -1,13 +1,13 @@
-"""What may be asked: parameters as data, from which requests are read and the OpenAPI document is written.
+"""Parameters as data: requests are read with them and the OpenAPI document is written from them.
 
-A parameter that is unknown, repeated or has an impossible value is a fault that names it. This file must not know
-what a parameter does.
+A parameter that is unknown, repeated or has an impossible value raises a ParameterError that names it. This file must
+not know what a parameter does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from uuid import UUID
 from aiohttp import web
 
 from receiver.api.api_errors import ParameterError
+from receiver.api.openapi import Schema
 from receiver.api.position import PATTERN, read_position
 
 TEXT_MAX = 512
@@ -27,18 +28,26 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterType:
+    """What a parameter may hold: `schema` says it to clients, `read` makes a value of text or raises ValueError."""
+
+    schema: Schema
+    read: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. `read` turns its text into a value or raises ValueError; `schema` says the same to clients."""
+    """One parameter of an endpoint."""
 
     name: str
     description: str
-    schema: Mapping[str, Any]
-    read: Callable[[str], Any]
+    type: ParameterType
     example: Any
     default: Any = None
     many: bool = False
-    """It may be given several times, and its value is a tuple."""
+    """It may be given several times; its value is a tuple."""
     place: str = "query"
+    """`query`, `path` or `header`; those of the header are read by the endpoint itself."""
 
     @property
     def in_path(self) -> Parameter:
@@ -51,25 +60,19 @@ class Parameter:
         return replace(self, many=True, default=())
 
 
-def text(name: str, description: str, example: str) -> Parameter:
-    """Any text that PostgreSQL can hold."""
-    schema = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[^\\u0000]+$"}
-    return Parameter(name, description, schema, _text, example)
-
-
-def choice(name: str, description: str, values: Iterable[str], example: str, default: str | None = None) -> Parameter:
-    """One of a few words."""
-    known = tuple(str(value) for value in values)
+def choice(values: Iterable[str]) -> ParameterType:
+    """One of these words."""
+    words = [str(value) for value in values]
 
     def read(given: str) -> str:
-        if given not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
+        if given not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
         return given
 
-    return Parameter(name, description, {"type": "string", "enum": list(known)}, read, example, default)
+    return ParameterType({"type": "string", "enum": words}, read)
 
 
-def whole(name: str, description: str, least: int, most: int, example: int, default: int | None = None) -> Parameter:
+def whole(least: int, most: int) -> ParameterType:
     """A whole number."""
 
     def read(given: str) -> int:
@@ -77,53 +80,62 @@ def whole(name: str, description: str, least: int, most: int, example: int, defa
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(given)
 
-    schema = {"type": "integer", "minimum": least, "maximum": most}
-    return Parameter(name, description, schema, read, example, default)
+    return ParameterType({"type": "integer", "minimum": least, "maximum": most}, read)
 
 
-def yes_or_no(name: str, description: str, *, example: bool) -> Parameter:
-    """`true` or `false`."""
-
-    def read(given: str) -> bool:
-        if given not in ("true", "false"):
-            raise ValueError("must be true or false")
-        return given == "true"
-
-    return Parameter(name, description, {"type": "boolean"}, read, example)
-
-
-def time(name: str, description: str, example: str) -> Parameter:
-    """A time of RFC 3339."""
-    return Parameter(name, description, {"type": "string", "format": "date-time"}, _time, example)
+def _text(given: str) -> str:
+    if not _TEXT.fullmatch(given):
+        raise ValueError(f"must be 1 to {TEXT_MAX} characters, none of them NUL")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    return given
 
 
-def position(name: str, description: str, example: str) -> Parameter:
-    """A place in the order of visibility."""
-    return Parameter(name, description, {"type": "string", "pattern": PATTERN}, read_position, example)
+def _boolean(given: str) -> bool:
+    if given not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return given == "true"
 
 
-def uuid(name: str, description: str, example: str) -> Parameter:
-    """A UUID in its usual form."""
+def _time(given: str) -> datetime:
+    wanted = "must be a time of RFC 3339 with its offset, as 2026-01-31T12:00:00Z"
+    if not _TIME.fullmatch(given):
+        raise ValueError(wanted)
+    try:
+        # A `+` that was not written as %2B arrives as a space.
+        at = datetime.fromisoformat(given.upper().replace(" ", "+"))
+    except ValueError:
+        raise ValueError(wanted) from None
+    return min(max(at, _EARLIEST), _LATEST).astimezone(UTC)
 
-    def read(given: str) -> UUID:
-        if not _UUID.fullmatch(given):
-            raise ValueError("must be a UUID")
-        return UUID(given)
 
-    return Parameter(name, description, {"type": "string", "format": "uuid"}, read, example)
+def _uuid(given: str) -> UUID:
+    if not _UUID.fullmatch(given):
+        raise ValueError("must be a UUID")
+    return UUID(given)
+
+
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[^\\u0000]+$"}
+TEXT = ParameterType(_TEXT_SCHEMA, _text)
+"""Any text that PostgreSQL can hold."""
+BOOLEAN = ParameterType({"type": "boolean"}, _boolean)
+TIME = ParameterType({"type": "string", "format": "date-time"}, _time)
+"""RFC 3339; limited to the years 1970 to 9000."""
+UUID_TEXT = ParameterType({"type": "string", "format": "uuid"}, _uuid)
+POSITION = ParameterType({"type": "string", "pattern": PATTERN}, read_position)
+"""A place in the order of visibility."""
 
 
 def read(request: web.Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
     """The values by name, with defaults for those not given. Raises ParameterError."""
-    asked = {p.name: p for p in parameters if p.place == "query"}
+    in_query = {p.name: p for p in parameters if p.place == "query"}
     for name in request.query:
-        if name not in asked:
-            raise ParameterError(name[:TEXT_MAX], _unknown(name, asked))
-    values = {name: _from_query(request, parameter) for name, parameter in asked.items()}
-    for parameter in parameters:
-        if parameter.place == "path":
-            values[parameter.name] = _value(parameter, request.match_info[parameter.name])
-    return values
+        if name not in in_query:
+            raise ParameterError(name[:TEXT_MAX], _unknown(name, list(in_query)))
+    values = {name: _from_query(request, parameter) for name, parameter in in_query.items()}
+    return values | {p.name: _value(p, request.match_info[p.name]) for p in parameters if p.place == "path"}
 
 
 def _from_query(request: web.Request, parameter: Parameter) -> Any:
@@ -137,38 +149,12 @@ def _from_query(request: web.Request, parameter: Parameter) -> Any:
 
 def _value(parameter: Parameter, given: str) -> Any:
     try:
-        return parameter.read(given)
+        return parameter.type.read(given)
     except ValueError as error:
         raise ParameterError(parameter.name, str(error)) from None
 
 
-def _unknown(name: str, known: Mapping[str, Parameter]) -> str:
-    close = get_close_matches(name, known, n=1)
-    if close:
+def _unknown(name: str, names: Sequence[str]) -> str:
+    if close := get_close_matches(name, names, n=1):
         return f"no such parameter; did you mean {close[0]}?"
-    return f"no such parameter; there are {', '.join(known)}" if known else "no such parameter; there is none"
-
-
-def _text(given: str) -> str:
-    if not _TEXT.fullmatch(given):
-        raise ValueError(f"must be 1 to {TEXT_MAX} characters, none of them NUL")
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be UTF-8") from None
-    return given
-
-
-def _time(given: str) -> datetime:
-    # A `+` that was not written as %2B arrives as a space.
-    wanted = "must be a time of RFC 3339 with its offset, as 2026-01-31T12:00:00Z"
-    if not _TIME.fullmatch(given):
-        raise ValueError(wanted)
-    try:
-        at = datetime.fromisoformat(given.upper().replace(" ", "+"))
-    except ValueError:
-        raise ValueError(wanted) from None
-    try:
-        return min(max(at.astimezone(UTC), _EARLIEST), _LATEST)
-    except OverflowError:
-        return _EARLIEST if at.year < _EARLIEST.year else _LATEST
+    return f"no such parameter; there are {', '.join(names)}" if names else "no such parameter; there is none"

@@ -1,4 +1,4 @@
-"""How often, and how many at once: what one client may ask, so that reading never gets in the way of keeping."""
+"""How often one client may send requests, and how many run at once: reading must not get in the way of storing."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ CLIENTS_MAX = 10_000
 BURST_S = 2.0
 
 
-class Limits:
-    """Counts questions under way, and each client's questions of late."""
+class RateLimits:
+    """A token bucket for each client, and a count of running requests."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._under_way = 0
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """By client: how many it may still ask, and when that was so."""
+        self._rate = settings.query_rate_per_s
+        self._running_max = settings.query_concurrency_max
+        self._running = 0
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By client: how many requests are left, and at what time that was so."""
 
     def count(self, client: str, now_s: float | None = None) -> None:
-        """One more question of this client. Raises TooOftenError."""
+        """One more request of this client. Raises TooOftenError."""
         now_s = time.monotonic() if now_s is None else now_s
-        rate = self._settings.query_rate_per_s
-        left, since_s = self._clients.pop(client, (rate * BURST_S, now_s))
-        left = min(rate * BURST_S, left + (now_s - since_s) * rate)
-        self._clients[client] = (max(0.0, left - 1), now_s)
-        if len(self._clients) > CLIENTS_MAX:
-            self._clients.popitem(last=False)
+        full = self._rate * BURST_S
+        left, since_s = self._buckets.pop(client, (full, now_s))
+        left = min(full, left + (now_s - since_s) * self._rate)
+        self._buckets[client] = (max(0.0, left - 1), now_s)
+        if len(self._buckets) > CLIENTS_MAX:
+            self._buckets.popitem(last=False)
         if left < 1:
-            raise TooOftenError(f"more than query_rate_per_s ({rate:g}) questions a second")
+            raise TooOftenError(f"more than query_rate_per_s ({self._rate:g}) questions a second")
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """While a question is answered. Raises TooManyError."""
-        most = self._settings.query_concurrency_max
-        if self._under_way >= most:
-            raise TooManyError(f"query_concurrency_max ({most}) questions are being answered")
-        self._under_way += 1
+        """While a request is answered. Raises TooManyError."""
+        if self._running >= self._running_max:
+            raise TooManyError(f"query_concurrency_max ({self._running_max}) questions are being answered")
+        self._running += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._running -= 1

@@ -1,4 +1,4 @@
-"""Receipts are UUIDv7: they tell when a callback was received, so that one partition is looked into."""
+"""Receipts are UUIDv7: they hold the time at which a callback was received, so that one partition is read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The query API as a room of the service: `Api` mounts the catalogue and answers each endpoint.
+"""The query API as a part of the service: `Api` mounts the endpoints and answers them.
 
-One method for each, by the endpoint's name. `run` follows the ledger beside the requests, `stop` sends away those who
-wait. It must not know SQL.
+`run` follows the ledger beside the requests, `stop` ends those that wait. It must not know SQL.
 """
 
 from __future__ import annotations
@@ -9,29 +8,31 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from receiver.api import entity_lists
-from receiver.api.answers import as_json, raw, single
+from receiver.api.answers import json_answer, raw, single
+from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
-from receiver.api.api_metrics import Measures
+from receiver.api.api_metrics import ApiMetrics
 from receiver.api.docs_page import Docs
-from receiver.api.endpoints import PREFIX, catalogue
-from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, Listing
+from receiver.api.endpoints import PREFIX, Endpoint, catalogue
+from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
 from receiver.api.explanation import Explainer, FindMessage
-from receiver.api.guard import Guard
-from receiver.api.ledger_follower import Follower
-from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Pages
-from receiver.api.live_feed import Feed
-from receiver.api.openapi import document
-from receiver.api.rate_limits import Limits
+from receiver.api.guard import Answer, Guard
+from receiver.api.ledger_follower import LedgerFollower
+from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, LedgerPages
+from receiver.api.live_feed import LiveFeed
+from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
-from receiver.api.row_shapes import shown_callback, shown_incarnations, shown_transition, sql
+from receiver.api.row_shapes import callback_item, incarnation_items, transition_item
 from receiver.api.sessions import Sessions
 from receiver.api.stats import Stats
 from receiver.api.tokens import Tokens
@@ -41,38 +42,56 @@ from receiver.events.cloudevents import item
 from receiver.model.entities import Deployment, Vm, entity_id
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
-Asked = Mapping[str, Any]
+Query = Mapping[str, Any]
+"""The values of a request's parameters, by name."""
 
 
 class Api:
-    """Answers questions about what the receiver knows."""
+    """Answers requests about all that the receiver has stored."""
 
     def __init__(
-        self, connect: Connect, settings: Settings, registry: CollectorRegistry, published: FindMessage | None = None
+        self, connect: Connect, settings: Settings, registry: CollectorRegistry, find: FindMessage | None = None
     ) -> None:
-        """`connect` opens a connection apart, to follow the ledger on; `published` looks into the feed's stream."""
+        """`connect` opens the connection on which the ledger is followed; `find` looks into the feed's stream."""
         self._settings = settings
         self._endpoints = catalogue(settings)
-        measures = Measures(registry, (endpoint.name for endpoint in self._endpoints))
+        metrics = ApiMetrics(registry, (endpoint.name for endpoint in self._endpoints))
         tokens = Tokens(settings.read_tokens, settings.session_s)
         self._reader = Reader(settings)
-        self._waiters = Waiters(self._reader, settings, measures)
-        self._follower = Follower(connect, settings, measures, self._waiters.heard)
-        self._guard = Guard(tokens, Limits(settings), measures, settings)
-        self._sessions = Sessions(tokens, settings)
-        self._explainer = Explainer(self._reader, settings, published)
-        self._stats = Stats(self._reader)
-        self._pages = Pages(self._reader, settings)
+        self._waiters = Waiters(self._reader, settings, metrics)
+        self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
+        self._guard = Guard(tokens, RateLimits(settings), metrics, settings)
         self._docs = Docs(document(self._endpoints, is_open=tokens.open))
-        self._feed = Feed(self._follower, self._reader, settings)
-        self._sql = sql()
+        self._pages = LedgerPages(self._reader, settings)
+        self._explainer = Explainer(self._reader, settings, find)
+        self._stats = Stats(self._reader)
+        sessions = Sessions(tokens, settings)
+        self._answers: Mapping[str, Answer] = {
+            "deployments": partial(self._entities, DEPLOYMENTS),
+            "vms": partial(self._entities, VMS),
+            "resources": partial(self._entities, RESOURCES),
+            "operations": partial(self._entities, OPERATIONS),
+            "deployment": self._deployment,
+            "vm": self._vm,
+            "operation": self._operation,
+            "callbacks": partial(self._ledger, CALLBACKS, callback_item),
+            "callback": self._callback,
+            "callback_raw": self._callback_raw,
+            "transitions": partial(self._ledger, TRANSITIONS, transition_item),
+            "explain": self._explain,
+            "stats": self._count,
+            "feed": LiveFeed(self._follower, self._reader, settings).serve,
+            "session": sessions.show,
+            "log_in": sessions.begin,
+            "log_out": sessions.end,
+        }
 
     def routes(self) -> list[web.RouteDef]:
-        """All endpoints, and the documents that tell of them."""
+        """All endpoints, and the documents about them."""
         return [*map(self._route, self._endpoints), *self._docs.routes()]
 
-    def _route(self, endpoint: Any) -> web.RouteDef:
-        handler = self._guard.before(endpoint, getattr(self, endpoint.name))
+    def _route(self, endpoint: Endpoint) -> web.RouteDef:
+        handler = self._guard.handler(endpoint, self._answers[endpoint.name])
         # By itself `{name}` takes no braces, and a name may hold any character.
         path = PREFIX + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", endpoint.path)
         if endpoint.method == "GET":
@@ -80,12 +99,12 @@ class Api:
         return web.route(endpoint.method, path, handler)
 
     async def open(self) -> None:
-        """Make the reading connections' pool. Raises SettingsError."""
+        """Make the pool of reading connections. Raises SettingsError."""
         await self._reader.open()
 
     @property
     def listening(self) -> asyncio.Event:
-        """Set while commits are heard of as they happen; else waits and feed come late, but come."""
+        """Set while notifications of commits arrive; else waits and feed are late, but lose nothing."""
         return self._follower.listening
 
     async def run(self) -> None:
@@ -95,7 +114,7 @@ class Api:
             group.create_task(self._waiters.run())
 
     async def stop(self, _: web.Application | None = None) -> None:
-        """Send away those who wait and those who read the feed, so that the server can end its connections."""
+        """End waits and feeds, so that the server can close its connections."""
         self._waiters.stop()
         self._follower.stop()
 
@@ -103,53 +122,41 @@ class Api:
         """Drop the reading connections."""
         self._reader.close()
 
-    # What is now.
+    # The answers.
 
-    async def deployments(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        return await self._listed(DEPLOYMENTS, asked)
+    async def _entities(self, entities: EntityList, _: web.Request, query: Query) -> web.Response:
+        return json_answer(await entity_lists.page(self._reader, entities, query))
 
-    async def vms(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        return await self._listed(VMS, asked)
+    async def _ledger(
+        self, ledger: Ledger, to_item: Callable[[asyncpg.Record], Any], _: web.Request, query: Query
+    ) -> web.Response:
+        rows, after = await self._pages.page(ledger, query)
+        return json_answer({"items": [to_item(row) for row in rows], "next": str(after) if after else None})
 
-    async def resources(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        return await self._listed(RESOURCES, asked)
-
-    async def operations(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        return await self._listed(OPERATIONS, asked)
-
-    async def deployment(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        """One, with its VMs."""
-        most = self._settings.query_items_max
+    async def _deployment(self, request: web.Request, query: Query) -> web.Response:
+        vms_max = self._settings.query_items_max
         async with self._reader.snapshot() as snapshot:
-            found = asked["source"], asked["deployment"], asked["incarnation"]
-            row = await snapshot.row(self._sql["deployment"], *found)
+            row = await snapshot.row("deployment", query["source"], query["deployment"], query["incarnation"])
             if row is None:
                 raise NothingFoundError("no deployment of this id is known")
-            vms = await snapshot.rows(self._sql["vms_of_a_deployment"], row["id"], most + 1)
-        shown = [item(Vm(*vm)) for vm in vms[:most]]
-        return single(request, {**item(Deployment(*row)), "vms": shown, "vms_truncated": len(vms) > most})
+            rows = await snapshot.rows("vms_of_a_deployment", row["id"], vms_max + 1)
+        vms = [item(Vm(*vm)) for vm in rows[:vms_max]]
+        return single(request, {**item(Deployment(*row)), "vms": vms, "vms_truncated": len(rows) > vms_max})
 
-    async def vm(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        """One, with the incarnations and instances that bore its name."""
+    async def _vm(self, request: web.Request, query: Query) -> web.Response:
         async with self._reader.snapshot() as snapshot:
-            row = await snapshot.row(self._sql["vm"], asked["source"], asked["vm_name"], asked["deployment"])
+            row = await snapshot.row("vm", query["source"], query["vm_name"], query["deployment"])
             if row is None:
                 raise NothingFoundError("no VM of this name is known")
-            named = asked["source"], asked["vm_name"], row["deployment"]
-            bearers = await snapshot.rows(self._sql["incarnations_of_a_vm"], *named)
-            instances = await snapshot.rows(self._sql["instances_of_vms"], [one["id"] for one in bearers])
-        incarnations = shown_incarnations(bearers, instances)
-        its_own = next((one["incarnation"] for one in incarnations if one["id"] == row["id"]), None)
-        return single(request, {**item(Vm(*row)), "incarnation": its_own, "incarnations": incarnations})
+            rows = await snapshot.rows("incarnations_of_a_vm", query["source"], query["vm_name"], row["deployment"])
+            instances = await snapshot.rows("instances_of_vms", [one["id"] for one in rows])
+        number = next((one["incarnation"] for one in rows if one["id"] == row["id"]), None)
+        incarnations = incarnation_items(rows, instances)
+        return single(request, {**item(Vm(*row)), "incarnation": number, "incarnations": incarnations})
 
-    async def operation(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        """One, perhaps when it has ended."""
-        operation_id = entity_id("operation", asked["source"], asked["transaction_id"])
-        operation = await self._waiters.wait(operation_id, asked["wait"], lambda: request.transport is None)
+    async def _operation(self, request: web.Request, query: Query) -> web.Response:
+        operation_id = entity_id("operation", query["source"], query["transaction_id"])
+        operation = await self._waiters.wait(operation_id, query["wait"], lambda: request.transport is None)
         if operation is None:
             raise NothingFoundError("nothing was heard of this transaction")
         progress = {
@@ -160,60 +167,22 @@ class Api:
         }
         return single(request, {**item(operation), "progress": progress})
 
-    # What happened.
+    async def _callback(self, request: web.Request, query: Query) -> web.Response:
+        row = await self._callback_row("callback", query["receipt"])
+        return single(request, {**callback_item(row), "headers": row["headers"]})
 
-    async def callbacks(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        rows, behind = await self._pages.page(CALLBACKS, asked)
-        return as_json({"items": [shown_callback(row) for row in rows], "next": str(behind) if behind else None})
+    async def _callback_raw(self, _: web.Request, query: Query) -> web.Response:
+        row = await self._callback_row("raw", query["receipt"])
+        return raw(query["receipt"], row["body"])
 
-    async def transitions(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """A list."""
-        rows, behind = await self._pages.page(TRANSITIONS, asked)
-        return as_json({"items": [shown_transition(row) for row in rows], "next": str(behind) if behind else None})
-
-    async def callback(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        """One, with its headers."""
-        row = await self._kept("callback", asked)
-        return single(request, {**shown_callback(row), "headers": row["headers"]})
-
-    async def callback_raw(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """Its bytes."""
-        row = await self._kept("raw", asked)
-        return raw(asked["receipt"], row["body"])
-
-    # The rest.
-
-    async def explain(self, _: web.Request, asked: Asked) -> web.StreamResponse:
-        """Why a VM is in its state."""
-        return as_json(await self._explainer.explain(asked["source"], asked["vm_name"], asked["deployment"]))
-
-    async def stats(self, _: web.Request, __: Asked) -> web.StreamResponse:
-        """Counts."""
-        return as_json(await self._stats.count())
-
-    async def feed(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        """Ledger entries as they happen."""
-        return await self._feed.serve(request, asked)
-
-    async def session(self, request: web.Request, _: Asked) -> web.StreamResponse:
-        """What this client may read."""
-        return self._sessions.tell(request)
-
-    async def log_in(self, request: web.Request, _: Asked) -> web.StreamResponse:
-        """Begin a session."""
-        return await self._sessions.begin(request)
-
-    async def log_out(self, request: web.Request, _: Asked) -> web.StreamResponse:
-        """End it."""
-        return self._sessions.end(request)
-
-    async def _listed(self, listing: Listing, asked: Asked) -> web.Response:
-        return as_json(await entity_lists.page(self._reader, listing, asked))
-
-    async def _kept(self, name: str, asked: Asked) -> asyncpg.Record:
-        receipt = asked["receipt"]
-        row = await self._reader.row(self._sql[name], receipt, received_at(receipt))
+    async def _callback_row(self, statement: str, receipt: UUID) -> asyncpg.Record:
+        row = await self._reader.row(statement, receipt, received_at(receipt))
         if row is None:
             raise NothingFoundError("no callback has this receipt, or it is past its retention")
         return row
+
+    async def _explain(self, _: web.Request, query: Query) -> web.Response:
+        return json_answer(await self._explainer.explain(query["source"], query["vm_name"], query["deployment"]))
+
+    async def _count(self, _: web.Request, __: Query) -> web.Response:
+        return json_answer(await self._stats.count())

@@ -1,32 +1,33 @@
-"""One reader of the live feed: what it wants, and what waits to be sent to it.
+"""A subscriber of the live feed: its filter, and its queue of what is to be sent.
 
-The queue is bounded by bytes; a reader that lets it fill is lost at once, because nobody waits for the slow: it
-comes back and resumes where it was. This file must not know SQL or HTTP.
+The queue is bounded in bytes. A subscriber that lets it fill up is dropped at once; it comes back and resumes where it
+was. This file must not know SQL or HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
 from receiver.api.position import Position
-from receiver.api.row_shapes import position_of, shown_transition, to_json
+from receiver.api.row_shapes import position_of, to_json, transition_item
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which ledger entries a reader wants; an empty tuple stands for all."""
+class EventFilter:
+    """The ledger entries that a subscriber wants; an empty tuple stands for all values."""
 
     entity: tuple[str, ...] = ()
     change: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
     deployment: tuple[str, ...] = ()
 
-    def has(self, row: asyncpg.Record) -> bool:
-        """Whether it wants this one."""
+    def matches(self, row: asyncpg.Record) -> bool:
+        """Whether the ledger entry is wanted."""
         return (
             (not self.entity or row["entity"] in self.entity)
             and (not self.change or row["change"] in self.change)
@@ -37,97 +38,97 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A ledger entry as it goes out."""
+    """A ledger entry as a server-sent event."""
 
     row: asyncpg.Record
     position: Position
-    sent: bytes
+    sse: bytes
 
 
-class Portion:
-    """Entries that go out together, in order; found by deployment or change, so that many readers cost little."""
+class EventBatch:
+    """Events in order, indexed by deployment and change, so that many subscribers cost little."""
 
-    def __init__(self, entries: Sequence[Event]) -> None:
-        self._all = entries
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
         self._by: dict[str, dict[str | None, list[Event]]] = {}
+        """Indexes, made when they are needed."""
 
-    def wanted(self, wanted: Wanted) -> list[Event]:
-        """Those that a reader wants."""
-        return [entry for entry in self._candidates(wanted) if wanted.has(entry.row)]
+    def matching(self, wanted: EventFilter) -> list[Event]:
+        """The events that match the filter."""
+        return [event for event in self._candidates(wanted) if wanted.matches(event.row)]
 
-    def _candidates(self, wanted: Wanted) -> Sequence[Event]:
+    def _candidates(self, wanted: EventFilter) -> Sequence[Event]:
         for name, values in (("deployment", wanted.deployment), ("change", wanted.change)):
             if len(values) == 1:
-                return self._found_by(name).get(values[0], ())
-        return self._all
+                return self._index(name).get(values[0], ())
+        return self._events
 
-    def _found_by(self, name: str) -> dict[str | None, list[Event]]:
+    def _index(self, name: str) -> dict[str | None, list[Event]]:
         if name not in self._by:
-            found = self._by[name] = {}
-            for entry in self._all:
-                found.setdefault(entry.row[name], []).append(entry)
+            self._by[name] = defaultdict(list)
+            for event in self._events:
+                self._by[name][event.row[name]].append(event)
         return self._by[name]
 
 
 def events(rows: Iterable[asyncpg.Record]) -> list[Event]:
-    """Ledger entries as server-sent events, each written once for all readers."""
-    return [Event(row, position := position_of(row), _sent(row, position)) for row in rows]
+    """Ledger entries as server-sent events, each serialized once for all subscribers."""
+    return [Event(row, position := position_of(row), _sse(row, position)) for row in rows]
 
 
-def sent_position(position: Position) -> bytes:
-    """An event without data: where to resume, told to a reader that has had nothing to read."""
+def position_event(position: Position) -> bytes:
+    """A server-sent event without data, which tells a subscriber where to resume."""
     return b"id: %b\n\n" % str(position).encode()
 
 
-def _sent(row: asyncpg.Record, position: Position) -> bytes:
-    data = to_json(shown_transition(row))
-    return b"id: %b\ndata: %b\n\n" % (str(position).encode(), data)
+def _sse(row: asyncpg.Record, position: Position) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (str(position).encode(), to_json(transition_item(row)))
 
 
 class Subscription:
-    """A reader's queue."""
+    """A subscriber's queue."""
 
-    def __init__(self, wanted: Wanted, starts_at: Position, bytes_max: int, on_lost: Callable[[], None]) -> None:
-        """`on_lost` cuts the reader's connection."""
-        self.wanted = wanted
+    def __init__(
+        self, wanted: EventFilter, starts_at: Position, bytes_max: int, on_dropped: Callable[[], None]
+    ) -> None:
+        self.filter = wanted
         self.position = starts_at
-        """As far as everything was queued that the reader wants."""
-        self.lost = False
+        """Up to where all that matches has been queued."""
         self.closed = False
         self._bytes_max = bytes_max
-        self._on_lost = on_lost
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._awake = asyncio.Event()
+        self._on_dropped = on_dropped
+        self._queue: list[bytes] = []
+        """Chunks, which subscribers of the same filter share."""
+        self._queued_bytes = 0
+        self._wake_up = asyncio.Event()
 
     def offer(self, chunk: bytes, position: Position) -> bool:
-        """Queue what it wants of a portion that ends at `position`; False when it is too slow and was lost."""
+        """Queue what matches of a batch that ends at `position`. False: it is too slow and was dropped."""
         self.position = max(self.position, position)
         if not chunk:
             return True
-        if self._waiting_bytes + len(chunk) > self._bytes_max and self._waiting:
-            self.lost = True
+        if self._queue and self._queued_bytes + len(chunk) > self._bytes_max:
             self.close()
-            self._on_lost()
+            self._on_dropped()
             return False
-        self._waiting.append(chunk)
-        self._waiting_bytes += len(chunk)
-        self._awake.set()
+        self._queue.append(chunk)
+        self._queued_bytes += len(chunk)
+        self._wake_up.set()
         return True
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Nothing more will be queued."""
         self.closed = True
-        self._awake.set()
+        self._wake_up.set()
 
     async def take(self, wait_s: float) -> bytes:
-        """All that waits; empty when nothing came in time, or when it is closed."""
-        if not self._waiting and not self.closed:
-            self._awake.clear()
+        """All that is queued; empty when nothing came in time, or when it is closed."""
+        if not self._queue and not self.closed:
+            self._wake_up.clear()
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._awake.wait()
+                    await self._wake_up.wait()
             except TimeoutError:
                 return b""
-        taken, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+        taken, self._queue, self._queued_bytes = b"".join(self._queue), [], 0
         return taken

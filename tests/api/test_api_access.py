@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.api.api_errors import TooOftenError
-from receiver.api.rate_limits import Limits
+from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
 from receiver.config.loading import load
 from receiver.config.read_tokens import ReadToken, Scope
@@ -113,7 +113,7 @@ def test_a_session_ends_with_its_token_and_its_time(monkeypatch: pytest.MonkeyPa
 
 def test_one_client_cannot_ask_without_end() -> None:
     """A burst is let through, then so many a second; others are not held up."""
-    limits = Limits(Settings(query_rate_per_s=10))
+    limits = RateLimits(Settings(query_rate_per_s=10))
     for _ in range(20):
         limits.count("one", 100.0)
     with pytest.raises(TooOftenError, match="query_rate_per_s"):

@@ -13,9 +13,9 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from receiver.api import Api
+from receiver.api.api_document import document
 from receiver.api.endpoints import catalogue
-from receiver.api.openapi import document
+from receiver.api.routes import Api
 from receiver.config.settings import Settings
 from tests.support.batches import letter
 from tests.support.query_api import READ, deploy, kept, windows
@@ -63,8 +63,8 @@ def test_every_example_fits_its_schema(endpoint: Any) -> None:
         validator.validate(endpoint.example)
     assert endpoint.example is not None or endpoint.status == 204
     for parameter in endpoint.parameters:
-        jsonschema.validate(parameter.example, parameter.schema)
-        parameter.read(orjson.dumps(parameter.example).decode().strip('"'))
+        jsonschema.validate(parameter.example, parameter.type.schema)
+        parameter.type.read(orjson.dumps(parameter.example).decode().strip('"'))
 
 
 async def test_answers_fit_their_schemas(postgres_dsn: str) -> None:

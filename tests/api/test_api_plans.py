@@ -10,10 +10,10 @@ from uuid import uuid4
 import asyncpg
 import pytest_asyncio
 
-from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, statement
-from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, Pages
+from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS
+from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, LedgerPages
 from receiver.api.position import Position
-from receiver.api.read_pool import SESSION, Reader
+from receiver.api.read_pool import SESSION, Reader, Snapshot
 from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.postgres.partitions import Partitions
@@ -66,33 +66,13 @@ async def plan(connection: Any, question: str, values: list[Any]) -> str:
     return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {question}", *values))
 
 
-class _Snapshot:
-    """The API's, on a connection of the test's."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    async def rows(self, question: str, *values: Any) -> list[asyncpg.Record]:
-        """All rows."""
-        rows: list[asyncpg.Record] = await self._connection.fetch(question, *values)
-        return rows
-
-    async def row(self, question: str, *values: Any) -> asyncpg.Record | None:
-        """The first."""
-        row: asyncpg.Record | None = await self._connection.fetchrow(question, *values)
-        return row
-
-
-async def planned(connection: Any, ledger: Ledger, **asked: Any) -> str:
+async def planned(connection: Any, ledger: Ledger, **query: Any) -> str:
     """The plan of a page, and of the look for where the next one begins."""
     settings = Settings()
-    question = await Pages(Reader(settings), settings).question(_Snapshot(connection), ledger, {"limit": 100, **asked})  # type: ignore[arg-type]  # as much of one as it uses
-    plans = await plan(connection, question.rows, question.values)
-    if question.passed:
-        count = len(question.values) - len(question.passed)
-        question.passed = []
-        plans += "\n" + await plan(connection, question.last_looked_at, question.values[:count])
-    return plans
+    pages = LedgerPages(Reader(settings), settings)
+    statement = await pages.statement(Snapshot(connection, sql()), ledger, {"limit": 100, **query})
+    plans = await plan(connection, *statement.rows)
+    return plans + "\n" + await plan(connection, *statement.scan_end) if statement.filtered.texts else plans
 
 
 SINCE = NOW - timedelta(hours=3)
@@ -146,7 +126,7 @@ async def test_every_filter_of_what_is_uses_an_index(filled: Any) -> None:
     filters = {"source": "s", "tenant": "t", "state": "ERROR", "deployment": "d", "since": NOW, "until": NOW}
     for listing in (DEPLOYMENTS, VMS, RESOURCES, OPERATIONS):
         for asked in ({}, *({name: value} for name, value in filters.items())):
-            question, values = statement(listing, {"limit": 100, **asked})
+            question, values = listing.statement({"limit": 100, **asked})
             shown = await plan(filled, question, values)
             assert "Seq Scan" not in shown, (asked, shown)
             assert "Index" in shown, (asked, shown)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from receiver.api.api_metrics import Measures
+from receiver.api.api_metrics import ApiMetrics
 from receiver.api.endpoints import catalogue as endpoints
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
@@ -20,7 +20,7 @@ from receiver.observability.metrics import Metrics
 def everything(sources: Iterable[str] = ("default",)) -> CollectorRegistry:
     """All metrics of the service, nothing counted yet."""
     registry = Metrics(sources).registry
-    Measures(registry, [endpoint.name for endpoint in endpoints(Settings())])
+    ApiMetrics(registry, [endpoint.name for endpoint in endpoints(Settings())])
     return registry
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from receiver.api import Api
+from receiver.api.routes import Api
 from receiver.config.read_tokens import ReadToken, Scope
 from receiver.config.settings import Settings
 from receiver.http.server import make_app, start_site

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from receiver.api.api_document import document
 from receiver.api.endpoints import catalogue
-from receiver.api.openapi import document
 from receiver.config.settings import Settings
 
 COPY = Path(__file__).parents[2] / "docs" / "openapi.json"

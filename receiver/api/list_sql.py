@@ -1,0 +1,40 @@
+"""SQL of the lists, put together from constant conditions; values are always parameters of the statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class Conditions:
+    """Conditions that rows must meet, and the values of their parameters."""
+
+    def __init__(self, *texts: str, values: Iterable[Any] = ()) -> None:
+        """`values` are those that are numbered before the ones of these conditions."""
+        self.texts = list(texts)
+        self.values = list(values)
+
+    def add(self, condition: str, *values: Any) -> None:
+        """A condition with `{}` in the place of each value."""
+        first = len(self.values) + 1
+        self.texts.append(condition.format(*(f"${first + number}" for number in range(len(values)))))
+        self.values += values
+
+    def filter(self, conditions: Mapping[str, str], query: Mapping[str, Any]) -> None:
+        """The conditions by name of those parameters that were given."""
+        for name, condition in conditions.items():
+            if query.get(name) not in (None, ()):
+                self.add(condition, query[name])
+
+    def __str__(self) -> str:
+        return " AND ".join(self.texts) or "true"
+
+
+def equal(*columns: str) -> dict[str, str]:
+    """Filters that are named like the column they look at."""
+    return {column: f"{column} = {{}}" for column in columns}
+
+
+def ordered(columns: Iterable[str], *, descending: bool) -> str:
+    """What follows ORDER BY."""
+    return ", ".join(f"{column} DESC" if descending else column for column in columns)
