@@ -224,6 +224,16 @@ async def test_the_live_vm_is_given_where_a_name_is_not_enough(postgres_dsn: str
         assert (await api.get("/vms/default/same")).body["deployment"] == "dep-b"
 
 
+async def test_a_source_named_n_is_paged_like_others(postgres_dsn: str, connection: Any) -> None:
+    """Its cursors are not taken for those of the lists with the newest first, which begin with `n`."""
+    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    for table in ("deployments", "vms", "operations"):
+        await connection.execute(f"UPDATE {table} SET source = 'n'")  # noqa: S608 - names of tables
+    async with windows(postgres_dsn) as api:
+        for path in ("/deployments", "/vms", "/operations"):
+            assert len(await api.all_items(path, limit=1)) == 2, path
+
+
 async def test_names_may_be_anything(postgres_dsn: str, connection: Any) -> None:
     """Slashes, quotes, markup, right-to-left and 300 characters are names like others, in paths, filters, cursors."""
     names = [
