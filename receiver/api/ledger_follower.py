@@ -21,12 +21,12 @@ import structlog
 from receiver.api.api_errors import TooManyError, UnavailableError
 from receiver.api.api_metrics import ApiMetrics
 from receiver.api.position import BEGINNING, Position
-from receiver.api.read_pool import DRIVER_ERRORS
 from receiver.api.row_shapes import position_of, sql
 from receiver.api.subscription import Event, EventBatch, EventFilter, Subscription, events
 from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.publishing.outbox import CHANNEL
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -79,7 +79,7 @@ class LedgerFollower:
         while True:
             try:
                 await self._follow()
-            except DRIVER_ERRORS as error:
+            except UNUSABLE as error:
                 if not logged:
                     log.warning("the ledger cannot be followed now", why=describe(error))
                 logged = True
@@ -226,5 +226,5 @@ class LedgerFollower:
 async def _close(connection: Connection, timeout_s: float) -> None:
     try:
         await connection.close(timeout=timeout_s)
-    except DRIVER_ERRORS:
+    except UNUSABLE:
         connection.terminate()

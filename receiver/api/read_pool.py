@@ -19,12 +19,10 @@ from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError
 from receiver.postgres.database import cut_at, do_not_reset
-from receiver.postgres.driver_errors import CONNECTION_LOST, UNUSABLE
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.store import Connection, set_json_codec
 
-DRIVER_ERRORS = (*UNUSABLE, *CONNECTION_LOST)
-"""What the driver raises when PostgreSQL cannot be asked."""
 SESSION = {
     "application_name": "esc-receiver-query",
     "default_transaction_read_only": "on",
@@ -132,5 +130,5 @@ def _driver_errors(timeout_s: float) -> Iterator[None]:
         raise UnavailableError("the schema is not up to date yet") from error
     except (asyncpg.SyntaxOrAccessError, asyncpg.DataError):
         raise
-    except DRIVER_ERRORS as error:
+    except UNUSABLE as error:
         raise UnavailableError("PostgreSQL cannot be asked now") from error
