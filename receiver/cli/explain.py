@@ -9,21 +9,21 @@ from typing import Any
 import click
 from rich.text import Text
 
+from receiver.cli import options
 from receiver.cli.api_client import AskError, QueryClient, UnknownError
-from receiver.cli.reading_options import json_option, print_json, print_table, reading
-from receiver.cli.terminal import at_ms, console, plain, state
+from receiver.cli.terminal import console, local_time_ms, plain, print_json, print_table, state
 
 Story = Mapping[str, Any]
 Step = tuple[str, str, str | Text]
-BEARERS_MAX = 10
+VMS_MAX = 10
 
 
 @click.command("explain")
 @click.argument("vm")
 @click.option("--source", help="The ESC instance, where several have a VM of this name.")
 @click.option("--deployment", help="Its deployment (internal id), where several have a VM of this name.")
-@json_option("All that is known, as JSON.")
-@reading
+@options.json("All that is known, as JSON.")
+@options.reading
 def explain_command(*, client: QueryClient, vm: str, source: str | None, deployment: str | None, as_json: bool) -> None:
     """Say why a VM is in its state, and what is expected next.
 
@@ -46,7 +46,7 @@ def explain_command(*, client: QueryClient, vm: str, source: str | None, deploym
 
 def _source(client: QueryClient, vm: str, deployment: str | None) -> str:
     """The only ESC instance that has such a VM. Raises AskError when there are several."""
-    items, _ = client.items("vms", BEARERS_MAX, vm_name=vm, deployment=deployment)
+    items, _ = client.items("vms", VMS_MAX, vm_name=vm, deployment=deployment)
     sources = sorted({item["source"] for item in items})
     if not sources:
         raise UnknownError("no VM of this name is known")
@@ -58,19 +58,19 @@ def _source(client: QueryClient, vm: str, deployment: str | None) -> str:
 def _steps(story: Story) -> Iterator[Step]:
     if callback := story["callback"]:
         what = f"{callback['trigger'] or callback['family']}, {callback['outcome']}, receipt {callback['receipt']}"
-        yield at_ms(callback["received_at"]), "callback", what
+        yield local_time_ms(callback["received_at"]), "callback", what
     if cause := story["cause"]:
-        yield at_ms(cause["at"]), "rule", f"{cause['rule']}: {cause['reason']}"
+        yield local_time_ms(cause["at"]), "rule", f"{cause['rule']}: {cause['reason']}"
     else:
         yield "", "rule", "the ledger entry that says why is past its retention"
     if previous := story["previous"]:
-        yield at_ms(previous["since"]), "before", _because(previous)
+        yield local_time_ms(previous["since"]), "before", _because(previous)
     if operation := story["operation"]:
         what = f"{operation['kind']} {operation['transaction_id']} is {operation['state']}"
-        yield at_ms(operation["last_seen_at"]), "operation", what
-    yield at_ms(story["expected"]["by"]), "next, by then", _expected(story["expected"])
+        yield local_time_ms(operation["last_seen_at"]), "operation", what
+    yield local_time_ms(story["expected"]["by"]), "next, by then", _expected(story["expected"])
     if published := story["published"]:
-        yield at_ms(published.get("at")), "published", _published(published)
+        yield local_time_ms(published.get("at")), "published", _published(published)
 
 
 def _because(previous: Mapping[str, Any]) -> str:
@@ -93,4 +93,4 @@ def _published(published: Mapping[str, Any]) -> str:
 
 
 def _entry(entry: Mapping[str, Any]) -> tuple[str | Text, ...]:
-    return at_ms(entry["at"]), state(entry["to_state"]), entry["trigger"], entry["reason"]
+    return local_time_ms(entry["at"]), state(entry["to_state"]), entry["trigger"], entry["reason"]

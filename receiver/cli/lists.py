@@ -8,21 +8,9 @@ from typing import Any
 import click
 from rich.text import Text
 
+from receiver.cli import options
 from receiver.cli.api_client import QueryClient
-from receiver.cli.reading_options import (
-    deployment_option,
-    json_option,
-    limit_option,
-    print_json,
-    print_table,
-    reading,
-    since_option,
-    source_option,
-    state_option,
-    tenant_option,
-    until_option,
-)
-from receiver.cli.terminal import at, state
+from receiver.cli.terminal import local_time, print_json, print_table, state
 from receiver.model.entities import DeploymentState, VmState
 
 Item = Mapping[str, Any]
@@ -30,7 +18,7 @@ Columns = Mapping[str, Callable[[Item], str | Text]]
 
 DEPLOYMENTS: Columns = {
     "STATE": lambda item: state(item["state"]),
-    "SINCE": lambda item: at(item["changed_at"]),
+    "SINCE": lambda item: local_time(item["changed_at"]),
     "SOURCE": lambda item: item["source"],
     "TENANT": lambda item: item["tenant"] or "",
     "DEPLOYMENT": lambda item: item["internal_deployment_id"],
@@ -40,7 +28,7 @@ DEPLOYMENTS: Columns = {
 }
 VMS: Columns = {
     "STATE": lambda item: state(item["state"]),
-    "SINCE": lambda item: at(item["changed_at"]),
+    "SINCE": lambda item: local_time(item["changed_at"]),
     "SOURCE": lambda item: item["source"],
     "DEPLOYMENT": lambda item: item["deployment"],
     "VM": lambda item: item["vm_name"],
@@ -50,16 +38,16 @@ VMS: Columns = {
 
 
 @click.command("deployments")
-@source_option
-@tenant_option
-@deployment_option
-@state_option(DeploymentState)
-@since_option
-@until_option
+@options.source
+@options.tenant
+@options.deployment
+@options.state(DeploymentState)
+@options.since
+@options.until
 @click.option("--all", "earlier", is_flag=True, help="Also earlier incarnations of the same ids.")
-@limit_option
-@json_option("Each deployment as JSON, one a line.")
-@reading
+@options.limit
+@options.json("Each deployment as JSON, one a line.")
+@options.reading
 def deployments_command(*, client: QueryClient, earlier: bool, limit: int, as_json: bool, **filters: Any) -> None:
     """List deployments as they are now.
 
@@ -70,20 +58,20 @@ def deployments_command(*, client: QueryClient, earlier: bool, limit: int, as_js
       esc-receiver deployments --json | jq -r .internal_deployment_id
     """
     current = None if earlier else "true"
-    shown(client, "deployments", DEPLOYMENTS, limit, as_json=as_json, current=current, **filters)
+    print_list(client, "deployments", DEPLOYMENTS, limit, as_json=as_json, current=current, **filters)
 
 
 @click.command("vms")
-@source_option
-@tenant_option
-@deployment_option
+@options.source
+@options.tenant
+@options.deployment
 @click.option("--name", "vm_name", help="Only those of this name.")
-@state_option(VmState)
-@since_option
-@until_option
-@limit_option
-@json_option("Each VM as JSON, one a line.")
-@reading
+@options.state(VmState)
+@options.since
+@options.until
+@options.limit
+@options.json("Each VM as JSON, one a line.")
+@options.reading
 def vms_command(*, client: QueryClient, limit: int, as_json: bool, **filters: Any) -> None:
     """List VMs as they are now.
 
@@ -93,10 +81,10 @@ def vms_command(*, client: QueryClient, limit: int, as_json: bool, **filters: An
       esc-receiver vms --deployment dep-1 --limit 1000
       esc-receiver vms --url https://esc.example/esc/ --json | jq -r .vm_name
     """
-    shown(client, "vms", VMS, limit, as_json=as_json, **filters)
+    print_list(client, "vms", VMS, limit, as_json=as_json, **filters)
 
 
-def shown(client: QueryClient, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any) -> None:
+def print_list(client: QueryClient, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print a list, and on standard error whether there is more of it."""
     items, more = client.items(path, limit, **filters)
     if as_json:

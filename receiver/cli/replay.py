@@ -18,7 +18,10 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from receiver.cli import options
+from receiver.cli.endpoints import read_endpoints
 from receiver.config.loading import load
+from receiver.config.settings import PREFIX, Settings
 from receiver.errors import SettingsError, SetupError
 from receiver.model.entities import Transition
 from receiver.observability import logs
@@ -56,16 +59,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command("replay", epilog=_EPILOG)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file of settings; the environment wins over it.",
-)
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of an embedded receiver; its endpoints.json tells where PostgreSQL and NATS are.",
-)
+@options.config
+@options.data_dir("Folder of an embedded receiver; its endpoints.json tells where PostgreSQL and NATS are.")
 @click.option("--quarantine", is_flag=True, help="Those that were never applied: malformed or unclassified.")
 @click.option(
     "--since",
@@ -113,8 +108,7 @@ def replay_command(
     if purge:
         raise SettingsError("--purge goes with --to-stream")
     _check(selection, file, target, dry_run=dry_run)
-    settings = load(config, _environment(data_dir))
-    logs.configure(settings)
+    settings = _settings(config, data_dir)
     with _bar(Console(stderr=True)) as bar:
         tell = partial(bar, "callbacks")
         if target:
@@ -131,12 +125,10 @@ def replay_command(
 def _rebuild(config: Path | None, data_dir: Path | None, *, purge: bool, as_json: bool, alone: bool) -> None:
     if not alone:
         raise SettingsError("--to-stream goes with none of the options that choose callbacks, nor with --dry-run")
-    settings = load(config, _environment(data_dir))
-    logs.configure(settings)
+    settings = _settings(config, data_dir)
     with _bar(Console(stderr=True)) as tell:
         messages = asyncio.run(rebuilt(settings, tell, purge=purge))
-    told = orjson.dumps({"published": messages}).decode() if as_json else f"{messages} messages published"
-    click.echo(told)
+    click.echo(orjson.dumps({"published": messages}).decode() if as_json else f"{messages} messages published")
 
 
 def _check(selection: Selection, file: Path | None, target: Path | None, *, dry_run: bool) -> None:
@@ -148,18 +140,12 @@ def _check(selection: Selection, file: Path | None, target: Path | None, *, dry_
         raise SettingsError("say which callbacks: --quarantine, --since and --until, or --file")
 
 
-def _environment(data_dir: Path | None) -> dict[str, str]:
-    if data_dir is None:
-        return dict(os.environ)
-    path = data_dir / "endpoints.json"
-    try:
-        found = orjson.loads(path.read_bytes())
-        pointed = {f"ESC_RECEIVER_{name.upper()}": str(found[name]) for name in ("postgres_dsn", "nats_url")}
-    except OSError as error:
-        raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} does not say where PostgreSQL and NATS are") from error
-    return {**os.environ, **pointed}
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    names = ("postgres_dsn", "nats_url")
+    found = read_endpoints(data_dir, *names, what="PostgreSQL and NATS are") if data_dir else {}
+    settings = load(config, {**os.environ, **{f"{PREFIX}{name.upper()}": value for name, value in found.items()}})
+    logs.configure(settings)
+    return settings
 
 
 @contextmanager

@@ -1,36 +1,58 @@
-"""Running the service in a terminal or under a supervisor: signals, embedded servers, endpoints.json."""
+"""`esc-receiver serve`: runs the service, with PostgreSQL and NATS of its own where that is asked for."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-import orjson
+import click
 import structlog
 
-from receiver.app import App
-from receiver.config.settings import Settings
+from receiver.app import running
+from receiver.cli import options
+from receiver.cli.endpoints import forget_endpoints, write_endpoints
+from receiver.cli.signals import until_signalled
+from receiver.config.loading import load
+from receiver.config.settings import PREFIX, Settings
 from receiver.embedded.servers import Embedded
+from receiver.observability import logs
+from receiver.observability.tracing import traces
 
 log = structlog.get_logger()
 
 COLLECTOR_THRESHOLD = 50_000
 """More objects than a group of callbacks is made of."""
-ENDPOINTS = "endpoints.json"
 FILES_BESIDE = 128
 """Open files that are no connections of clients: databases, the broker, the spool, logs."""
 
 
-def spare_the_collector() -> None:
-    """For a process that only serves: what is loaded by now stays for good, and callbacks leave next to no cycles
-    behind. Else the collector looks at all of it again and again, for a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECTOR_THRESHOLD)
+@click.command("serve")
+@options.config
+@click.option(
+    "--embedded", "is_embedded", is_flag=True, help="Run PostgreSQL and NATS too, in --data-dir, kept across restarts."
+)
+@options.data_dir("Folder of the embedded servers.")
+@click.option("--host", help="Address to serve on.")
+@click.option("--port", type=int, help="Port to serve on; 0 takes a free one.")
+def serve_command(config: Path | None, is_embedded: bool, **flags: Any) -> None:
+    """Run the service, until SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      ESC_RECEIVER_POSTGRES_DSN=postgresql://esc@db/esc esc-receiver serve
+      esc-receiver serve --config /etc/esc-receiver.toml
+      esc-receiver serve --embedded --data-dir ./data
+    """
+    # Flags are the same settings as the variables, and win over them.
+    given = {f"{PREFIX}{name.upper()}": str(value) for name, value in flags.items() if value is not None}
+    settings = load(config, {**os.environ, **given}, required=() if is_embedded else ("postgres_dsn",))
+    logs.configure(settings)
+    allow_open_files(settings.connections_max)
+    asyncio.run(until_signalled(lambda: _serve_embedded(settings) if is_embedded else _serve(settings)))
 
 
 def allow_open_files(connections_max: int) -> None:
@@ -48,25 +70,30 @@ def allow_open_files(connections_max: int) -> None:
         )
 
 
-@asynccontextmanager
-async def embedded(settings: Settings, data_dir: Path | None) -> AsyncIterator[Settings]:
-    """PostgreSQL and NATS of our own in `data_dir` (None: a throw-away folder), and the settings that point at them."""
-    async with Embedded(data_dir) as servers:
-        found = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url, "data_dir": servers.folder}
-        yield settings.model_copy(update=found)
+async def _serve(settings: Settings) -> None:
+    async with running(settings, traces(os.environ)) as app:
+        _spare_the_collector()
+        await app.run()
 
 
-def forget_endpoints(folder: Path) -> None:
-    """Nothing is served from here now, or not yet."""
-    (folder / ENDPOINTS).unlink(missing_ok=True)
+async def _serve_embedded(settings: Settings) -> None:
+    folder = settings.data_dir
+    async with Embedded(folder) as servers:
+        forget_endpoints(folder)
+        where = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url}
+        async with running(settings.model_copy(update=where), traces(os.environ)) as app:
+            await app.until_ready()
+            _spare_the_collector()
+            write_endpoints(folder, app)
+            try:
+                await app.run()
+            finally:
+                forget_endpoints(folder)
 
 
-def write_endpoints(folder: Path, app: App) -> None:
-    """Tell other programs on this machine where everything is; only the user may read it, as it holds a password."""
-    found = {"http": app.url, "postgres_dsn": app.settings.postgres_dsn, "nats_url": app.settings.nats_url}
-    path = folder / ENDPOINTS
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    draft.replace(path)
+def _spare_the_collector() -> None:
+    """For a process that only serves: what is loaded by now stays for good, and callbacks leave next to no cycles
+    behind. Else the collector looks at all of it again and again, for a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTOR_THRESHOLD)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
+from receiver.cli import options
 from receiver.cli.api_client import AskError, QueryClient, UnansweredError
-from receiver.cli.reading_options import json_option, print_json, print_table, reading
-from receiver.cli.terminal import at, colour_of, plain, span
+from receiver.cli.terminal import colour_of, duration, local_time, plain, print_json, print_table
 
 NOT_READY = 1
 COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "refused")
@@ -22,8 +21,8 @@ COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "r
 
 
 @click.command("status")
-@json_option("Readiness, statistics and counts as one JSON document.")
-@reading
+@options.json("Readiness, statistics and counts as one JSON document.")
+@options.reading
 def status_command(*, client: QueryClient, as_json: bool) -> None:
     """Say how a running receiver is. Exit status 0: ready, perhaps degraded; 1: it could not keep a callback now.
 
@@ -73,17 +72,17 @@ def _counts(metrics: str) -> dict[str, int]:
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
     readiness, stats = document["readiness"], document["stats"]
     yield "readiness", _ready(readiness)
-    for name, told in readiness["dependencies"].items():
-        yield f"  {name}", Text("ok", style="green") if told["ok"] else Text(plain(told["why"]), style="bold red")
+    for name, found in readiness["dependencies"].items():
+        yield f"  {name}", Text("ok", style="green") if found["ok"] else Text(plain(found["why"]), style="bold red")
     for warning in readiness.get("warnings", ()):
         yield "  warning", Text(plain(warning), style="yellow")
     if stats:
-        yield from _known(stats)
+        yield from _states_by_kind(stats)
         yield from _lags(stats)
     yield "counts", ", ".join(f"{name} {count}" for name, count in document["counts"].items())
 
 
-def _known(stats: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+def _states_by_kind(stats: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     for kind in ("deployments", "vms", "operations"):
         yield kind, _states(stats[kind], stats["counted_max"])
     for kind, states in sorted(stats["resources"].items()):
@@ -92,11 +91,11 @@ def _known(stats: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 
 def _lags(stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     outbox, quarantine = stats["outbox"], stats["quarantine"]
-    waits = f", the oldest for {_since(outbox['oldest_at'])}" if outbox["oldest_at"] else ""
+    waits = f", the oldest for {duration(outbox['oldest_at'])}" if outbox["oldest_at"] else ""
     yield "outbox", f"{outbox['messages']} messages wait to be published{waits}"
     latest = stats["ledger"]["latest_at"]
-    yield "ledger", f"last entry {at(latest)}, {_since(latest)} ago" if latest else "empty"
-    last = f", the last at {at(quarantine['latest_at'])}" if quarantine["latest_at"] else ""
+    yield "ledger", f"last entry {local_time(latest)}, {duration(latest)} ago" if latest else "empty"
+    last = f", the last at {local_time(quarantine['latest_at'])}" if quarantine["latest_at"] else ""
     yield "quarantine", f"{quarantine['callbacks_last_day']} callbacks of the last day{last}"
 
 
@@ -108,12 +107,8 @@ def _ready(readiness: Mapping[str, Any]) -> Text:
 
 def _states(states: Mapping[str, int], most: int) -> Text:
     """Each state in its colour, the most frequent first."""
-    told = Text()
+    text = Text()
     for name, count in sorted(states.items(), key=lambda one: -one[1]):
         more = "+" if count >= most else ""
-        told.append(f"{plain(name)} {count}{more}  ", style=colour_of(name) or "")
-    return told if told.plain else Text("none")
-
-
-def _since(time: str) -> str:
-    return span((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())
+        text.append(f"{plain(name)} {count}{more}  ", style=colour_of(name) or "")
+    return text if text.plain else Text("none")

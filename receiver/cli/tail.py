@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
 from datetime import datetime
 from itertools import islice, product
@@ -27,9 +27,9 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from receiver.cli import options
 from receiver.cli.api_client import QueryClient
-from receiver.cli.reading_options import token_option, url_option
-from receiver.cli.sse import entries
+from receiver.cli.endpoints import read_endpoints
 from receiver.cli.terminal import colour_of, plain
 from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS
@@ -54,19 +54,15 @@ Examples:
 
 
 @click.command("tail", epilog=EPILOG)
-@url_option
-@token_option
+@options.url
+@options.token
 @click.option(
     "--nats-url",
     envvar="ESC_RECEIVER_NATS_URL",
     show_envvar=True,
     help="Read from these NATS servers instead, comma between, unless --url is given.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of an embedded receiver; its endpoints.json tells where NATS is.",
-)
+@options.data_dir("Folder of an embedded receiver; its endpoints.json tells where NATS is.")
 @click.option(
     "--stream",
     envvar="ESC_RECEIVER_STREAM_NAME",
@@ -110,11 +106,13 @@ def tail_command(
     try:
         if data_dir is None and (nats_url is None or _is_given(ctx, "url")):
             filters = {"entity": entities, "change": changes, "source": sources, "deployment": deployments}
-            _print_entries(entries(QueryClient(url, token), filters, from_start=from_start), limit, as_json=as_json)
+            with QueryClient(url, token) as client, closing(client.feed(filters, from_start=from_start)) as entries:
+                for entry in islice(entries, limit):
+                    click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
             return
-        feed = follow(_where(nats_url, data_dir), stream, _filters(entities, changes, sources), from_start=from_start)
-        show = _as_cloud_event if as_json else _as_line
-        asyncio.run(_print(_of_deployments(feed, deployments), show, limit))
+        where = read_endpoints(data_dir, "nats_url", what="NATS is")["nats_url"] if data_dir else nats_url
+        feed = follow(where, stream, _filters(entities, changes, sources), from_start=from_start)
+        asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, deployments, limit))
     except KeyboardInterrupt:
         return
 
@@ -123,28 +121,19 @@ def _is_given(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
 
 
-def _print_entries(feed: Generator[dict[str, Any], None, None], limit: int | None, *, as_json: bool) -> None:
-    with closing(feed):
-        for entry in islice(feed, limit):
-            click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
-
-
-async def _print(feed: AsyncGenerator[Msg], show: Callable[[Msg], str], limit: int | None) -> None:
+async def _print(
+    feed: AsyncGenerator[Msg], show: Callable[[Msg], str], deployments: Sequence[str], limit: int | None
+) -> None:
+    """The messages of these deployments, or all; the subject's place of a deployment depends on the entity."""
     shown = 0
     async with aclosing(feed) as messages:
         async for message in messages:
+            if deployments and _deployment(message) not in deployments:
+                continue
             click.echo(show(message))
             shown += 1
             if shown == limit:
                 return
-
-
-async def _of_deployments(feed: AsyncGenerator[Msg], wanted: Sequence[str]) -> AsyncGenerator[Msg]:
-    """Only messages of these deployments, if any is named; where the id stands in a subject depends on the entity."""
-    async with aclosing(feed) as messages:
-        async for message in messages:
-            if not wanted or _deployment(message) in wanted:
-                yield message
 
 
 def _deployment(message: Msg) -> str | None:
@@ -152,19 +141,6 @@ def _deployment(message: Msg) -> str | None:
         return str(orjson.loads(message.data)["deployment"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _where(nats_url: str | None, data_dir: Path | None) -> str:
-    """Where NATS is. Raises SetupError."""
-    if data_dir is None:
-        return nats_url or "nats://127.0.0.1:4222"
-    path = data_dir / "endpoints.json"
-    try:
-        return str(orjson.loads(path.read_bytes())["nats_url"])
-    except OSError as error:
-        raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} does not say where NATS is") from error
 
 
 def _filters(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:

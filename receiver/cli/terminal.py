@@ -6,10 +6,13 @@ is shown comes from.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import IO
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,29 +21,20 @@ WIDE = 10_000
 """Columns of what is no terminal: nothing is folded or cut for a pipe."""
 
 COLOURS = {
-    "red": {"error", "failed", "overdue"},
-    "green": {"alive", "active", "succeeded", "created", "updated"},
-    "yellow": {
-        "recovering",
-        "stopping",
-        "starting",
-        "rebooting",
-        "undeploying",
-        "deploying",
-        "unclassified",
-        "cancelled",
-    },
-    "bright_black": {"undeployed", "deleted", "stopped", "inert", "open"},
+    "red": "error failed overdue",
+    "green": "alive active succeeded created updated",
+    "yellow": "recovering stopping starting rebooting undeploying deploying unclassified cancelled",
+    "bright_black": "undeployed deleted stopped inert open",
 }
 
 
 def colour_of(word: str) -> str | None:
     """The colour of a state or a change; None for a word that has none."""
-    return next((name for name, words in COLOURS.items() if word.lower() in words), None)
+    return next((colour for colour, words in COLOURS.items() if word.lower() in words.split()), None)
 
 
 def plain(text: str) -> str:
-    """Names come from outside: nothing in them may steer the terminal."""
+    """The text with what could steer the terminal as `\\x…`: names come from outside."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -58,37 +52,40 @@ def state(word: str) -> Text:
     return Text(plain(word), style=f"bold {colour}" if colour == "red" else colour)
 
 
-def at(time: str | None) -> str:
+def local_time(time: str | None) -> str:
     """A time of the API in the user's zone, to the second."""
-    return "" if time is None else f"{_local(time):%Y-%m-%d %H:%M:%S}"
+    return "" if time is None else f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def at_ms(time: str | None) -> str:
+def local_time_ms(time: str | None) -> str:
     """The same to the millisecond."""
-    return "" if time is None else f"{_local(time):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return "" if time is None else f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
-def span(time_s: float) -> str:
-    """A duration in the two largest units that matter."""
-    if time_s < 60:
-        return f"{max(0.0, time_s):.1f} s"
-    left = timedelta(seconds=round(time_s))
-    minutes, seconds = divmod(left.seconds, 60)
+def duration(since: str, until: str | None = None) -> str:
+    """From a time of the API to another, else to now, in the two largest units that matter."""
+    end = datetime.fromisoformat(until) if until else datetime.now(UTC)
+    length = end - datetime.fromisoformat(since)
+    if length < timedelta(minutes=1):
+        return f"{max(0.0, length.total_seconds()):.1f} s"
+    rounded = timedelta(seconds=round(length.total_seconds()))
+    minutes, seconds = divmod(rounded.seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    if left.days:
-        return f"{left.days} d {hours} h"
+    if rounded.days:
+        return f"{rounded.days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+def print_json(document: Any) -> None:
+    """One document on one line, so that lists can be read line by line."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
     """Columns without lines between them; what is too long for the screen is folded, never cut."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
-        made.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
-    return made
-
-
-def _local(time: str) -> datetime:
-    return datetime.fromisoformat(time).astimezone()
+        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    console(sys.stdout).print(table)

@@ -1,0 +1,41 @@
+"""`endpoints.json` in the folder of an embedded receiver: where it, its PostgreSQL and its NATS listen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import orjson
+
+from receiver.app import App
+from receiver.errors import SetupError
+
+ENDPOINTS = "endpoints.json"
+
+
+def forget_endpoints(folder: Path) -> None:
+    """Nothing is served from here now, or not yet."""
+    (folder / ENDPOINTS).unlink(missing_ok=True)
+
+
+def write_endpoints(folder: Path, app: App) -> None:
+    """For other programs on this machine; only the user may read it, as it holds passwords."""
+    found = {"http": app.url, "postgres_dsn": app.settings.postgres_dsn, "nats_url": app.settings.nats_url}
+    path = folder / ENDPOINTS
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    draft.replace(path)
+
+
+def read_endpoints(folder: Path, *names: str, what: str) -> dict[str, str]:
+    """Those of these names. Raises SetupError, in which `what` says what was looked for."""
+    path = folder / ENDPOINTS
+    try:
+        found = orjson.loads(path.read_bytes())
+        return {name: str(found[name]) for name in names}
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read ({error.strerror}): is an embedded receiver running there?") from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise SetupError(f"{path} does not say where {what}") from error
