@@ -51,7 +51,7 @@ class QueryClient:
             raise AskError(f"{url} is no URL of a receiver, such as http://127.0.0.1:9010")
         # No proxies, and no redirects: the token is shown to the receiver that was named and to nobody else.
         self._http = httpx2.Client(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {}),
             follow_redirects=False,
             trust_env=False,
             verify=ssl.create_default_context(),

@@ -103,22 +103,21 @@ def tail_command(
 
     It is a receiver's (--url), or the one of a NATS that is named by --nats-url or --data-dir.
     """
+    if data_dir:
+        nats_url = read_endpoints(data_dir, "nats_url", what="NATS is")["nats_url"]
+    elif ctx.get_parameter_source("url") not in (None, ParameterSource.DEFAULT):
+        nats_url = None
     try:
-        if data_dir is None and (nats_url is None or _is_given(ctx, "url")):
+        if nats_url is None:
             filters = {"entity": entities, "change": changes, "source": sources, "deployment": deployments}
             with QueryClient(url, token) as client, closing(client.feed(filters, from_start=from_start)) as entries:
                 for entry in islice(entries, limit):
                     click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
-            return
-        where = read_endpoints(data_dir, "nats_url", what="NATS is")["nats_url"] if data_dir else nats_url
-        feed = follow(where, stream, _filters(entities, changes, sources), from_start=from_start)
-        asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, deployments, limit))
+        else:
+            feed = follow(nats_url, stream, _subjects(entities, changes, sources), from_start=from_start)
+            asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, deployments, limit))
     except KeyboardInterrupt:
         return
-
-
-def _is_given(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
 
 
 async def _print(
@@ -143,7 +142,7 @@ def _deployment(message: Msg) -> str | None:
         return None
 
 
-def _filters(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
+def _subjects(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
     """The subjects that fit, none of which overlap. What follows the source has at least one token, or none at all."""
     starts = [".".join((SUBJECTS, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
     return [f"{start}{end}" for start in starts for end in ("", ".>")]
