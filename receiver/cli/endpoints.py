@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import orjson
 
 from receiver.app import App
+from receiver.embedded.servers import write_private
 from receiver.errors import SetupError
 
 ENDPOINTS = "endpoints.json"
@@ -21,12 +21,7 @@ def forget_endpoints(folder: Path) -> None:
 def write_endpoints(folder: Path, app: App) -> None:
     """For other programs on this machine; only the user may read it, as it holds passwords."""
     found = {"http": app.url, "postgres_dsn": app.settings.postgres_dsn, "nats_url": app.settings.nats_url}
-    path = folder / ENDPOINTS
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    draft.replace(path)
+    write_private(folder / ENDPOINTS, orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
 
 def read_endpoints(folder: Path, *names: str, what: str) -> dict[str, str]:

@@ -15,17 +15,14 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, NoReturn, Self
+from pwd import struct_passwd
+from typing import IO, NoReturn, Self
 
+import stamina
 import structlog
 
 from receiver.errors import SetupError
-
-if TYPE_CHECKING:
-    import psutil
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
 POLL_S = 0.02
@@ -54,14 +51,6 @@ except OSError as error:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SystemUser:
-    """Whom a child runs as."""
-
-    uid: int
-    gid: int
-
-
 class Child:
     """A running process with its log; made by `spawn`."""
 
@@ -71,10 +60,10 @@ class Child:
         self._log_offset = log_offset
 
     @classmethod
-    async def spawn(cls, command: Sequence[str | Path], *, log: Path, account: SystemUser | None = None) -> Self:
+    async def spawn(cls, command: Sequence[str | Path], *, log: Path, account: struct_passwd | None = None) -> Self:
         """Start `command` with its output appended to `log`, as `account` where one is given."""
-        whom = [str(account.uid), str(account.gid)] if account else ["", ""]
-        become = [sys.executable, "-I", "-S", "-c", BECOME, str(os.getpid()), *whom]
+        user = [str(account.pw_uid), str(account.pw_gid)] if account else ["", ""]
+        become = [sys.executable, "-I", "-S", "-c", BECOME, str(os.getpid()), *user]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         with _open_log(log) as output:
             process = await asyncio.create_subprocess_exec(
@@ -124,7 +113,7 @@ class Child:
                     await asyncio.sleep(POLL_S)
         return False
 
-    def last_words(self) -> str:
+    def failure_line(self) -> str:
         """The line of its log that most likely says why it failed."""
         with self._log.open("rb") as log:
             log.seek(self._log_offset)
@@ -192,9 +181,7 @@ class Server:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def _start(self) -> None:
@@ -207,19 +194,19 @@ async def watch(server: Server) -> NoReturn:
         status = await server.ended()
         server.serving.clear()
         log.warning("embedded server died, starting it again", server=server.name, exit_status=status)
-        await _start_again(server)
+        async for attempt in stamina.retry_context(
+            SetupError, attempts=None, timeout=None, wait_max=RESTART_DELAY_S_MAX, wait_jitter=0
+        ):
+            with attempt:
+                try:
+                    await server.start()
+                except SetupError as error:
+                    pause_s = attempt.next_wait
+                    log.warning(
+                        "embedded server does not start", server=server.name, reason=str(error), retry_in_s=pause_s
+                    )
+                    raise
         log.info("embedded server is back", server=server.name, pid=server.pid, port=server.port)
-
-
-async def _start_again(server: Server) -> None:
-    delay_s = 0.1
-    while True:
-        try:
-            return await server.start()
-        except SetupError as error:
-            log.warning("embedded server does not start", server=server.name, reason=str(error), retry_in_s=delay_s)
-        await asyncio.sleep(delay_s)
-        delay_s = min(2 * delay_s, RESTART_DELAY_S_MAX)
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
@@ -237,27 +224,16 @@ async def end_leftover(pid_file: Path, folder: Path, *, patience_s: float) -> No
     """Stop the server that a former, killed process of ours left running in `folder`; a reused pid is let alone."""
     import psutil  # noqa: PLC0415 - of the extra `embedded`, without which all else must work
 
-    try:
+    with suppress(FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
         process = psutil.Process(int(pid_file.read_text().split()[0]))
-        ours = any(str(folder) in argument for argument in process.cmdline())
-    except (FileNotFoundError, IndexError, ValueError, psutil.Error):
-        ours = False
-    if ours:
-        await _end(process, patience_s)
+        if any(str(folder) in argument for argument in process.cmdline()):
+            process.send_signal(signal.SIGINT)
+            _, alive = await asyncio.to_thread(psutil.wait_procs, [process], patience_s)
+            if alive:
+                process.kill()
+                await asyncio.to_thread(process.wait)
     # What is left here is stale: PostgreSQL would take a reused pid for a running server and refuse to start.
     pid_file.unlink(missing_ok=True)
-
-
-async def _end(process: psutil.Process, patience_s: float) -> None:
-    import psutil  # noqa: PLC0415 - likewise
-
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGINT)
-        try:
-            await asyncio.to_thread(process.wait, patience_s)
-        except psutil.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
 
 
 def listens(port: int) -> bool:

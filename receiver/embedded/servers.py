@@ -11,7 +11,6 @@ import asyncio
 import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shutil
 import tempfile
@@ -19,12 +18,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from pwd import getpwnam, struct_passwd
 from typing import NoReturn, Self
 
 import structlog
 
-from receiver.embedded.child_process import STOP_PATIENCE_S, Child, Server, SystemUser, end_leftover, listens, watch
+from receiver.embedded.child_process import STOP_PATIENCE_S, Child, Server, end_leftover, listens, watch
 from receiver.errors import SetupError
 
 START_TIMEOUT_S = 60.0
@@ -59,27 +58,20 @@ class EmbeddedPostgres(Server):
             await self._initialise(programs, data, account)
         await self._launch(programs, data, account)
 
-    async def _initialise(self, programs: Path, data: Path, account: SystemUser | None) -> None:
+    async def _initialise(self, programs: Path, data: Path, account: struct_passwd | None) -> None:
         """Make the cluster beside its place and move it there whole, so that a half-made one is never taken up."""
         half_made = data.with_suffix(".new")
         shutil.rmtree(half_made, ignore_errors=True)
         half_made.mkdir(mode=0o700)
         _give(half_made, account)
-        command: list[str | Path] = [
-            programs / "initdb",
-            "-D",
-            half_made,
-            "-U",
-            "postgres",
-            f"--pwfile={self.folder / 'password'}",
-        ]
-        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+        options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", f"--pwfile={self.folder / 'password'}")
+        command = (programs / "initdb", "-D", half_made, "-U", "postgres", *options)
         self._child = await Child.spawn(command, log=self.folder / "log", account=account)
         if await self._child.ended():
-            raise SetupError(f"PostgreSQL could not be set up in {self.folder}: {self._child.last_words()}")
+            raise SetupError(f"PostgreSQL could not be set up in {self.folder}: {self._child.failure_line()}")
         half_made.rename(data)
 
-    async def _launch(self, programs: Path, data: Path, account: SystemUser | None) -> None:
+    async def _launch(self, programs: Path, data: Path, account: struct_passwd | None) -> None:
         settings = [f"--{name}={value}" for name, value in (self._settings() | self._options).items()]
         command: list[str | Path] = [programs / "postgres", "-D", data, *settings]
         while True:
@@ -87,8 +79,8 @@ class EmbeddedPostgres(Server):
             if await child.until(partial(_postmaster_ready, data, child.pid), timeout_s=START_TIMEOUT_S):
                 return
             # After a kill -9 of the postmaster its children take a moment to notice; only then can it start.
-            if child.running or "pre-existing shared memory" not in child.last_words():
-                raise SetupError(f"PostgreSQL did not start in {self.folder}: {child.last_words()}")
+            if child.running or "pre-existing shared memory" not in child.failure_line():
+                raise SetupError(f"PostgreSQL did not start in {self.folder}: {child.failure_line()}")
 
     def _settings(self) -> dict[str, str]:
         return {
@@ -123,10 +115,10 @@ class EmbeddedNats(Server):
         await end_leftover(self.folder / "pid", self.folder, patience_s=STOP_PATIENCE_S)
         self._secret = _secret(self.folder / "password", None)
         configuration = self.folder / "nats.conf"
-        _write_private(configuration, json.dumps(self._configuration(), ensure_ascii=False, indent=2))
+        write_private(configuration, json.dumps(self._configuration(), ensure_ascii=False, indent=2))
         child = self._child = await Child.spawn([program, "-c", configuration], log=self.folder / "log")
         if not await child.until(lambda: listens(self.port), timeout_s=START_TIMEOUT_S):
-            raise SetupError(f"NATS did not start in {self.folder}: {child.last_words()}")
+            raise SetupError(f"NATS did not start in {self.folder}: {child.failure_line()}")
 
     def _configuration(self) -> dict[str, object]:
         return {
@@ -176,9 +168,7 @@ class Embedded:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
 
@@ -230,21 +220,21 @@ def _bundled(package: str, program: str, name: str, setting: str) -> Path:
     return path
 
 
-def _account(folder: Path) -> SystemUser | None:
+def _account(folder: Path) -> struct_passwd | None:
     """Whom PostgreSQL runs as in `folder`: none means as we do."""
     if os.geteuid() != 0:
         return None
     folder.chmod(0o711)
-    nobody = pwd.getpwnam("nobody")
+    nobody = getpwnam("nobody")
     if not _others_may_enter(folder):
         raise SetupError(
             f"started by root, PostgreSQL runs as nobody, who cannot enter {folder}: "
             "choose a data directory that others may pass through (chmod o+x), or do not start it as root"
         )
-    return SystemUser(nobody.pw_uid, nobody.pw_gid)
+    return nobody
 
 
-def _within_reach(programs: Path, folder: Path, account: SystemUser | None) -> Path:
+def _within_reach(programs: Path, folder: Path, account: struct_passwd | None) -> Path:
     """The programs, copied into `folder` where the account cannot reach them (a checkout under /root)."""
     if account is None or _others_may_enter(programs / "postgres"):
         return programs
@@ -265,19 +255,19 @@ def _others_may_enter(path: Path) -> bool:
     return all(step.stat().st_mode & 0o001 for step in (path, *path.parents))
 
 
-def _give(path: Path, account: SystemUser | None) -> None:
+def _give(path: Path, account: struct_passwd | None) -> None:
     if account:
-        os.chown(path, account.uid, account.gid)
+        os.chown(path, account.pw_uid, account.pw_gid)
 
 
-def _secret(path: Path, account: SystemUser | None) -> str:
+def _secret(path: Path, account: struct_passwd | None) -> str:
     if not path.exists():
-        _write_private(path, secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
         _give(path, account)
     return path.read_text()
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write so that nobody else can ever read it, nor find half of it."""
     half_written = path.with_suffix(".new")
     half_written.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import asyncpg
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from receiver import __version__
-from receiver.cli.main import main
+from receiver.cli.main import COMMANDS_ELSEWHERE, main
 from receiver.embedded.child_process import free_port
 from receiver.postgres.migrations import known
 from tests.support.auditor import Connection
@@ -170,3 +171,26 @@ async def test_a_missing_extra_is_told_with_what_helps(tmp_path: Path, arguments
     (line,) = [line for line in told.splitlines() if "pip install" in line]
     assert "esc-receiver[embedded]" in line
     assert "ESC_RECEIVER_POSTGRES_DSN" in line
+
+
+def test_the_commands_of_the_laboratory_are_found_by_entry_points() -> None:
+    """The service does not import them; they stand in its help all the same."""
+    added = {point.name for point in entry_points(group=COMMANDS_ELSEWHERE)}
+    assert added == {"demo", "emulate", "simulate"}
+    assert not added & set(main.commands)
+    assert added <= set(main.list_commands(click.Context(main)))
+
+
+@pytest.mark.parametrize("command", ["demo", "emulate", "simulate"])
+@pytest.mark.parametrize("flags", [[], ["--port", "0", "more"]])
+def test_a_command_that_cannot_be_imported_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, command: str, flags: list[str]
+) -> None:
+    """Whatever options it is given: what it lacks, what to install, exit status 2; help lists it still."""
+    point = entry_points(group=COMMANDS_ELSEWHERE)[command]
+    monkeypatch.setitem(sys.modules, point.module, None)
+    result = invoke(command, *flags)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"esc-receiver: `esc-receiver {command}` needs {point.module}: pip install 'esc-receiver[")
+    assert f"\n  {command} " in invoke("--help").output

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from pwd import struct_passwd
 
 import asyncpg
 
-from receiver.embedded.child_process import Child, SystemUser, free_port, listens
+from receiver.embedded.child_process import Child, free_port, listens
 from receiver.embedded.servers import EmbeddedPostgres, _account, _give, _within_reach, bundled_postgres
 
 IN_SYNC = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
@@ -44,9 +45,9 @@ async def standby_of(primary: EmbeddedPostgres, folder: Path) -> AsyncIterator[i
         shutil.rmtree(data)
 
 
-async def started(programs: Path, data: Path, port: int, account: SystemUser | None) -> Child:
+async def started(programs: Path, data: Path, port: int, account: struct_passwd | None) -> Child:
     """PostgreSQL on an existing folder."""
     options = (f"--port={port}", "--listen_addresses=127.0.0.1", "--unix_socket_directories=")
     server = await Child.spawn([programs / "postgres", "-D", data, *options], log=data.parent / "log", account=account)
-    assert await server.until(partial(listens, port), timeout_s=PATIENCE_S), server.last_words()
+    assert await server.until(partial(listens, port), timeout_s=PATIENCE_S), server.failure_line()
     return server
