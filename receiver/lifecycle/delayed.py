@@ -35,9 +35,9 @@ def moved_since(context: DecisionContext, memory: dict[str, Any], chain: str) ->
     A message that was judged before has had its say among the others: whatever spoke since, of its own operation too,
     may have told what makes it look otherwise today.
     """
-    moved = memory.get("moved")
-    if context.held is None or moved is None:
+    if context.held is None:
         return False
+    moved = memory.get("moved", context.now)
     if context.held.again:
         return moved > context.now or any(t["touched"] > context.now for t in memory.get("tracks", {}).values())
     if moved <= context.now:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_news
@@ -43,7 +43,22 @@ def again(world: World, n: Notification, done: EarlierResult) -> Decision:
     return decide_again(world.current(n), n, world.windows, done, NOW)
 
 
+def about_b(trigger: str, uuid: str, *, failed: bool = False) -> Said:
+    """The words of a message about the VM b."""
+    return {"trigger": trigger, "failed": failed, "vm": "b", "uuid": uuid}
+
+
+UNSEEN_THOUGH_SPOKEN_OF = [
+    (about_b("VM_SCALE_IN_INIT", "u2"), "t2", 0.5),
+    (about_b("VM_ALIVE", "u1", failed=True), "t1", 0.5),
+    (about_b("VM_ALIVE", "u2"), "t2", 0.5),
+    (about_b("VM_SCALE_IN_INIT", "u2"), "t1", 0.5),
+]
+"""Facts of the VM are learned, but nothing moves it: it has no time of its last move to compare with."""
+
+
 @settings(max_examples=400)
+@example(history=UNSEEN_THOUGH_SPOKEN_OF)
 @given(history=st.lists(st.tuples(messages(), TRANSACTIONS, GAPS_S), min_size=1, max_size=14))
 def test_what_was_applied_has_nothing_new_to_do(history: list[tuple[Said, str | None, float]]) -> None:
     """Whatever came before and after it, however late, with one id or another or none."""
