@@ -1,7 +1,8 @@
 """The lifecycle: `decide(current, notification, windows)` says what one callback does, and why.
 
-Pure: no clock, no I/O, no logging; what it knows is handed in, what it decides is handed back. The tables
-are in `tables`; each kind of entity has its file beside it; `memory` makes order and repetition harmless.
+Pure: no clock, no I/O, no logging. `tables` holds the rules as data, `ordering_marks` what makes order and repetition
+harmless, `application` the steps of applying a message to an entity; `vm`, `deployment`, `resource` and `operation` say
+what their tables make of it, `decide` joins them. `overdue` and `reapply` are the two other ways to a decision.
 """
 
 from receiver.lifecycle.context import Current, DelayedContext

@@ -1,4 +1,4 @@
-"""One callback, judged: which entities it speaks of, what it does to each, and the one outcome it gets.
+"""The decision on one callback: which entities it is about, what it does to each, and the one outcome it gets.
 
 This file joins the entities' own rules; it must not hold any of them.
 """
@@ -6,42 +6,27 @@ This file joins the entities' own rules; it must not hold any of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from receiver.lifecycle import deployment as deployments
 from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
 from receiver.lifecycle import tables
 from receiver.lifecycle import vm as vms
-from receiver.lifecycle.context import (
-    LEARNED,
-    Current,
-    DecisionBuilder,
-    DecisionContext,
-    DelayedContext,
-    RuleResult,
-    differs,
-)
+from receiver.lifecycle.context import DUPLICATE, LEARNED, Current, DecisionContext, DelayedContext, RuleResult
+from receiver.lifecycle.deployment import DeploymentApplication
+from receiver.lifecycle.draft import DecisionBuilder, Draft
+from receiver.lifecycle.instances import aliases
+from receiver.lifecycle.operation import OPENED, OperationDraft
 from receiver.lifecycle.ordering_marks import Windows
-from receiver.model.entities import (
-    Alias,
-    Decision,
-    Deployment,
-    DeploymentState,
-    Operation,
-    OperationState,
-    ResourceState,
-    Vm,
-    VmState,
-)
-from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, VmReport
+from receiver.lifecycle.resource import ResourceApplication
+from receiver.lifecycle.vm import VmApplication
+from receiver.model.entities import Decision, DeploymentState, OperationState, ResourceState, Vm, VmState
+from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, VmReport
 
 NOT_A_VM = VmReport()
-OPENED = "operation-opened"
 SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
-"""A service's stage may carry a VM's block (docs/esc-callbacks.md#trap-2): it tells facts, and the state of a VM never
-seen."""
+"""A service's stage may carry a VM's block (docs/esc-callbacks.md#trap-2): facts, and the state of a VM never seen."""
 NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
 RESTORED = RuleResult("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
@@ -49,30 +34,24 @@ TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
 
 def decide(
-    current: Current, notification: Notification, windows: Windows, held: DelayedContext | None = None
+    current: Current, notification: Notification, windows: Windows, delayed: DelayedContext | None = None
 ) -> Decision:
     """What this callback does to what is known. Never raises for its meaning (docs/promises.md#promise-2).
 
-    `held`: it waited since it arrived, so others may have been judged before it that came later.
+    `delayed`: it waited since it arrived, so others may have been applied before it that came later.
     """
     n = notification
     if n.trigger is None or n.family is Family.UNKNOWN:
         return _unclassified(n.unclassified_because or "nothing in it is known")
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
-    context = _moment(n, operation, windows, held)
+    first_seen_at = operation.first_seen_at if operation else n.received_at
+    began = first_seen_at.timestamp(), n.transaction_id or ""
+    context = DecisionContext(n, n.received_at.timestamp(), windows, began, delayed)
+    decider = _Decider(context, current, OperationDraft(context, operation) if operation else None)
     if n.resource is not None:
-        return _resource(context, current, operation)
+        return decider.about_resource(n.resource)
     report = n.deployment or _deployment_of_operation(current)
-    if report is None:
-        return _operation_alone(context, operation, known=current.operation is not None)
-    return _deployment(context, current, operation, report)
-
-
-def _moment(
-    n: Notification, operation: Operation | None, windows: Windows, held: DelayedContext | None
-) -> DecisionContext:
-    first = operation.first_seen_at if operation else n.received_at
-    return DecisionContext(n, n.received_at.timestamp(), windows, (first.timestamp(), n.transaction_id or ""), held)
+    return decider.about_operation() if report is None else decider.about_deployment(report)
 
 
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:
@@ -85,229 +64,225 @@ def _unclassified(because: str) -> Decision:
     return Decision(Outcome.UNCLASSIFIED, "unclassified", because)
 
 
-def _resource(context: DecisionContext, current: Current, operation: Operation | None) -> Decision:
-    assert context.notification.resource is not None  # the caller looked
-    before = current.resource or resources.unseen(context, context.notification.resource)
-    after, result = resources.apply(context, before, context.notification.resource)
-    builder = DecisionBuilder(context.notification)
-    builder.keep(after)
-    if after.state != before.state or (result.changed and after.state == ResourceState.UPDATED):
-        builder.record(after, before.state, after.state.lower(), result)
-    elif differs(before, after):
-        builder.record(after, before.state, "updated", LEARNED)
-    _operation(context, builder, operation, was_up=False, counted="")
-    return _decision(builder, result, ())
+class _Decider:
+    """One message, what it is compared with, and what has been decided so far."""
 
+    def __init__(self, context: DecisionContext, current: Current, operation: OperationDraft | None) -> None:
+        self.context = context
+        self.current = current
+        self.operation = operation
+        self.builder = DecisionBuilder(context.notification)
+        self.vms: Mapping[str, Vm] = {}
+        """Those of the deployment's incarnation that are known, by name."""
+        self.vm_counts: dict[str, int] = {}
+        """How many of the deployment's VMs are in which state."""
 
-def _operation_alone(context: DecisionContext, operation: Operation | None, *, known: bool) -> Decision:
-    if operation is None or not known:
-        return _unclassified("it names no deployment, and no known transaction tells which one is meant")
-    builder = DecisionBuilder(context.notification)
-    after, is_new = operations.nameless_failure(context, operation) if context.failed else (operation, True)
-    result = _operation(context, builder, after, was_up=False, counted="f" if context.failed and is_new else "")
-    return _decision(builder, result if is_new else vms.DUPLICATE, ())
+    def about_resource(self, report: ResourceReport) -> Decision:
+        """A tenant, network, image … and its operation."""
+        before = self.current.resource or resources.unseen(self.context, report)
+        resource = ResourceApplication(self.context, before, report)
+        result = resource.apply()
+        if resource.state != before.state or (result.changed and resource.state == ResourceState.UPDATED):
+            self.builder.record(resource, before.state, resource.state.lower(), result)
+        elif resource.differs:
+            self.builder.record(resource, before.state, "updated", LEARNED)
+        else:
+            self.builder.write(resource)
+        self._apply_operation(was_up=False, counted="")
+        return self._decision(result)
 
+    def about_operation(self) -> Decision:
+        """It names nothing but its operation, which is not known to be about a deployment."""
+        if self.operation is None or self.current.operation is None:
+            return _unclassified("it names no deployment, and no known transaction tells which one is meant")
+        failed = self.context.failed
+        is_new = self.operation.nameless_failure() if failed else True
+        result = self._apply_operation(was_up=False, counted="f" if failed and is_new else "")
+        return self._decision(result if is_new else DUPLICATE)
 
-@dataclass(slots=True)
-class _Fleet:
-    """The deployment's count of VMs by state, kept while VMs change."""
+    def about_deployment(self, report: DeploymentReport) -> Decision:
+        """A deployment, the VM that the message names, and their operation."""
+        stored = self.current.deployment
+        before, is_former = deployments.identify(self.context, stored, report)
+        nameless, counted = self._nameless()
+        if is_former:
+            self._apply_operation(was_up=True, counted=counted)
+            return self._decision(deployments.FORMER)
+        if stored and before.id == stored.id:
+            self.vms = self.current.vms
+        elif stored:
+            self.builder.rows[stored.id] = stored._replace(current=False)
+        deployment = DeploymentApplication(self.context, before, report)
+        result = deployment.apply()
+        if nameless and result is not DUPLICATE:
+            result = nameless
+        self.builder.incarnation = before.incarnation
+        self.vm_counts = dict(before.vms)
+        vm_result = None
+        is_live = before.state != DeploymentState.UNDEPLOYED
+        if _names_a_vm(self.context.notification) and (
+            is_live or deployments.moved_by_same_operation(self.context, before)
+        ):
+            vm_result, counted = self._apply_vm(deployment)
+        if deployment.state == DeploymentState.UNDEPLOYED and is_live:
+            self._remove_vms(result)
+        self._record_deployment(deployment, result)
+        self._apply_operation(was_up=not deployment.marks.fresh, counted=counted)
+        return self._decision(vm_result or result)
 
-    counts: dict[str, int]
+    def _nameless(self) -> tuple[RuleResult | None, str]:
+        """A failure may name no VM: the operation counts it, the deployment notes it (docs/esc-callbacks.md#3.2)."""
+        n = self.context.notification
+        if _names_a_vm(n) or not self.context.failed or (n.trigger or "", True) not in tables.VM:
+            return None, ""
+        if self.context.again:
+            return None, ""  # counted and noted when it was applied first
+        if self.operation is None:
+            return NAMELESS, ""
+        return (NAMELESS, "f") if self.operation.nameless_failure() else (DUPLICATE, "")
 
-    def moved(self, before: str | None, after: str) -> None:
+    def _apply_vm(self, deployment: DeploymentApplication) -> tuple[RuleResult | None, str]:
+        """What the message did to the VM it names (None: it was only shown), and what the operation counts by it."""
+        context = self.context
+        row = tables.VM.get((context.notification.trigger or "", context.failed), SHOWN)
+        report = _report(context, row)
+        known = self._known_vm(report)
+        name = report.name or (known.vm_name if known else None)
+        if name is None:
+            return None, ""
+        gone = deployment.state == DeploymentState.UNDEPLOYED
+        vm = VmApplication(context, known or vms.unseen(deployment, name), row, report, deployment_gone=gone)
+        result = vm.apply()
+        self.builder.aliases += aliases(vm)
+        self._count(known.state if known else None, vm.state)
+        self._record_vm(vm, result)
+        return None if row is SHOWN else result, vm.counted
+
+    def _known_vm(self, report: VmReport) -> Vm | None:
+        if report.name:
+            return self.vms.get(report.name)
+        if report.uuid is None:
+            return None
+        return next((vm for vm in self.vms.values() if report.uuid in vm.memory.get("uuids", {})), None)
+
+    def _count(self, before: str | None, after: str) -> None:
+        """Keep the count of the deployment's VMs while they change."""
         if before == after:
             return
+        counts = self.vm_counts
         if before is not None:
-            self.counts[before] = self.counts.get(before, 0) - 1
-            if self.counts[before] <= 0:
-                del self.counts[before]
-        self.counts[str(after)] = self.counts.get(after, 0) + 1
+            counts[before] = counts.get(before, 0) - 1
+            if counts[before] <= 0:
+                del counts[before]
+        counts[str(after)] = counts.get(after, 0) + 1
 
+    def _record_vm(self, vm: VmApplication, result: RuleResult) -> None:
+        if vm.state != vm.before.state:
+            self.builder.record_move(vm, result)
+        elif result.changed and vm.row.note and _is_news(vm, vm.row.note):
+            self.builder.record(vm, vm.before.state, vm.row.note, result)
+        elif vm.differs:
+            self.builder.record(vm, vm.before.state, "updated", LEARNED)
+        else:
+            self.builder.write(vm)
 
-def _deployment(
-    context: DecisionContext, current: Current, operation: Operation | None, report: DeploymentReport
-) -> Decision:
-    n, builder = context.notification, DecisionBuilder(context.notification)
-    before, former = deployments.identify(context, current.deployment, report)
-    operation, nameless, counted = _nameless(context, operation)
-    if former:
-        _operation(context, builder, operation, was_up=True, counted=counted)
-        return _decision(builder, deployments.FORMER, ())
-    if current.deployment and before.id != current.deployment.id:
-        builder.keep(current.deployment._replace(current=False))
-    after, result, track = deployments.apply(context, before, report)
-    builder.incarnation = after.incarnation
-    result = nameless if nameless and result.rule != vms.DUPLICATE.rule else result
-    fleet = _Fleet(dict(after.vms))
-    known = current.vms if current.deployment and before.id == current.deployment.id else {}
-    vm_verdict: RuleResult | None = None
-    aliases: tuple[Alias, ...] = ()
-    if _names_a_vm(n) and (
-        before.state != DeploymentState.UNDEPLOYED or deployments.same_operation(context, before, "chain")
-    ):
-        counted, vm_verdict, aliases = _vm(context, builder, after, known, fleet)
-    if after.state == DeploymentState.UNDEPLOYED != before.state:
-        aliases += _cascade(context, builder, result, known, fleet)
-    _record_deployment(context, builder, current.deployment, before, after, fleet, result)
-    _operation(context, builder, operation, was_up=not track.fresh, counted=counted)
-    return _decision(builder, vm_verdict or result, aliases)
+    def _remove_vms(self, result: RuleResult) -> None:
+        """Every VM goes with its deployment."""
+        for name, stored in sorted(self.vms.items()):
+            before = self.builder.rows.get(stored.id, stored)
+            if not isinstance(before, Vm) or before.state == VmState.UNDEPLOYED:
+                continue
+            vm: Draft[Vm] = Draft(self.context, before)
+            vms.remove(vm)
+            vm.set_times()
+            self.builder.aliases += aliases(vm)
+            self._count(before.state, vm.state)
+            gone = RuleResult("deployment-gone", f"{result.reason}, and so is its VM {name}")
+            self.builder.record_move(vm, gone)
 
+    def _record_deployment(self, deployment: DeploymentApplication, result: RuleResult) -> None:
+        stored, before, builder = self.current.deployment, deployment.before, self.builder
+        degraded = deployment.state == DeploymentState.ACTIVE and any(self.vm_counts.get(state) for state in TROUBLED)
+        deployment.update(vms=self.vm_counts, degraded=degraded)
+        if deployment.state != before.state:
+            builder.record_move(deployment, result)
+            return
+        note = self._note(deployment, result)
+        if note:
+            builder.record(deployment, before.state, note, result)
+        elif degraded == before.degraded and self._differs(deployment):
+            builder.record(deployment, before.state, "updated", LEARNED)
+        elif deployment.as_row() != stored:
+            builder.write(deployment)
+        if degraded != before.degraded:
+            change, result = ("degraded", DEGRADED) if degraded else ("restored", RESTORED)
+            builder.record(deployment, before.state, change, result)
 
-def _vm(
-    context: DecisionContext, builder: DecisionBuilder, deployment: Deployment, known: Mapping[str, Vm], fleet: _Fleet
-) -> tuple[str, RuleResult | None, tuple[Alias, ...]]:
-    """Apply the message to the VM it is about; no result when it is not about one."""
-    n = context.notification
-    row = tables.VM.get((n.trigger or "", context.failed), SHOWN)
-    report = _report(n, row, failed=context.failed)
-    before_row = _find(known, report)
-    name = report.name or (before_row.vm_name if before_row else None)
-    if name is None:
-        return "", None, ()
-    before = before_row or vms.unseen(context, deployment, name)
-    after, result, counted = vms.apply(
-        context, row, before, report, deployment_gone=deployment.state == DeploymentState.UNDEPLOYED
-    )
-    aliases = vms.aliases(context, before, after)
-    fleet.moved(before.state if before_row else None, after.state)
-    builder.keep(after)
-    _record_vm(builder, before, after, row, result)
-    return counted, None if row is SHOWN else result, aliases
+    def _differs(self, deployment: DeploymentApplication) -> bool:
+        """Whether anything people see has changed; an id in conflict is noted before the rules are applied."""
+        stored, before = self.current.deployment, deployment.before
+        return deployment.differs or (stored is not None and stored.id == before.id and stored != before)
+
+    def _note(self, deployment: DeploymentApplication, result: RuleResult) -> str | None:
+        """What the ledger notes of a deployment that keeps its state."""
+        if deployment["vim_leak_suspected"] != deployment.before.vim_leak_suspected:
+            return "vim_leak_suspected"
+        if deployment.row and result.changed:
+            return deployment.row.note
+        return "operation_failed" if result is NAMELESS else None
+
+    def _apply_operation(self, *, was_up: bool, counted: str) -> RuleResult:
+        operation, builder = self.operation, self.builder
+        if operation is None:
+            return RuleResult("no-operation", "the message carries no transaction id", changed=True)
+        before = operation.before.state
+        result = operation.apply(was_up=was_up, counted=counted)
+        state, ended_at = operation.state, operation["ended_at"]
+        if before == OperationState.UNSEEN and state != OperationState.OPEN:
+            operation.update(state=OperationState.OPEN, ended_at=None)
+            builder.record(operation, before, "open", RuleResult(OPENED, operations.REASONS[OperationState.OPEN]))
+            operation.update(state=state, ended_at=ended_at)
+            before = OperationState.OPEN
+        if state != before:
+            builder.record(operation, before, state.lower(), result)
+        else:
+            builder.write(operation)
+        return result
+
+    def _decision(self, result: RuleResult) -> Decision:
+        """The outcome of the whole: what it did to the entity it is about, unless it did more to another.
+
+        That it is the first to be heard of its operation is not more: what it tells may still be late.
+        """
+        builder = self.builder
+        outcome, rule, reason = Outcome.APPLIED, result.rule, result.reason
+        if result.late or result is DUPLICATE:
+            outcome = Outcome.LATE if result.late else Outcome.DUPLICATE
+            moved = next((t for t, _ in builder.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
+            if moved:
+                outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
+        return Decision(
+            outcome, rule, reason, tuple(builder.rows.values()), tuple(builder.transitions), tuple(builder.aliases),
+            tuple(builder.since),
+        )  # fmt: skip
 
 
 def _names_a_vm(n: Notification) -> bool:
-    return _is_named(n.vm) or _is_named(n.target)
+    return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
 
 
-def _is_named(side: VmReport | None) -> bool:
-    return side is not None and bool(side.name or side.uuid)
-
-
-def _report(n: Notification, row: tables.VmRow, *, failed: bool) -> VmReport:
-    target = n.target or NOT_A_VM
+def _report(context: DecisionContext, row: tables.VmRow) -> VmReport:
+    """The side of the message that shows the VM it is about."""
+    n = context.notification
+    vm, target = n.vm or NOT_A_VM, n.target or NOT_A_VM
     if row.about == "target":
         return target
-    if n.trigger in tables.RECOVERY_TARGETS and not failed and target.uuid:
-        return target if target.name else replace(target, name=(n.vm or NOT_A_VM).name)
-    return n.vm or NOT_A_VM
+    if n.trigger in tables.RECOVERY_TARGETS and not context.failed and target.uuid:
+        return target if target.name else replace(target, name=vm.name)
+    return vm
 
 
-def _find(known: Mapping[str, Vm], report: VmReport) -> Vm | None:
-    if report.name:
-        return known.get(report.name)
-    if report.uuid is None:
-        return None
-    return next((vm for vm in known.values() if report.uuid in vm.memory.get("uuids", {})), None)
-
-
-def _record_vm(builder: DecisionBuilder, before: Vm, after: Vm, row: tables.VmRow, result: RuleResult) -> None:
-    if after.state != before.state:
-        builder.record(after, before.state, after.state.lower(), result, _since(before))
-    elif result.changed and row.note and _is_news(before, after, row.note):
-        builder.record(after, before.state, row.note, result)
-    elif differs(before, after):
-        builder.record(after, before.state, "updated", LEARNED)
-
-
-def _since(before: Vm | Deployment) -> datetime | None:
-    """None: it had not been seen, so nobody knows."""
-    return None if before.state == VmState.UNSEEN else before.changed_at
-
-
-def _is_news(before: Vm, after: Vm, note: str) -> bool:
+def _is_news(vm: VmApplication, note: str) -> bool:
     if note == "redeployed":
-        return before.vm_uuid != after.vm_uuid
-    return note not in ("monitored", "unmonitored") or before.monitored != after.monitored
-
-
-def _cascade(
-    context: DecisionContext, builder: DecisionBuilder, result: RuleResult, known: Mapping[str, Vm], fleet: _Fleet
-) -> tuple[Alias, ...]:
-    """Every VM goes with its deployment."""
-    aliases: tuple[Alias, ...] = ()
-    for name, stored in sorted(known.items()):
-        before = builder.rows.get(stored.id, stored)
-        if not isinstance(before, Vm) or before.state == VmState.UNDEPLOYED:
-            continue
-        after = vms.remove(context, before)
-        aliases += vms.aliases(context, before, after)
-        fleet.moved(before.state, after.state)
-        gone = RuleResult("deployment-gone", f"{result.reason}, and so is its VM {name}")
-        builder.record(after, before.state, after.state.lower(), gone, _since(before))
-    return aliases
-
-
-def _nameless(context: DecisionContext, operation: Operation | None) -> tuple[Operation | None, RuleResult | None, str]:
-    """A failed VM operation may name no VM at all: the operation counts it, the deployment notes it
-    (docs/esc-callbacks.md#3.2)."""
-    n = context.notification
-    if _names_a_vm(n) or not context.failed or (n.trigger or "", True) not in tables.VM:
-        return operation, None, ""
-    if context.held and context.held.again:
-        return operation, None, ""  # counted and noted when it was judged first
-    if operation is None:
-        return None, NAMELESS, ""
-    operation, is_new = operations.nameless_failure(context, operation)
-    return operation, NAMELESS if is_new else vms.DUPLICATE, "f" if is_new else ""
-
-
-def _record_deployment(
-    context: DecisionContext,
-    builder: DecisionBuilder,
-    stored: Deployment | None,
-    before: Deployment,
-    after: Deployment,
-    fleet: _Fleet,
-    result: RuleResult,
-) -> None:
-    troubled = after.state == DeploymentState.ACTIVE and any(fleet.counts.get(state) for state in TROUBLED)
-    after = after._replace(vms=fleet.counts, degraded=troubled)
-    if after != stored:
-        builder.keep(after)
-    row = tables.DEPLOYMENT.get((context.notification.trigger or "", context.failed))
-    if after.state != before.state:
-        builder.record(after, before.state, after.state.lower(), result, _since(before))
-        return
-    known = stored if stored and stored.id == before.id else before  # an id in conflict is noted in `before` already
-    note = row.note if row and result.changed else "operation_failed" if result is NAMELESS else None
-    if after.vim_leak_suspected != before.vim_leak_suspected:
-        note = "vim_leak_suspected"
-    if note:
-        after = builder.record(after, before.state, note, result)
-    elif after.degraded == before.degraded and differs(known, after):
-        builder.record(after, before.state, "updated", LEARNED)
-    if after.degraded != before.degraded:
-        change, result = ("degraded", DEGRADED) if after.degraded else ("restored", RESTORED)
-        builder.record(after, before.state, change, result)
-
-
-def _operation(
-    context: DecisionContext, builder: DecisionBuilder, before: Operation | None, *, was_up: bool, counted: str
-) -> RuleResult:
-    if before is None:
-        return RuleResult("no-operation", "the message carries no transaction id", changed=True)
-    after, result = operations.apply(context, before, was_up=was_up, counted=counted)
-    builder.keep(after)
-    if before.state == OperationState.UNSEEN and after.state != OperationState.OPEN:
-        opened = RuleResult(OPENED, operations.REASONS[OperationState.OPEN])
-        first = builder.record(after._replace(state=OperationState.OPEN, ended_at=None), before.state, "open", opened)
-        builder.record(after._replace(sequence=first.sequence), OperationState.OPEN, after.state.lower(), result)
-    elif after.state != before.state:
-        builder.record(after, before.state, after.state.lower(), result)
-    return result
-
-
-def _decision(builder: DecisionBuilder, result: RuleResult, aliases: tuple[Alias, ...]) -> Decision:
-    """The outcome of the whole: what it did to the entity it is about, unless it did more to another.
-
-    That it is the first to be heard of its operation is not more: what it tells may still be late.
-    """
-    outcome, rule, reason = Outcome.APPLIED, result.rule, result.reason
-    if result.late or result.rule == vms.DUPLICATE.rule:
-        outcome = Outcome.LATE if result.late else Outcome.DUPLICATE
-        moved = next((t for t, _ in builder.transitions if t.rule not in (LEARNED.rule, OPENED)), None)
-        if moved:
-            outcome, rule, reason = Outcome.APPLIED, moved.rule, moved.reason
-    return Decision(
-        outcome, rule, reason, tuple(builder.rows.values()), tuple(builder.transitions), aliases, tuple(builder.since)
-    )
+        return bool(vm.before.vm_uuid != vm["vm_uuid"])
+    return note not in ("monitored", "unmonitored") or vm.before.monitored != vm["monitored"]

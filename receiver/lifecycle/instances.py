@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.lifecycle import ordering_marks as memory
 from receiver.lifecycle import tables
 from receiver.lifecycle.context import DecisionContext
-from receiver.lifecycle.ordering_marks import Track
-from receiver.model.entities import Vm
+from receiver.lifecycle.draft import Draft
+from receiver.lifecycle.ordering_marks import MARKS_MAX, TARGETS_MAX, OrderingMarks
+from receiver.model.entities import Alias, Vm
 from receiver.model.notification import VmReport
 
 
 def facts(report: VmReport) -> dict[str, Any]:
-    """What a message tells of an instance, by the names of `Vm`'s fields; None: not told."""
+    """What a message tells of an instance, by the columns of `Vm`; None: not told."""
     return {
         "vm_group": report.group, "vm_uuid": report.uuid, "host_uuid": report.host_uuid, "host_name": report.host_name,
         "interfaces": [dict(nic) for nic in report.interfaces] or None,
@@ -25,71 +25,80 @@ def facts(report: VmReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def living(context: DecisionContext, rank: int, track: Track) -> dict[str, Any]:
+def living(context: DecisionContext, rank: int, marks: OrderingMarks) -> dict[str, Any]:
     """The facts of the instance that lives on, as far as this recovery and what came before it tell.
 
     It is the target that no other step names as its source. Between several (attempts whose order is
     lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
     """
-    n = context.notification
-    replaced = (
-        n.vm
-        and n.vm.uuid
-        and (n.trigger == "VM_RECOVERY_UNDEPLOYED" or (n.target and n.target.uuid not in (None, n.vm.uuid)))
-    )
-    if replaced:
-        _note_gone(track, n.vm)
-    if n.trigger in tables.RECOVERY_TARGETS and not context.failed and n.target and n.target.uuid:
-        _note_target(track, rank, n.target)
-    if not track.targets:
+    _note_replaced(context, marks)
+    _note_target(context, rank, marks)
+    if not marks.targets:
         return {}
-    alive = {u: f for u, f in track.targets.items() if u not in track.gone} or track.targets
+    alive = {uuid: told for uuid, told in marks.targets.items() if uuid not in marks.gone} or marks.targets
     best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
     told = {
-        name: value for name, value in best.items() if name != "rank" and value is not None and _may_tell(track, name)
-    }
-    track.facts |= dict.fromkeys(told, best["rank"])
+        name: value for name, value in best.items()
+        # A removal outranks recovery in what it tells, too.
+        if name != "rank" and value is not None and marks.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
+    }  # fmt: skip
+    marks.facts |= dict.fromkeys(told, best["rank"])
     return told
 
 
-def _may_tell(track: Track, name: str) -> bool:
-    """A removal outranks recovery in what it tells, too."""
-    return track.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
+def _note_replaced(context: DecisionContext, marks: OrderingMarks) -> None:
+    n = context.notification
+    source, target = n.vm and n.vm.uuid, n.target and n.target.uuid
+    if not source or source in marks.gone:
+        return
+    if n.trigger == "VM_RECOVERY_UNDEPLOYED" or target not in (None, source):
+        marks.gone = sorted([*marks.gone, source])[-TARGETS_MAX:]
 
 
-def _note_gone(track: Track, source: VmReport | None) -> None:
-    if source and source.uuid and source.uuid not in track.gone:
-        track.gone = sorted([*track.gone, source.uuid])[-memory.TARGETS_MAX :]
-
-
-def _note_target(track: Track, rank: int, target: VmReport) -> None:
-    known = track.targets.get(target.uuid or "")
+def _note_target(context: DecisionContext, rank: int, marks: OrderingMarks) -> None:
+    target = context.notification.target
+    if context.failed or context.notification.trigger not in tables.RECOVERY_TARGETS or not (target and target.uuid):
+        return
+    known = marks.targets.get(target.uuid)
     if known is None or known["rank"] < rank:
-        track.targets[target.uuid or ""] = {**facts(target), "rank": rank}
-    while len(track.targets) > memory.TARGETS_MAX:
-        del track.targets[min(track.targets)]
+        marks.targets[target.uuid] = {**facts(target), "rank": rank}
+    while len(marks.targets) > TARGETS_MAX:
+        del marks.targets[min(marks.targets)]
 
 
-def known_as(vm: Vm, before: str | None, operation: str) -> Vm:
-    """The VM with its instance id remembered, and the one before marked as replaced by this operation."""
-    if vm.vm_uuid is None or vm.vm_uuid == before:
-        return vm
-    uuids = {**vm.memory.get("uuids", {}), vm.vm_uuid: None}
+def remember_instance(vm: Draft[Vm]) -> None:
+    """Remember the VM's new instance id, and that this operation has replaced the one before."""
+    before, uuid = vm.before.vm_uuid, vm["vm_uuid"]
+    if uuid is None or uuid == before:
+        return
+    uuids = {**vm.memory.get("uuids", {}), uuid: None}
     if before and uuids.get(before) is None:
-        uuids[before] = operation
-    while len(uuids) > memory.TRACKS_MAX:
+        uuids[before] = vm.context.transaction_id
+    while len(uuids) > MARKS_MAX:
         del uuids[next(iter(uuids))]
-    return vm._replace(memory={**vm.memory, "uuids": uuids})
+    vm.memory["uuids"] = uuids
 
 
-def ended(vm: Vm, operation: str) -> Vm:
-    """The VM with its last instance marked as gone by this operation."""
-    if vm.vm_uuid is None:
-        return vm
-    return vm._replace(memory={**vm.memory, "uuids": {**vm.memory.get("uuids", {}), vm.vm_uuid: operation}})
+def end_instance(vm: Draft[Vm]) -> None:
+    """Remember that this operation has removed the VM's last instance."""
+    if uuid := vm["vm_uuid"]:
+        vm.memory["uuids"] = {**vm.memory.get("uuids", {}), uuid: vm.context.transaction_id}
 
 
-def is_former(vm: Vm, uuid: str | None, operation: str) -> bool:
+def is_former(vm: Vm, uuid: str | None, transaction_id: str) -> bool:
     """Whether this instance was replaced or removed by another operation than this one (or by one without an id)."""
     by = vm.memory.get("uuids", {}).get(uuid) if uuid else None
-    return by is not None and (not operation or by != operation)
+    return by is not None and (not transaction_id or by != transaction_id)
+
+
+def aliases(vm: Draft[Vm]) -> list[Alias]:
+    """How the change of the VM's instance id, or its end, shows among its aliases."""
+    before, at = vm.before, vm.context.notification.received_at
+    uuid, ended_at = vm["vm_uuid"], vm["ended_at"]
+    changed = uuid != before.vm_uuid
+    rows = []
+    if before.vm_uuid and (changed or (ended_at is not None and before.ended_at is None)):
+        rows.append(Alias(before.source, before.vm_uuid, before.id, before.first_seen_at, at))
+    if uuid and changed:
+        rows.append(Alias(before.source, uuid, before.id, at, at if ended_at else None))
+    return rows

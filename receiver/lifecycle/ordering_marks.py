@@ -1,23 +1,23 @@
 """What an entity remembers of the operations that spoke of it, so that order and repetition do not matter.
 
-For each operation a Track keeps marks that only ever rise: the rank of the state it brought, the rank
-of each fact it told, the fingerprints it was heard under. A message below a mark changes nothing that
-the mark guards. Ties are settled by the value itself, never by who came first. An entity's memory is plain JSON:
+Each operation has its ordering marks on the entity, which only ever rise: the rank of the state it brought, the rank
+of each fact it told, the fingerprints of its messages. A message below a mark changes nothing that the mark guards.
+Ties are settled by the value itself, never by who came first. An entity's column `memory` is plain JSON:
 
-    {"tracks": {<transaction id, or "~chain" without one>: track}, "mover": [first seen, transaction id], …}
+    {"tracks": {<transaction id, or "~chain" without one>: marks}, "mover": [first seen, transaction id],
+     "chain": <the key of the marks of the operation that last moved it>, "moved": <when that message arrived>, …}
 
 Pure: times are seconds since the epoch, handed in. This file must not know stages, events or states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-TRACKS_MAX = 16
+MARKS_MAX = 16
 """Operations remembered at one time about one entity; the longest silent is forgotten first."""
 SEEN_MAX = 64
 """Fingerprints remembered of one operation about one entity."""
@@ -34,8 +34,8 @@ class Windows:
 
 
 @dataclass(slots=True)
-class Track:
-    """One operation's marks on one entity. Mutable, but never shared: it lives within one decision."""
+class OrderingMarks:
+    """One operation's marks on one entity. Mutable, but never shared: they live within one decision."""
 
     began: float
     """When the first message arrived that left a mark here; earlier marks, if there were any, are forgotten."""
@@ -79,7 +79,7 @@ class Track:
             del self.seen[next(iter(self.seen))]
         return before is not None and now - before <= windows.duplicate_window_s
 
-    def marks(self, letter: str) -> bool:
+    def counts(self, letter: str) -> bool:
         """Count something once an operation: True the first time."""
         if letter in self.progress:
             return False
@@ -92,47 +92,39 @@ class Track:
         self.rank, self.to, self.closed = 0, "", None
         self.targets, self.gone = {}, []
 
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> OrderingMarks:
+        """The marks as `dump` wrote them; nothing mutable is shared with `stored`."""
+        marks = cls(**stored)
+        marks.facts, marks.seen, marks.targets = dict(marks.facts), dict(marks.seen), dict(marks.targets)
+        return marks
+
     def dump(self) -> dict[str, Any]:
         """As JSON, without what is as it begins."""
-        written: dict[str, Any] = {"began": self.began, "touched": self.touched, "seen": self.seen}
+        stored: dict[str, Any] = {"began": self.began, "touched": self.touched, "seen": self.seen}
         if not self.fresh:
-            written["fresh"] = False
+            stored["fresh"] = False
         for name in ("reborn", "rank", "to", "facts", "progress", "closed", "targets", "gone"):
             if value := getattr(self, name):
-                written[name] = value
-        return written
+                stored[name] = value
+        return stored
 
 
-def load(written: dict[str, Any]) -> Track:
-    """A track as `dump` wrote it; nothing mutable is shared with `written`."""
-    track = Track(**written)
-    track.facts, track.seen = dict(track.facts), dict(track.seen)
-    track.targets, track.gone = dict(track.targets), list(track.gone)
-    return track
-
-
-def _order(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def remember(memory: dict[str, Any], key: str, track: Track, windows: Windows, mover: str | None) -> dict[str, Any]:
-    """The memory with this track in it, and without those that nobody will ask for again."""
-    tracks: dict[str, Any] = {**memory.get("tracks", {}), key: track.dump()}
-    silent = [
-        k for k, t in tracks.items()
-        if k not in (key, mover) and track.touched - t["touched"] > windows.reorder_window_s and not t.get("closed")
-    ]  # fmt: skip
-    for k in silent:
-        del tracks[k]
-    if len(tracks) > TRACKS_MAX:
-        for k in _oldest(tracks, keep=(key, mover)):
-            del tracks[k]
-    return {**memory, "tracks": tracks}
-
-
-def _oldest(tracks: dict[str, Any], keep: Iterable[str | None]) -> list[str]:
-    spare = sorted((k for k in tracks if k not in keep), key=lambda k: float(tracks[k]["touched"]))
-    return spare[: len(tracks) - TRACKS_MAX]
+def with_marks(memory: dict[str, Any], key: str, marks: OrderingMarks, windows: Windows) -> dict[str, Any]:
+    """All marks on an entity by key, with these among them, without those that nobody will ask for again."""
+    in_use = (key, memory.get("chain"))
+    everyone: dict[str, Any] = {**memory.get("tracks", {}), key: marks.dump()}
+    kept = {
+        other: each for other, each in everyone.items()
+        if other in in_use or marks.touched - each["touched"] <= windows.reorder_window_s or each.get("closed")
+    }  # fmt: skip
+    if len(kept) > MARKS_MAX:
+        spare = sorted(
+            (other for other in kept if other not in in_use), key=lambda other: float(kept[other]["touched"])
+        )
+        for other in spare[: len(kept) - MARKS_MAX]:
+            del kept[other]
+    return kept
 
 
 def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
@@ -143,3 +135,7 @@ def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
     if not (mover and mover[1] and operation[1]) or mover[1] == operation[1]:
         return False
     return operation < (mover[0], mover[1])
+
+
+def _order(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

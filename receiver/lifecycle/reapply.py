@@ -1,14 +1,13 @@
-"""A kept callback, judged again: what the ledger says that it did counts, and only what is new is appended.
+"""A stored callback, applied again: what the ledger says that it did counts, and only what is new is appended.
 
-The ledger is never rewritten. A callback that was never applied (quarantine) is judged like any that waited (`held`).
-One that was applied has told its facts, and what it would do now is compared with what it did: entity by entity, the
-same change by the same rule is the same result. Marks that its operation left decide, and they only rise: a rule that
-was changed to lead less far takes nothing back. Pure: the ledger's entries and the time are handed in.
+The ledger is never rewritten. A callback that was never applied (quarantine) is decided like any that waited
+(`delayed`). One that was applied has told its facts, and what it would do now is compared with what it did: entity by
+entity, the same change by the same rule is the same result. Marks that its operation left decide, and they only rise:
+a rule that was changed to lead less far takes nothing back. Pure: the ledger's entries and the time are handed in.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,13 +38,13 @@ class EarlierResult:
 
 def decide_again(current: Current, n: Notification, windows: Windows, done: EarlierResult, now: datetime) -> Decision:
     """What it does now that it has not done before. Its ledger entries are those of a replay, made at `now`."""
-    held = DelayedContext(again=done.reads_alike)
+    delayed = DelayedContext(again=done.reads_alike)
     while True:
-        decision = decide(current, n, windows, held)
-        settled = _settled(decision, done.entries) - held.settled
+        decision = decide(current, n, windows, delayed)
+        settled = _settled(decision, done.entries) - delayed.settled
         if not settled:
             return _at(decision, n.receipt, now)
-        held = replace(held, settled=held.settled | settled)
+        delayed = replace(delayed, settled=delayed.settled | settled)
 
 
 def has_news(decision: Decision, done: EarlierResult) -> bool:
@@ -55,10 +54,8 @@ def has_news(decision: Decision, done: EarlierResult) -> bool:
 
 def _settled(decision: Decision, entries: Collection[Entry]) -> frozenset[UUID]:
     """Entities to which it would do nothing but what it has done."""
-    wanted: defaultdict[UUID, list[Entry]] = defaultdict(list)
-    for transition, _ in decision.transitions:
-        wanted[transition.entity_id].append(_entry(transition))
-    return frozenset(entity for entity, all_of_it in wanted.items() if all(entry in entries for entry in all_of_it))
+    new = {transition.entity_id for transition, _ in decision.transitions if _entry(transition) not in entries}
+    return frozenset(transition.entity_id for transition, _ in decision.transitions) - new
 
 
 def _entry(transition: Transition) -> Entry:

@@ -52,31 +52,36 @@ class VmRow:
 Rows = dict[tuple[str, bool], VmRow]
 
 
-def _ok(trigger: str, rule: str, rank: int, to: str | None, reason: str, **more: Any) -> Rows:
-    return {(trigger, OK): VmRow(rule, rank, to, reason, **more)}
+def _ok(
+    triggers: str, rule: str, rank: int, to: str | None, reason: str, *, also_failed: bool = False, **more: Any
+) -> Rows:
+    """The same row for several triggers that tell of success, or whatever the status code says."""
+    outcomes = (OK, FAILED) if also_failed else (OK,)
+    return {
+        (trigger, outcome): VmRow(rule, rank, to, reason, **more)
+        for trigger in triggers.split()
+        for outcome in outcomes
+    }
 
 
-def _failed(trigger: str, rule: str, rank: int, to: str | None, reason: str, **more: Any) -> Rows:
-    return {(trigger, FAILED): VmRow(rule, rank, to, reason, **more)}
+def _failed(triggers: str, rule: str, rank: int, to: str | None, reason: str, **more: Any) -> Rows:
+    return {(trigger, FAILED): VmRow(rule, rank, to, reason, **more) for trigger in triggers.split()}
 
 
-def _in_vain(trigger: str, what: str, **more: Any) -> Rows:
+def _in_vain(triggers: str, what: str, **more: Any) -> Rows:
     """A failed operation leaves the VM as it was (docs/esc-callbacks.md#A52)."""
     reason = f"{what} failed; it keeps its state"
-    return _failed(trigger, "vm-operation-failed", 1, None, reason, note="operation_failed", **more)
+    return _failed(triggers, "vm-operation-failed", 1, None, reason, note="operation_failed", **more)
 
 
-def _recovery(trigger: str, rule: str, rank: int, to: str, reason: str, place: str = "step", **more: Any) -> Rows:
+def _recovery(
+    trigger: str, rule: str, rank: int, to: str | None, reason: str, *, place: str = "step", **more: Any
+) -> Rows:
     return _ok(trigger, rule, rank, to, reason, exempt=True, recovery=place, chain="recovery", **more)
 
 
-def _recovery_failed(trigger: str, rule: str, rank: int, to: str, reason: str, place: str = "step") -> Rows:
+def _recovery_failed(trigger: str, rule: str, rank: int, to: str | None, reason: str, *, place: str = "step") -> Rows:
     return _failed(trigger, rule, rank, to, reason, exempt=True, recovery=place, chain="recovery")
-
-
-def _either_way(rows: Rows) -> Rows:
-    """The same whatever the status code says."""
-    return rows | {(trigger, FAILED): row for (trigger, _), row in rows.items()}
 
 
 _SHOWING = {
@@ -96,16 +101,12 @@ _IN_VAIN = {
     **_in_vain("VM_SOFTWARE_VERSION_UPDATED", "changing its software", shows=True),
     **_in_vain("VM_UPDATED", "the update of it", shows=True),
     **_in_vain("VM_ALIVE", "bringing it up", shows=True),
-    **_in_vain("VM_STARTED", "the start", shows=True),
-    **_in_vain("VM_START_COMPLETE", "the start", shows=True),
-    **_in_vain("VM_REBOOTED", "the reboot", shows=True),
-    **_in_vain("VM_REBOOT_COMPLETE", "the reboot", shows=True),
-    **_in_vain("VM_STOPPED", "the stop", shows=True),
-    **_in_vain("VM_STOP_COMPLETE", "the stop", shows=True),
+    **_in_vain("VM_STARTED VM_START_COMPLETE", "the start", shows=True),
+    **_in_vain("VM_REBOOTED VM_REBOOT_COMPLETE", "the reboot", shows=True),
+    **_in_vain("VM_STOPPED VM_STOP_COMPLETE", "the stop", shows=True),
     **_in_vain("VM_SCALE_IN_INIT", "beginning to scale in", exempt=True, chain="remove"),
     **_in_vain("VM_SCALE_IN_COMPLETE", "scaling in", exempt=True, chain="remove"),
 }
-_STARTED, _REBOOTED = "it was started; nobody has seen it alive yet", "it was rebooted; nobody has seen it alive yet"
 _IF_ALIVE = frozenset({V.ALIVE})
 _COMING_UP = {
     **_ok("VM_DEPLOYED", "vm-deployed", 10, V.INERT, "it was created in the VIM; nobody has seen it alive yet"),
@@ -114,10 +115,10 @@ _COMING_UP = {
           about="target", exempt=True),
     **_failed("VM_SCALE_OUT_DEPLOYED", "vm-scale-out-failed", 11, V.ERROR, "scaling out could not create it",
               about="target", exempt=True),
-    **_ok("VM_STARTED", "vm-started", 20, V.INERT, _STARTED, refine=_IF_ALIVE),
-    **_ok("VM_START_COMPLETE", "vm-started", 20, V.INERT, _STARTED, refine=_IF_ALIVE),
-    **_ok("VM_REBOOTED", "vm-rebooted", 20, V.INERT, _REBOOTED, refine=_IF_ALIVE),
-    **_ok("VM_REBOOT_COMPLETE", "vm-rebooted", 20, V.INERT, _REBOOTED, refine=_IF_ALIVE),
+    **_ok("VM_STARTED VM_START_COMPLETE", "vm-started", 20, V.INERT,
+          "it was started; nobody has seen it alive yet", refine=_IF_ALIVE),
+    **_ok("VM_REBOOTED VM_REBOOT_COMPLETE", "vm-rebooted", 20, V.INERT,
+          "it was rebooted; nobody has seen it alive yet", refine=_IF_ALIVE),
     **_ok("VM_ALIVE", "vm-alive", 30, V.ALIVE, "its monitor has reached it"),
     **_ok("VM_SCALE_OUT_COMPLETE", "vm-scaled-out", 30, V.ALIVE, "scaling out has finished with it",
           about="target", exempt=True),
@@ -126,17 +127,16 @@ _COMING_UP = {
 }  # fmt: skip
 _STOPPING = {
     # Above coming up: within one operation VM_ALIVE after a stop is late (docs/esc-callbacks.md#6.1).
-    **_ok("VM_STOPPED", "vm-stopped", 50, V.STOPPED, "it was stopped", chain="stop"),
-    **_ok("VM_STOP_COMPLETE", "vm-stopped", 50, V.STOPPED, "it was stopped", chain="stop"),
+    **_ok("VM_STOPPED VM_STOP_COMPLETE", "vm-stopped", 50, V.STOPPED, "it was stopped", chain="stop"),
 }
 _RECOVERY = {
     # Above the deploy stages of an operation whose id it shares. A failed step leads on to the next.
-    **_either_way(_recovery("VM_RECOVERY_INIT", "vm-recovery-started", 60, V.RECOVERING,
-                            "ESC began to recover it", "opens")),
+    **_recovery("VM_RECOVERY_INIT", "vm-recovery-started", 60, V.RECOVERING, "ESC began to recover it",
+                place="opens", also_failed=True),
     # INIT then MANUAL_NEEDED, and the other way round, cannot be told apart within one id: waiting for a person
     # is assumed, because a step of a running recovery outranks it soon.
-    **_either_way(_recovery("VM_MANUAL_RECOVERY_NEEDED", "vm-manual-recovery-needed", 61, V.ERROR,
-                            "its recovery policy is manual: it waits for recovery-vm", "manual")),
+    **_recovery("VM_MANUAL_RECOVERY_NEEDED", "vm-manual-recovery-needed", 61, V.ERROR,
+                "its recovery policy is manual: it waits for recovery-vm", place="manual", also_failed=True),
     **_recovery("VM_RECOVERY_REBOOT", "vm-recovery-rebooted", 62, V.RECOVERING, "recovery rebooted it"),
     **_recovery_failed("VM_RECOVERY_REBOOT", "vm-recovery-reboot-failed", 62, V.RECOVERING,
                        "recovery could not reboot it; a redeploy may follow"),
@@ -148,11 +148,11 @@ _RECOVERY = {
                 "recovery created a new instance", note="redeployed"),
     **_recovery_failed("VM_RECOVERY_DEPLOYED", "vm-recovery-deploy-failed", 64, V.RECOVERING,
                        "recovery could not create a new instance; it may try again"),
-    **_either_way(_recovery("VM_RECOVERY_CANCELLED", "vm-recovery-cancelled", 70, V.ALIVE,
-                            "it came back before recovery acted", "closes")),
-    **_recovery("VM_RECOVERY_COMPLETE", "vm-recovered", 71, V.ALIVE, "recovery brought it back", "closes"),
+    **_recovery("VM_RECOVERY_CANCELLED", "vm-recovery-cancelled", 70, V.ALIVE, "it came back before recovery acted",
+                place="closes", also_failed=True),
+    **_recovery("VM_RECOVERY_COMPLETE", "vm-recovered", 71, V.ALIVE, "recovery brought it back", place="closes"),
     **_recovery_failed("VM_RECOVERY_COMPLETE", "vm-recovery-failed", 72, V.ERROR,
-                       "every attempt to recover it failed", "closes"),
+                       "every attempt to recover it failed", place="closes"),
 }  # fmt: skip
 _GOING = {
     # Gone outranks all.

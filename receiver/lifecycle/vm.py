@@ -2,199 +2,144 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from receiver.lifecycle import delayed as held
-from receiver.lifecycle import instances, tables
-from receiver.lifecycle import ordering_marks as memory
-from receiver.lifecycle.context import DecisionContext, RuleResult, differs
-from receiver.lifecycle.ordering_marks import Track
+from receiver.lifecycle import delayed, instances, tables
+from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
+from receiver.lifecycle.context import DecisionContext, RuleResult
+from receiver.lifecycle.draft import Draft
+from receiver.lifecycle.ordering_marks import OrderingMarks
 from receiver.lifecycle.tables import VmRow
-from receiver.model.entities import Alias, Deployment, Vm, VmState, entity_id
+from receiver.model.entities import Deployment, Vm, VmState, entity_id
 from receiver.model.notification import VmReport
 
-GONE = RuleResult("deployment-gone", "its deployment is gone, and so is it", changed=True)
-DUPLICATE = RuleResult("duplicate", "the same message was received before, and nothing new came of it")
+DEPLOYMENT_GONE = RuleResult("deployment-gone", "its deployment is gone, and so is it", changed=True)
+VM_GONE = RuleResult("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
 
 
-def unseen(context: DecisionContext, deployment: Deployment, name: str) -> Vm:
+def unseen(deployment: Draft[Deployment], name: str) -> Vm:
     """The VM before its first message."""
-    n = context.notification
+    n, of = deployment.context.notification, deployment.before
     return Vm(
-        id=entity_id("vm", deployment.id.hex, name), source=n.source, deployment_id=deployment.id,
-        deployment=deployment.internal_deployment_id, tenant=deployment.tenant, vm_name=name,
+        id=entity_id("vm", of.id.hex, name), source=n.source, deployment_id=of.id,
+        deployment=of.internal_deployment_id, tenant=deployment["tenant"], vm_name=name,
         state=VmState.UNSEEN, first_seen_at=n.received_at, changed_at=n.received_at,
     )  # fmt: skip
 
 
-def apply(
-    context: DecisionContext, row: VmRow, before: Vm, report: VmReport, *, deployment_gone: bool
-) -> tuple[Vm, RuleResult, str]:
-    """The VM after the message, why, and what its operation now knows of one more VM (letters of `operation`)."""
-    key, track = _track(context, row, before)
-    if passed := held.passed_over(context, before, row.chain):
-        return before, passed, ""
-    repeated = track.heard(context.notification.fingerprint, context.now, context.windows)
-    result = _late(context, row, before, track, report)
-    if result is None:
-        after, result = _advance(context, row, before, report, track)
-    elif result.rule == "vm-gone" and _moved_by(before) == key and not track.reborn:
-        after = _learn(context, row, before, report, track)
-    else:
-        after = _fill(context, before, report)
-    if deployment_gone and after.state != VmState.UNDEPLOYED:
-        after, result = _removed(context, after), GONE
-    after = _timed(context, before, after)
-    if repeated and not differs(before, after):
-        result = DUPLICATE
-    counted = _progress(context, row, track)
-    kept = memory.remember(after.memory, key, track, context.windows, _moved_by(after))
-    return after._replace(memory=kept), result, counted
+def remove(vm: Draft[Vm]) -> None:
+    """The VM is gone with its deployment."""
+    vm.move(VmState.UNDEPLOYED, "remove")
+    vm.update(recovery_open=False, needs_manual_recovery=False)
+    instances.end_instance(vm)
 
 
-def remove(context: DecisionContext, before: Vm) -> Vm:
-    """The VM when its deployment is gone."""
-    return _timed(context, before, _removed(context, before))
+class VmApplication(RuleApplication[Vm]):
+    """A message applied to the VM it is about, by its row of `tables.VM`."""
 
+    def __init__(
+        self, context: DecisionContext, before: Vm, row: VmRow, report: VmReport, *, deployment_gone: bool
+    ) -> None:
+        super().__init__(context, before, row.chain)
+        self.row = row
+        self.report = report
+        self.deployment_gone = deployment_gone
+        self.is_former = instances.is_former(before, report.uuid, context.transaction_id)
+        self.counted = ""
+        """What the operation now knows of one more VM (letters of `operation`)."""
+        closed = self.marks.closed
+        if row.recovery == "opens" and closed and context.now - closed > context.windows.reorder_window_s:
+            self.marks.begin_round(context.now)
 
-def _removed(context: DecisionContext, vm: Vm) -> Vm:
-    kept = context.moved(vm.memory, "remove")
-    gone = vm._replace(state=VmState.UNDEPLOYED, recovery_open=False, needs_manual_recovery=False, memory=kept)
-    return instances.ended(gone, context.operation[1])
+    def new_marks(self) -> OrderingMarks:
+        """Fresh on a VM without a state, reborn on one that another operation has removed."""
+        now, state = self.context.now, self.before.state
+        reborn = state == VmState.UNDEPLOYED and self.moved_by != self.key
+        return OrderingMarks(now, now, fresh=state == VmState.UNSEEN, reborn=reborn)
 
+    def decide(self) -> RuleResult:
+        """As the row says, unless the message is late."""
+        result = self._late()
+        if result is None:
+            result = self._advance()
+        elif result is VM_GONE and self.moved_by == self.key and not self.marks.reborn:
+            self._learn()
+        else:
+            self._fill_in()
+        if self.deployment_gone and self.state != VmState.UNDEPLOYED:
+            remove(self)
+            result = DEPLOYMENT_GONE
+        self.counted = self._progress()
+        return result
 
-def aliases(context: DecisionContext, before: Vm, after: Vm) -> tuple[Alias, ...]:
-    """How the change of its instance id, or its end, shows among its aliases."""
-    at = context.notification.received_at
-    ended = after.ended_at is not None and before.ended_at is None
-    changed = after.vm_uuid != before.vm_uuid
-    rows: tuple[Alias, ...] = ()
-    if before.vm_uuid and (ended or changed):
-        rows += (Alias(after.source, before.vm_uuid, after.id, before.first_seen_at, at),)
-    if after.vm_uuid and changed:
-        rows += (Alias(after.source, after.vm_uuid, after.id, at, at if after.ended_at else None),)
-    return rows
+    def _late(self) -> RuleResult | None:
+        row, is_older = self.row, self.is_older
+        if self.is_former and row.recovery is None:
+            return RuleResult("former-instance", "this tells of an instance that is gone since", late=True)
+        concerns_the_new = self.report.uuid and not (self.is_former or is_older)
+        if not concerns_the_new if self.marks.reborn else self.before.state == VmState.UNDEPLOYED:
+            return VM_GONE
+        if is_older and not row.exempt:
+            return RuleResult(NEWER_OPERATION, "an operation that began later has moved the VM since", late=True)
+        return delayed.MOVED_SINCE if self.moved_since else None
 
+    def _advance(self) -> RuleResult:
+        row, marks = self.row, self.marks
+        self._learn()
+        to = self._leads_to()
+        if to is not None and marks.raises(row.rank, to):
+            self._move(to)
+        elif to is not None and row.rank < marks.rank and not row.note:
+            return RuleResult(ALREADY_PASSED, "the same operation has already passed this stage", late=True)
+        return RuleResult(row.rule, row.reason, changed=True)
 
-def _track(context: DecisionContext, row: VmRow, vm: Vm) -> tuple[str, Track]:
-    transaction, key = context.operation[1], context.key(row.chain)
-    written = vm.memory.get("tracks", {}).get(key)
-    track = memory.load(written) if written else None
-    if track and not transaction and _chain_is_over(context, key, track, vm):
-        track = None
-    if track is None:
-        reborn = vm.state == VmState.UNDEPLOYED and _moved_by(vm) != key
-        track = Track(began=context.now, touched=context.now, fresh=vm.state == VmState.UNSEEN, reborn=reborn)
-    if row.recovery == "opens" and track.closed and context.now - track.closed > context.windows.reorder_window_s:
-        track.begin_round(context.now)
-    track.touched = max(track.touched, context.now)
-    return key, track
+    def _leads_to(self) -> str | None:
+        row, reported = self.row, self.report.state
+        if row.to is not None:
+            return reported if reported in row.refine else row.to
+        if row.shows and self.marks.fresh:
+            return row.shows_else if reported in tables.NEVER_FROM_A_REPORT else reported
+        return None
 
+    def _move(self, to: str) -> None:
+        row = self.row
+        self.move(to, row.chain)
+        if row.recovery is None:
+            is_open = self.before.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
+        else:
+            is_open = row.recovery in ("opens", "step")
+        self.update(recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
+        if row.recovery == "closes":
+            self.marks.closed = self.context.now
+        if to == VmState.UNDEPLOYED:
+            instances.end_instance(self)
 
-def _progress(context: DecisionContext, row: VmRow, track: Track) -> str:
-    n = context.notification
-    if context.failed:
-        # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
-        letters = "s" if row.recovery and row.to != VmState.ERROR else "sf"
-    else:
-        letters = "s" + "d" * (n.trigger in tables.DEPLOYED_MARKS) + "a" * (n.trigger in tables.ALIVE_MARKS)
-    return "".join(letter for letter in letters if track.marks(letter))
+    def _learn(self) -> None:
+        """Take over what this message tells better than those before it in its operation."""
+        row, monitored = self.row, self.row.monitored
+        if self.told_since:
+            if not (self.context.again or self.is_former):
+                self._fill_in()
+                self["monitored"] = monitored if self["monitored"] is None else self["monitored"]
+            return
+        told = {} if self.is_former else instances.facts(self.report)
+        if monitored is not None:
+            told["monitored"] = monitored
+        self.learn(told, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
+        if row.recovery:
+            self.update(instances.living(self.context, row.rank, self.marks))
+        else:
+            self.learn_last_operation(row.rank + (tables.FAILURE_SHOWS if self.context.failed else 0))
+        instances.remember_instance(self)
 
+    def _fill_in(self) -> None:
+        told = instances.facts(self.report)
+        del told["vm_uuid"]
+        self.fill_in(told)
 
-def _moved_by(vm: Vm) -> str | None:
-    """The transaction id, or the chain of messages without one, that last moved the VM."""
-    mover: str | None = vm.memory.get("chain")
-    return mover
-
-
-def _chain_is_over(context: DecisionContext, key: str, track: Track, vm: Vm) -> bool:
-    """Without ids, arrival decides between chains, and rank only within one, and only for a while."""
-    return _moved_by(vm) != key or context.now - track.touched > context.windows.reorder_window_s
-
-
-def _late(context: DecisionContext, row: VmRow, vm: Vm, track: Track, report: VmReport) -> RuleResult | None:
-    former = instances.is_former(vm, report.uuid, context.operation[1])
-    older = memory.is_older(context.operation, vm.memory.get("mover"))
-    if former and row.recovery is None:
-        return RuleResult("former-instance", "this tells of an instance that is gone since", late=True)
-    concerns_the_new = not (former or older) and bool(report.uuid)
-    if not concerns_the_new if track.reborn else vm.state == VmState.UNDEPLOYED:
-        return RuleResult("vm-gone", "the VM is gone; this tells of an earlier time", late=True)
-    if older and not row.exempt:
-        return RuleResult("newer-operation", "an operation that began later has moved the VM since", late=True)
-    return held.MOVED_SINCE if held.moved_since(context, vm.memory, row.chain) else None
-
-
-def _advance(context: DecisionContext, row: VmRow, before: Vm, report: VmReport, track: Track) -> tuple[Vm, RuleResult]:
-    after = _learn(context, row, before, report, track)
-    rank, to = _leads_to(row, report, track)
-    if to is None:
-        return after, RuleResult(row.rule, row.reason, changed=True)
-    if track.raises(rank, to):
-        return _moved(context, row, after, to, track), RuleResult(row.rule, row.reason, changed=True)
-    if rank < track.rank and not row.note:
-        return after, RuleResult("already-passed", "the same operation has already passed this stage", late=True)
-    return after, RuleResult(row.rule, row.reason, changed=True)
-
-
-def _leads_to(row: VmRow, report: VmReport, track: Track) -> tuple[int, str | None]:
-    if row.to is not None:
-        return row.rank, report.state if report.state in row.refine else row.to
-    if row.shows and track.fresh:
-        return row.rank, row.shows_else if report.state in tables.NEVER_FROM_A_REPORT else report.state
-    return row.rank, None
-
-
-def _moved(context: DecisionContext, row: VmRow, vm: Vm, to: str, track: Track) -> Vm:
-    kept = context.moved(vm.memory, row.chain)
-    if row.recovery is None:
-        keeps_open = vm.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
-        moved = vm._replace(state=to, memory=kept, recovery_open=keeps_open, needs_manual_recovery=False)
-        return instances.ended(moved, context.operation[1]) if to == VmState.UNDEPLOYED else moved
-    if row.recovery == "closes":
-        track.closed = context.now
-    is_open = row.recovery in ("opens", "step")
-    return vm._replace(state=to, memory=kept, recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
-
-
-def _learn(context: DecisionContext, row: VmRow, vm: Vm, report: VmReport, track: Track) -> Vm:
-    """Take over what this message tells better than those before it in its operation."""
-    if held.told_since(context, vm.memory, row.chain):
-        if context.again or instances.is_former(vm, report.uuid, context.operation[1]):
-            return vm
-        return _fill(context, vm, report)._replace(monitored=row.monitored if vm.monitored is None else vm.monitored)
-    rank = 0 if row.recovery and report is context.notification.vm else row.rank
-    told = {} if instances.is_former(vm, report.uuid, context.operation[1]) else instances.facts(report)
-    if row.monitored is not None:
-        told["monitored"] = row.monitored
-    new = {name: value for name, value in told.items() if track.tells(name, rank, value, getattr(vm, name))}
-    if row.recovery:
-        new |= instances.living(context, row.rank, track)
-    else:
-        new |= _last_operation(context, row, track, vm)
-    return instances.known_as(vm._replace(**new), vm.vm_uuid, context.operation[1]) if new else vm
-
-
-def _last_operation(context: DecisionContext, row: VmRow, track: Track, vm: Vm) -> dict[str, Any]:
-    n = context.notification
-    outcome = "failed" if context.failed else "succeeded"
-    value = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": outcome}
-    rank = row.rank + (tables.FAILURE_SHOWS if context.failed else 0)
-    return {"last_operation": value} if track.tells("last_operation", rank, value, vm.last_operation) else {}
-
-
-def _fill(context: DecisionContext, vm: Vm, report: VmReport) -> Vm:
-    """A late message fills in what nobody has told yet."""
-    if context.again:
-        return vm
-    missing = {
-        n: v for n, v in instances.facts(report).items() if v is not None and n != "vm_uuid" and not getattr(vm, n)
-    }
-    return vm._replace(**missing) if missing else vm
-
-
-def _timed(context: DecisionContext, before: Vm, after: Vm) -> Vm:
-    if after.state == before.state:
-        return after
-    at = context.notification.received_at
-    return after._replace(changed_at=at, ended_at=at if after.state == VmState.UNDEPLOYED else None)
+    def _progress(self) -> str:
+        trigger, row = self.context.notification.trigger, self.row
+        if self.context.failed:
+            # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
+            letters = "s" if row.recovery and row.to != VmState.ERROR else "sf"
+        else:
+            letters = "s" + "d" * (trigger in tables.DEPLOYED_MARKS) + "a" * (trigger in tables.ALIVE_MARKS)
+        return "".join(letter for letter in letters if self.marks.counts(letter))

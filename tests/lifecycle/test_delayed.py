@@ -16,7 +16,7 @@ HELD = DelayedContext()
 
 def judged(heard: World, n: Notification, held: DelayedContext = HELD) -> Decision:
     """The message judged long after it arrived."""
-    return heard.hear(n, held=held)
+    return heard.hear(n, delayed=held)
 
 
 def said(trigger: str, txn: str | None, at_s: float, **more: Any) -> Notification:

@@ -73,10 +73,10 @@ class World:
         self.aliases: list[Any] = []
         self.outcomes: list[Outcome] = []
 
-    def hear(self, *notifications: Notification, held: DelayedContext | None = None) -> Decision:
+    def hear(self, *notifications: Notification, delayed: DelayedContext | None = None) -> Decision:
         """Judge them in this order, and write back; the last decision."""
         for n in notifications:
-            decision = decide(self.current(n), n, self.windows, held)
+            decision = decide(self.current(n), n, self.windows, delayed)
             for entity in decision.entities:
                 self.rows[entity.id] = entity
             self.ledger += [t for t, _ in decision.transitions]
