@@ -73,7 +73,7 @@ class App:
         self.counts = EntityCounts(self.database, settings, self.metrics)
         self.watch = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
-        self.api = Api(self.database.connect, settings, self.metrics.registry, published.find)
+        self.api = Api(self.database.connect, settings, self.metrics, published.find)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()

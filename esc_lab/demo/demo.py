@@ -40,6 +40,7 @@ from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.model.notification import Outcome
 from receiver.observability import logs
+from receiver.observability.definition import total
 
 SOURCES = ("lab1", "lab2", "lab3")
 DEPLOYMENTS = 24
@@ -196,9 +197,10 @@ class Demo:
     def _counts(self, app: App) -> Counts:
         sums = app.metrics.sums()
         outcomes = dict.fromkeys(Outcome, 0)
-        for (_, _, outcome), cell in app.metrics.stored.cells.items():
-            outcomes[Outcome(outcome)] += int(cell.value)
-        messages = app.metrics.lifecycle.transitions.total + outcomes[Outcome.UNCLASSIFIED]
+        for family in app.metrics.stored.collect():
+            for sample in family.samples:
+                outcomes[Outcome(sample.labels["outcome"])] += int(sample.value)
+        messages = total(app.metrics.transitions) + outcomes[Outcome.UNCLASSIFIED]
         return Counts(sums["received"], sums["refused"], outcomes, messages)
 
     def _say(self, text: str) -> None:

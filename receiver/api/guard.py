@@ -11,12 +11,12 @@ from aiohttp.typedefs import Handler
 
 from receiver.api import api_errors, parameters
 from receiver.api.api_errors import ParameterError, QueryError
-from receiver.api.api_metrics import ApiMetrics
 from receiver.api.endpoints import Endpoint
 from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
 from receiver.config.settings import Settings
 from receiver.http.problem import problem
+from receiver.observability.metrics import Metrics
 
 Answer = Callable[[web.Request, Mapping[str, Any]], Awaitable[web.StreamResponse]]
 """Answers a request with the values of its parameters."""
@@ -38,7 +38,7 @@ _PROBLEMS: Mapping[type[QueryError], tuple[int, str, str]] = {
 class Guard:
     """Makes handlers of answers."""
 
-    def __init__(self, tokens: Tokens, limits: RateLimits, metrics: ApiMetrics, settings: Settings) -> None:
+    def __init__(self, tokens: Tokens, limits: RateLimits, metrics: Metrics, settings: Settings) -> None:
         self._tokens = tokens
         self._limits = limits
         self._metrics = metrics
@@ -53,9 +53,9 @@ class Guard:
                 response = await self._answer(endpoint, answer, request)
             except QueryError as error:
                 response = self._problem(endpoint, error)
-            self._metrics.requests.labels(endpoint.name, str(response.status)).inc()
+            self._metrics.queries.labels(endpoint.name, str(response.status)).inc()
             if endpoint.name not in LONG_RUNNING:
-                self._metrics.seconds.labels(endpoint.name).observe(time.perf_counter() - started_s)
+                self._metrics.query_seconds.labels(endpoint.name).observe(time.perf_counter() - started_s)
             return response
 
         return handle

@@ -19,13 +19,13 @@ import asyncpg
 import structlog
 
 from receiver.api.api_errors import TooManyError, UnavailableError
-from receiver.api.api_metrics import ApiMetrics
 from receiver.api.position import BEGINNING, Position
 from receiver.api.row_shapes import position_of, sql
 from receiver.api.subscription import Event, EventBatch, EventFilter, Subscription, events
 from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
+from receiver.observability.metrics import Metrics
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.publishing.outbox import CHANNEL
 
@@ -50,7 +50,7 @@ class LedgerFollower:
         self,
         connect: Callable[[], Awaitable[Connection]],
         settings: Settings,
-        metrics: ApiMetrics,
+        metrics: Metrics,
         on_notification: Callable[[str], None],
     ) -> None:
         """`on_notification` gets the payload, which names the operations that ended (`Waiters.notify`)."""
@@ -220,7 +220,7 @@ class LedgerFollower:
 
     def _count(self, change: int) -> None:
         self._joined += change
-        self._metrics.feed_readers.value = self._joined
+        self._metrics.feed_readers.set(self._joined)
 
 
 async def _close(connection: Connection, timeout_s: float) -> None:

@@ -14,13 +14,11 @@ from uuid import UUID
 
 import asyncpg
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from receiver.api import entity_lists
 from receiver.api.answers import json_answer, raw, single
 from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
-from receiver.api.api_metrics import ApiMetrics
 from receiver.api.docs_page import Docs
 from receiver.api.endpoints import PREFIX, Endpoint, catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
@@ -40,6 +38,7 @@ from receiver.api.waiters import Waiters
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item
 from receiver.model.entities import Deployment, Vm, entity_id
+from receiver.observability.metrics import Metrics
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 Query = Mapping[str, Any]
@@ -49,13 +48,13 @@ Query = Mapping[str, Any]
 class Api:
     """Answers requests about all that the receiver has stored."""
 
-    def __init__(
-        self, connect: Connect, settings: Settings, registry: CollectorRegistry, find: FindMessage | None = None
-    ) -> None:
+    def __init__(self, connect: Connect, settings: Settings, metrics: Metrics, find: FindMessage | None = None) -> None:
         """`connect` opens the connection on which the ledger is followed; `find` looks into the feed's stream."""
         self._settings = settings
         self._endpoints = catalogue(settings)
-        metrics = ApiMetrics(registry, (endpoint.name for endpoint in self._endpoints))
+        for endpoint in self._endpoints:  # known label sets start at zero
+            metrics.queries.labels(endpoint.name, "200")
+            metrics.query_seconds.labels(endpoint.name)
         tokens = Tokens(settings.read_tokens, settings.session_s)
         self._reader = Reader(settings)
         self._waiters = Waiters(self._reader, settings, metrics)

@@ -15,10 +15,10 @@ from itertools import islice
 from uuid import UUID
 
 from receiver.api.api_errors import TooManyError, UnavailableError
-from receiver.api.api_metrics import ApiMetrics
 from receiver.api.read_pool import Reader
 from receiver.config.settings import Settings
 from receiver.model.entities import Operation
+from receiver.observability.metrics import Metrics
 
 ANY_OPERATION = "*"
 """A notification that names no operation: any may have ended."""
@@ -49,7 +49,7 @@ class _Wait:
 class Waiters:
     """All requests that wait at this receiver."""
 
-    def __init__(self, reader: Reader, settings: Settings, metrics: ApiMetrics) -> None:
+    def __init__(self, reader: Reader, settings: Settings, metrics: Metrics) -> None:
         self._reader = reader
         self._sweep_s = settings.wake_sweep_s
         self._metrics = metrics
@@ -146,12 +146,12 @@ class Waiters:
             raise TooManyError("too many are waiting already (waits_max)")
         self._waits.add(wait)
         self._by_prefix[wait.prefix].add(wait)
-        self._metrics.waits.value = len(self._waits)
+        self._metrics.waits.set(len(self._waits))
         try:
             yield wait
         finally:
             self._leave(wait)
-            self._metrics.waits.value = len(self._waits)
+            self._metrics.waits.set(len(self._waits))
 
     def _leave(self, wait: _Wait) -> None:
         if not wait.ended.cancel() and not wait.ended.cancelled():

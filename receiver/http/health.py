@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
+from prometheus_client.aiohttp import make_aiohttp_handler
 
 from receiver.errors import ReceiverError
-from receiver.observability.exposition import Exposition
 from receiver.observability.metrics import Metrics
 
 Ping = Callable[[], Awaitable[None]]
@@ -38,7 +38,7 @@ class Health:
         self, dependencies: Iterable[Dependency], metrics: Metrics, ping_timeout_s: float, warnings: Iterable[str] = ()
     ) -> None:
         self._dependencies = tuple(dependencies)
-        self._exposition = Exposition(metrics.registry)
+        self._metrics = make_aiohttp_handler(metrics.registry, disable_compression=True)
         self._ping_timeout_s = ping_timeout_s
         self._warnings = list(warnings)
 
@@ -47,7 +47,7 @@ class Health:
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
-            web.get("/metrics", self.metrics),
+            web.get("/metrics", self._metrics),
         ]
 
     async def healthz(self, _: web.Request) -> web.Response:
@@ -68,11 +68,6 @@ class Health:
             "warnings": self._warnings,
         }
         return _json(200 if ready else 503, document)
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Prometheus text or OpenMetrics, as asked for; in one synchronous step, so that the counts add up."""
-        body, media_type = self._exposition.written(request.headers.get(hdrs.ACCEPT, ""))
-        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
 
     async def _fault(self, dependency: Dependency) -> str | None:
         try:

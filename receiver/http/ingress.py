@@ -34,6 +34,7 @@ from receiver.http.responses import RECEIPT, acknowledgement
 from receiver.model.envelope import TRACE, Clock, Envelope, read_head
 from receiver.model.notification import Channel, Outcome
 from receiver.model.sanitize import sanitize
+from receiver.observability.definition import exemplar
 from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
 from receiver.observability.logs import CallbackLines
 from receiver.observability.metrics import Metrics
@@ -115,7 +116,7 @@ class Ingress:
         started_s, match = time.perf_counter(), request.match_info
         source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
         known = source if source in self._sources else UNKNOWN_SOURCE
-        self._metrics.arrived(known, channel)
+        self._metrics.count_received(known, channel)
         try:
             envelope = await self._open(request, source, _CHANNELS[channel])
         except BaseException as error:
@@ -134,7 +135,7 @@ class Ingress:
         return _answer(request, receipt, kept)
 
     def _tell(self, envelope: Envelope, receipt: str, kept: IntakeResult, seconds: float, span: Traced | None) -> None:
-        self._metrics.request_seconds.observe(seconds, envelope.transaction_id)
+        self._metrics.request_seconds.observe(seconds, exemplar(envelope.transaction_id))
         if not (self._lines.wanted or span):
             return
         facts = {
@@ -156,7 +157,7 @@ class Ingress:
 
     def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
-        self._metrics.refuse(reason)
+        self._metrics.count_refused(reason)
         log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_why(error))
 
     async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:

@@ -79,7 +79,8 @@ class Batcher:
             return await kept
         except asyncio.CancelledError:
             if kept.done() and not kept.cancelled() and kept.exception():
-                self._metrics.refuse(Refused.CANNOT_KEEP)  # the sender was given up in the moment it was to be told
+                # The sender went away between the error and its answer, so that the caller does not count it.
+                self._metrics.count_refused(Refused.CANNOT_KEEP)
             raise
 
     async def run(self) -> None:
@@ -193,14 +194,14 @@ class Batcher:
         """Whoever waits is told, and counts it; where nobody waits any more, it is counted here."""
         for _, waiter in batch:
             if waiter.done():
-                self._metrics.refuse(Refused.CANNOT_KEEP)
+                self._metrics.count_refused(Refused.CANNOT_KEEP)
             else:
                 waiter.set_exception(error)
 
     def _answer(self, letter: ParsedCallback, waiter: asyncio.Future[Accepted], decision: Decision) -> None:
         """Count and answer in one step; a sender that has gone is still counted."""
         envelope = letter.envelope
-        self._metrics.kept(envelope.source, letter.family, decision.outcome)
-        self._metrics.told(decision)
+        self._metrics.count_stored(envelope.source, letter.family, decision.outcome)
+        self._metrics.count_decision(decision)
         if not waiter.done():
             waiter.set_result(Accepted(envelope.receipt, decision.outcome, decision.rule, decision.reason))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,7 +18,9 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.errors import describe
-from receiver.observability import catalogue
+from receiver.observability.catalogue import Catalogue, operation_kind
+from receiver.observability.definition import set_all
+from receiver.observability.labels import Taken
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
@@ -40,7 +43,8 @@ class EntityCounts:
         self._metrics = metrics
         self._sql = statements("jobs/entity_counts.sql")
         self._told = ""
-        metrics.postgres_connections.ask(database.connections)
+        for state in Taken:
+            metrics.postgres_connections.labels(state).set_function(partial(_connections, database, state))
 
     async def run(self) -> None:
         """Count again and again, until cancelled."""
@@ -69,7 +73,7 @@ class EntityCounts:
         async with connection.transaction():
             if not await connection.fetchval(self._sql["claim"], self._interval / 2):
                 return False
-            states = [list(one.labels[1].values) for one in (catalogue.DEPLOYMENTS, catalogue.VMS)]
+            states = [list(one.labels[1].values) for one in (Catalogue.deployments, Catalogue.vms)]
             rows = await connection.fetch(self._sql["count"], *states)
             await connection.execute(self._sql["keep"], orjson.dumps([tuple(row) for row in rows]).decode())
         return True
@@ -77,24 +81,29 @@ class EntityCounts:
     def _show(self, rows: Rows, counted_at_s: float) -> None:
         metrics = self._metrics
         for what, gauge in (("deployments", metrics.deployments), ("vms", metrics.vms)):
-            gauge.replace({(one, two): number for name, one, two, number in rows if name == what})
+            set_all(gauge, {(one, two): number for name, one, two, number in rows if name == what})
         operations: dict[tuple[str, ...], float] = {}
         for what, kind, state, number in rows:
             if what == "operations":
-                labels = catalogue.operation_kind(kind), state
+                labels = operation_kind(kind), state
                 operations[labels] = operations.get(labels, 0) + number
-        metrics.operations.replace(operations)
+        set_all(metrics.operations, operations)
         metrics.operation_oldest_timestamp_seconds.set(next((row[3] for row in rows if row[0] == "oldest"), 0))
         metrics.counted_timestamp_seconds.set(counted_at_s)
 
     def _surround(self, rows: Rows) -> None:
         metrics = self._metrics
         metrics.database_bytes.set(next(number for what, _, number in rows if what == "bytes"))
-        for what, gauge in (("begin", metrics.partitions_begin), ("end", metrics.partitions_end)):
-            gauge.replace({(table,): number for name, table, number in rows if name == what})
+        begin, end = metrics.partitions_begin_timestamp_seconds, metrics.partitions_end_timestamp_seconds
+        for what, gauge in (("begin", begin), ("end", end)):
+            set_all(gauge, {(table,): number for name, table, number in rows if name == what})
 
     def _tell(self, why: str) -> None:
         """One line for each new trouble."""
         if why != self._told:
             log.warning("states cannot be counted now; it is tried again", why=why)
         self._told = why
+
+
+def _connections(database: Database, state: Taken) -> float:
+    return database.connections()[state,]

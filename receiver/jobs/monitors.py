@@ -14,6 +14,7 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.errors import DisconnectedError
+from receiver.observability.definition import set_all, total
 from receiver.observability.labels import OTHER
 from receiver.observability.metrics import Metrics
 from receiver.publishing.broker import Broker
@@ -68,16 +69,18 @@ class Monitors:
         """How large the stream is and how far its readers have come; only the relay asks. Raises DisconnectedError."""
         metrics, messages, size = self._metrics, 0, 0
         readers: list[StreamConsumer] = []
-        if metrics.relay_leader.value:
+        if total(metrics.relay_leader):
             messages, size, readers = await readers_of(await self._broker.client(), self._settings.stream_name)
         metrics.stream_messages.set(messages)
         metrics.stream_bytes.set(size)
         metrics.stream_consumers.set(len(readers))
         named = self._settings.consumers_max
-        metrics.consumer_pending_messages.replace(folded(((one.name, one.pending) for one in readers), named))
-        metrics.consumer_unacknowledged_messages.replace(
-            folded(((one.name, one.unacknowledged) for one in readers), named)
-        )
+        for gauge, numbers in (
+            (metrics.consumer_pending_messages, ((one.name, one.pending) for one in readers)),
+            (metrics.consumer_unacknowledged_messages, ((one.name, one.unacknowledged) for one in readers)),
+        ):
+            gauge.clear()
+            set_all(gauge, folded(numbers, named))
 
     def _tell(self, why: str) -> None:
         """One line for each new trouble."""

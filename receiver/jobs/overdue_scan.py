@@ -119,6 +119,6 @@ class OverdueScan:
 
     def _tell(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            self._metrics.told(decision)
+            self._metrics.count_decision(decision)
         if decisions:
             log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)

@@ -1,21 +1,23 @@
-"""The form of an entry of the catalogue, and the label sets that it makes known. Values only."""
+"""How the catalogue describes a metric, and how prometheus-client's object is made of that description.
+
+Must not know which metrics exist.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
+from typing import Any, Generic, TypeVar, overload
 
-PREFIX = "esc_receiver_"
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+NAMESPACE = "esc_receiver"
+EXEMPLAR_LABEL = "transaction_id"
+EXEMPLAR_CHARACTERS_MAX = 128 - len(EXEMPLAR_LABEL)
+"""OpenMetrics allows 128 characters for name and value of an exemplar's labels together."""
 
-class Kind(StrEnum):
-    """As Prometheus and OpenMetrics call them."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +30,49 @@ class Label:
     from_where: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One metric. `name` is without the prefix of all and without `_total`."""
+@dataclass(eq=False)
+class Definition(Generic[M]):
+    """One metric, named after the attribute of the catalogue that holds it.
 
-    name: str
-    kind: Kind
+    Read from the class it is this description; read from an instance it is the metric that counts.
+    """
+
+    make: type[M]
     unit: str
     """In full words, plural. It ends the name where it is a base unit."""
     help: str
-    labels: tuple[Label, ...] = ()
-    bounds: tuple[float, ...] = ()
-    """Upper bounds of a histogram's buckets."""
+    labels: tuple[Label, ...]
+    buckets: tuple[float, ...] = ()
+    """Upper bounds, of a histogram."""
     lazy: bool = False
     """Label sets appear when first seen, because they are many or not known before."""
+    name: str = ""
+    """Without the prefix of all and without `_total`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Definition[M]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> M: ...
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        return self if instance is None else vars(instance)[self.name]
+
+    @property
+    def kind(self) -> str:
+        """`counter`, `gauge` or `histogram`."""
+        return self.make.__name__.lower()
 
     @property
     def family(self) -> str:
         """The name of the metric family."""
-        return PREFIX + self.name
+        return f"{NAMESPACE}_{self.name}"
 
     @property
     def series(self) -> str:
         """The name that a query asks for; of a histogram, the one that its three series begin with."""
-        return self.family + ("_total" if self.kind is Kind.COUNTER else "")
+        return self.family + ("_total" if self.kind == "counter" else "")
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -63,19 +84,51 @@ class Measure:
         if not self.lazy:
             yield from product(*(label.values or at_start.get(label.name, ()) for label in self.labels))
 
+    def create(self, registry: CollectorRegistry, at_start: Mapping[str, Sequence[str]]) -> M:
+        """The metric, registered, its known label sets at zero."""
+        unit = self.unit if self.name.endswith(f"_{self.unit}") else ""
+        options: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
+        metric = self.make(
+            self.name, self.help, self.label_names, namespace=NAMESPACE, unit=unit, registry=registry, **options
+        )
+        for values in self.known(at_start) if self.labels else ():
+            metric.labels(*values)
+        return metric
 
-def counter(name: str, unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Measure:
+
+def counter(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Definition[Counter]:
     """It only ever rises."""
-    return Measure(name, Kind.COUNTER, unit, help_text, labels, lazy=lazy)
+    return Definition(Counter, unit, help_text, labels, lazy=lazy)
 
 
-def gauge(name: str, unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Measure:
-    """It is what it is now."""
-    return Measure(name, Kind.GAUGE, unit, help_text, labels, lazy=lazy)
+def gauge(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Definition[Gauge]:
+    """It rises and falls."""
+    return Definition(Gauge, unit, help_text, labels, lazy=lazy)
 
 
 def histogram(
-    name: str, unit: str, help_text: str, bounds: tuple[float, ...], *labels: Label, lazy: bool = False
-) -> Measure:
-    """How it is spread."""
-    return Measure(name, Kind.HISTOGRAM, unit, help_text, labels, bounds, lazy)
+    unit: str, help_text: str, buckets: tuple[float, ...], *labels: Label, lazy: bool = False
+) -> Definition[Histogram]:
+    """It counts observations by their size."""
+    return Definition(Histogram, unit, help_text, labels, buckets, lazy)
+
+
+def exemplar(transaction_id: str | None) -> dict[str, str] | None:
+    """The exemplar of an observation; None without an id, or with one that OpenMetrics has no room for."""
+    if transaction_id and len(transaction_id) <= EXEMPLAR_CHARACTERS_MAX:
+        return {EXEMPLAR_LABEL: transaction_id}
+    return None
+
+
+def total(metric: Counter | Gauge) -> int:
+    """The sum of a metric over all its label sets."""
+    return int(sum(sample.value for family in metric.collect() for sample in family.samples))
+
+
+def set_all(gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+    """Set these label sets, and all others that are known to 0."""
+    for family in gauge.collect():
+        for sample in family.samples:
+            gauge.labels(*sample.labels.values()).set(0)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)

@@ -1,6 +1,6 @@
-"""What ledger entries mean in figures: operations ended, recoveries and what they tried, time in state, flapping.
+"""Metrics of the lifecycle: operations that ended, recoveries and their steps, time in a state, flapping VMs.
 
-Told each decision that was committed, and nothing else. Must not know SQL, nor who commits.
+They are computed from committed decisions and nothing else. Must not know SQL, nor who commits.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from itertools import zip_longest
 from typing import Final
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry
-
+from receiver.config.settings import Settings
 from receiver.model.entities import (
     Decision,
     DeploymentState,
@@ -23,8 +23,8 @@ from receiver.model.entities import (
     Transition,
     VmState,
 )
-from receiver.observability import catalogue
-from receiver.observability.cells import AtStart, Spreads, Tally
+from receiver.observability.catalogue import STATES, Catalogue, operation_kind
+from receiver.observability.definition import exemplar
 from receiver.observability.labels import OTHER, RecoveryEnd, RecoveryStep, Step
 
 ENDS: Final[Mapping[str, RecoveryEnd]] = {
@@ -33,7 +33,7 @@ ENDS: Final[Mapping[str, RecoveryEnd]] = {
     "vm-recovery-cancelled": RecoveryEnd.CANCELLED,
     "vm-manual-recovery-needed": RecoveryEnd.MANUAL,
 }
-"""By rule of the lifecycle's tables."""
+"""How a recovery ended, by the rule of the lifecycle's tables."""
 ATTEMPTS: Final[Mapping[str, tuple[RecoveryStep, str]]] = {
     "vm-recovery-rebooted": (RecoveryStep.REBOOT, "succeeded"),
     "vm-recovery-reboot-failed": (RecoveryStep.REBOOT, "failed"),
@@ -58,14 +58,14 @@ RUNNING: Final = frozenset({OperationState.OPEN, OperationState.OVERDUE, Operati
 
 
 class Flapping:
-    """VMs that ESC recovers again and again: the times of their last recoveries, of so many VMs."""
+    """Finds VMs that ESC recovers again and again, by the times of the last recoveries of at most `vms_max` VMs."""
 
     def __init__(self, recoveries: int, window_s: float, vms_max: int) -> None:
         self._recoveries, self._window_s, self._vms_max = recoveries, window_s, vms_max
         self._times: OrderedDict[UUID, deque[float]] = OrderedDict()
 
     def recovered(self, vm: UUID, at_s: float) -> bool:
-        """Whether this is one recovery too many. The VM silent for longest is forgotten first."""
+        """Note a recovery; whether the VM is flapping now. The VM that was recovered longest ago is forgotten first."""
         times = self._times.setdefault(vm, deque(maxlen=self._recoveries))
         self._times.move_to_end(vm)
         if len(self._times) > self._vms_max:
@@ -74,7 +74,7 @@ class Flapping:
         return self._is_flapping(times, at_s)
 
     def now(self, at_s: float) -> int:
-        """How many VMs flap at this time; forgets those of which nothing was heard within the window."""
+        """How many VMs are flapping now; forgets those without a recovery within the window."""
         while self._times and next(iter(self._times.values()))[-1] < at_s - self._window_s:
             self._times.popitem(last=False)
         return sum(self._is_flapping(times, at_s) for times in self._times.values())
@@ -84,14 +84,14 @@ class Flapping:
 
 
 class Tenants:
-    """The first that were seen, and one name for all others."""
+    """Keeps the first `tenants_max` names as label values; all later ones share `(other)`."""
 
     def __init__(self, tenants_max: int) -> None:
         self._tenants_max = tenants_max
         self._seen: set[str] = set()
 
     def name(self, tenant: str) -> str:
-        """The tenant's own name, or the one of all others."""
+        """The value of the label `tenant`."""
         if tenant not in self._seen:
             if len(self._seen) >= self._tenants_max:
                 return OTHER
@@ -99,72 +99,64 @@ class Tenants:
         return tenant
 
 
-class Lifecycle:
-    """The collectors of this room. `told` is called once for each decision that was committed."""
+class LifecycleMetrics:
+    """Counts decisions. `count` is called once for each that was committed."""
 
-    def __init__(self, registry: CollectorRegistry, flapping: Flapping, tenants: Tenants) -> None:
-        at_start: AtStart = {}
-        self.flapping, self.tenants = flapping, tenants
-        self.transitions = Tally(catalogue.TRANSITIONS, registry, at_start)
-        self.operations_ended = Tally(catalogue.OPERATIONS_ENDED, registry)
-        self.operation_seconds = Spreads(catalogue.OPERATION_SECONDS, registry)
-        self.vm_state_seconds = Spreads(catalogue.VM_STATE_SECONDS, registry)
-        self.step_seconds = Spreads(catalogue.STEP_SECONDS, registry)
-        self.recoveries_started = Tally(catalogue.RECOVERIES_STARTED, registry)
-        self.recoveries_ended = Tally(catalogue.RECOVERIES_ENDED, registry)
-        self.recovery_attempts = Tally(catalogue.RECOVERY_ATTEMPTS, registry)
-        self.flapped = Tally(catalogue.FLAPPING, registry)
-        self.tenant_operations = Tally(catalogue.TENANT_OPERATIONS, registry)
-        self.tenants_folded = Tally(catalogue.TENANTS_FOLDED, registry)
-        for entity, states in catalogue.STATES.items():
+    def __init__(self, metrics: Catalogue, settings: Settings) -> None:
+        self.flapping = Flapping(settings.flapping_recoveries, settings.flapping_window_s, settings.flapping_vms_max)
+        self._tenants = Tenants(settings.tenants_max)
+        self._metrics = metrics
+        # `labels` takes longer than the counting itself, so each child is looked up once.
+        self._transitions = cache(metrics.transitions.labels)
+        self._operations_ended = cache(metrics.operations_ended.labels)
+        self._operation_seconds = cache(metrics.operation_seconds.labels)
+        self._vm_state_seconds = cache(metrics.vm_state_seconds.labels)
+        self._step_seconds = cache(metrics.step_seconds.labels)
+        for entity, states in STATES.items():
             for state in states:
-                self.transitions.labels(entity, state)
+                metrics.transitions.labels(entity, state)
 
-    def told(self, decision: Decision) -> None:
-        """Count what it changed."""
+    def count(self, decision: Decision) -> None:
+        """Count what a decision changed."""
         if attempt := ATTEMPTS.get(decision.rule):
-            self.recovery_attempts.cells[attempt].value += 1
+            self._metrics.recovery_attempts.labels(*attempt).inc()
         for (transition, entity), since in zip_longest(decision.transitions, decision.since):
-            self.transitions.cells[transition.entity, transition.to_state].value += 1
+            self._transitions(transition.entity, transition.to_state).inc()
             if transition.from_state == transition.to_state:
                 continue
             if isinstance(entity, Operation):
-                self._operation(transition, entity)
+                self._count_operation(transition, entity)
             else:
-                self._moved(transition, since)
+                self._count_change(transition, since)
 
-    def _operation(self, transition: Transition, operation: Operation) -> None:
+    def _count_operation(self, transition: Transition, operation: Operation) -> None:
         if operation.ended_at is None or transition.from_state not in RUNNING:
             return
-        kind = catalogue.operation_kind(operation.kind)
-        outcome = transition.to_state.lower()
-        self.operations_ended.cells[kind, outcome].value += 1
+        kind, outcome = operation_kind(operation.kind), transition.to_state.lower()
+        self._operations_ended(kind, outcome).inc()
         if outcome == "succeeded":
             seconds = (operation.ended_at - operation.first_seen_at).total_seconds()
-            self.operation_seconds.cells[(kind,)].observe(seconds, operation.transaction_id)
+            self._operation_seconds(kind).observe(seconds, exemplar(operation.transaction_id))
         if operation.tenant:
-            self._tenant(operation.tenant, outcome)
+            tenant = self._tenants.name(operation.tenant)
+            self._metrics.tenant_operations.labels(tenant, outcome).inc()
+            if tenant == OTHER:
+                self._metrics.tenants_folded.inc()
 
-    def _tenant(self, tenant: str, outcome: str) -> None:
-        name = self.tenants.name(tenant)
-        self.tenant_operations.cells[name, outcome].value += 1
-        if name == OTHER:
-            self.tenants_folded.inc()
-
-    def _moved(self, transition: Transition, since: datetime | None) -> None:
+    def _count_change(self, transition: Transition, since: datetime | None) -> None:
         if transition.rule == STARTED:
-            self.recoveries_started.inc()
+            self._metrics.recoveries_started.inc()
             if self.flapping.recovered(transition.entity_id, transition.at.timestamp()):
-                self.flapped.inc()
+                self._metrics.flapping.inc()
         elif end := ENDS.get(transition.rule):
-            self.recoveries_ended.cells[(end,)].value += 1
+            self._metrics.recoveries_ended.labels(end).inc()
         if since is not None:
-            self._timed(transition, (transition.at - since).total_seconds())
+            self._observe_duration(transition, (transition.at - since).total_seconds())
 
-    def _timed(self, transition: Transition, seconds: float) -> None:
-        if seconds < 0:  # it arrived before the one that moved the entity last: no time can be told
+    def _observe_duration(self, transition: Transition, seconds: float) -> None:
+        if seconds < 0:  # it arrived before the callback that changed the entity last: the duration is not known
             return
         if transition.entity == EntityKind.VM:
-            self.vm_state_seconds.cells[(transition.from_state,)].observe(seconds, transition.operation)
+            self._vm_state_seconds(transition.from_state).observe(seconds, exemplar(transition.operation))
         if step := STEPS.get((transition.entity, transition.from_state, transition.to_state)):
-            self.step_seconds.cells[(step,)].observe(seconds, transition.operation)
+            self._step_seconds(step).observe(seconds, exemplar(transition.operation))

@@ -123,7 +123,7 @@ class _WriteTask:
             self.results[receipt] = refused("PostgreSQL refuses it")
 
     def count(self, reason: CommitFailure) -> None:
-        self._metrics.commit_failures.cells[(reason,)].value += 1
+        self._metrics.commit_failures.labels(reason).inc()
 
     async def _find_stored(self, batch: Sequence[ParsedCallback]) -> None:
         """A transaction that seemed to fail may have been committed after all."""

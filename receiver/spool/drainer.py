@@ -112,8 +112,8 @@ class SpoolDrainer:
         if recovered or lost:
             self._recovered, self._lost = self._recovered + recovered, self._lost + lost
             self._refused.clear()  # some of them may be gone
-            self._metrics.recover(recovered)
-            self._metrics.lose(lost)
+            self._metrics.count_recovered(recovered)
+            self._metrics.count_lost(lost)
         self._metrics.spool_refused_callbacks.set(len(self._refused))
         self._metrics.spool_bytes.set(self._spool.bytes)
         oldest = self._spool.oldest
@@ -182,8 +182,8 @@ class SpoolDrainer:
         gone = tuple(self._committed)
         await self._spool.forget(gone)
         for letter, decision in map(self._committed.pop, gone):
-            self._metrics.drained(letter.envelope.source, letter.family, decision.outcome)
-            self._metrics.told(decision)
+            self._metrics.count_drained(letter.envelope.source, letter.family, decision.outcome)
+            self._metrics.count_decision(decision)
         self.measure()
 
     async def _forgotten(self) -> None:

@@ -80,7 +80,7 @@ class SpoolRouter:
             self._enter(Mode.SPOOLING)  # nobody else waits for PostgreSQL in vain
         try:
             await self._spool.put(letter.envelope for letter in letters)
-            self._metrics.spooled(len(letters))
+            self._metrics.count_spooled(len(letters))
         finally:
             self._holding -= 1
             self._filled.set()
@@ -148,7 +148,7 @@ class SpoolRouter:
         if mode is not self.mode:
             log.info("callbacks take another way", mode=mode, before=self.mode, waiting=self._spool.depth)
             self.mode = mode
-            self._metrics.enter(mode)
+            self._metrics.set_mode(mode)
 
 
 class Pauses:

@@ -11,12 +11,12 @@ from typing import Any
 import jsonschema
 import orjson
 import pytest
-from prometheus_client import CollectorRegistry
 
 from receiver.api.api_document import document
 from receiver.api.endpoints import catalogue
 from receiver.api.routes import Api
 from receiver.config.settings import Settings
+from receiver.observability.metrics import Metrics
 from tests.support.batches import letter
 from tests.support.query_api import READ, deploy, kept, windows
 from tests.support.samples import MALFORMED, SAMPLES
@@ -38,7 +38,7 @@ def test_routes_and_document_agree() -> None:
     async def nowhere() -> Any:
         raise OSError
 
-    api = Api(nowhere, SETTINGS, CollectorRegistry())
+    api = Api(nowhere, SETTINGS, Metrics())
     routes = {(route.method.lower(), route.path.replace(":[^/]+}", "}")) for route in api.routes()}
     told = {(method, path) for path, methods in NOW["paths"].items() for method in methods}
     assert routes - told == {("get", "/api/v1/openapi.json"), ("get", "/api/docs")}

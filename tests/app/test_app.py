@@ -21,6 +21,7 @@ from receiver.app import App, running
 from receiver.config.settings import Settings
 from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
 from receiver.errors import SettingsError, SetupError
+from receiver.observability.definition import total
 from tests.support import feed
 from tests.support.auditor import Connection, assert_feed_equals_ledger, assert_ledger_is_whole, published
 from tests.support.batches import of_deployment
@@ -169,7 +170,7 @@ async def test_two_services_on_one_database_have_one_relay_and_the_other_takes_o
 
 def leads(app: App) -> bool:
     """Whether it is the relay."""
-    return bool(app.metrics.relay_leader.value)
+    return bool(total(app.metrics.relay_leader))
 
 
 async def is_led(apps: list[App]) -> bool:

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import nats
+from prometheus_client import generate_latest
 
 from receiver.config.settings import Settings
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.monitors import Monitors, folded
-from receiver.observability.exposition import Exposition
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
@@ -78,13 +78,13 @@ async def test_a_scrape_asks_postgresql_nothing_and_is_as_long_with_many_vms(
     await kept(postgres_dsn, deploy("one"))
     async with counting(postgres_dsn, counts_interval_s=0.01) as (counts, metrics):
         await counts.run_once()
-        few, _ = Exposition(metrics.registry).written("")
+        few = generate_latest(metrics.registry)
         await connection.execute(
             "INSERT INTO vms SELECT (jsonb_populate_record(NULL::vms, to_jsonb(v) || jsonb_build_object("
             "'id', gen_random_uuid(), 'vm_name', 'vm-' || n))).* FROM vms AS v, generate_series(1, 10000) AS n"
         )
         await counts.run_once()
-    many, _ = Exposition(metrics.registry).written("")
+    many = generate_latest(metrics.registry)
     assert few.count(b"\n") == many.count(b"\n")
     assert shown(metrics, "vms") == {("default", "ALIVE"): 10_001}
 
@@ -120,7 +120,7 @@ async def test_a_partition_without_bounds_is_passed_over(postgres_dsn: str, conn
     async with counting(postgres_dsn) as (counts, metrics):
         await counts.run_once()
     assert shown(metrics, "partitions_begin_timestamp_seconds") == {}
-    assert Exposition(metrics.registry).written("")
+    assert generate_latest(metrics.registry)
 
 
 async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) -> None:

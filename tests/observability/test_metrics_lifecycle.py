@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from receiver.config.settings import Settings
 from receiver.lifecycle import tables
 from receiver.model.notification import Notification, ResourceReport
-from receiver.observability.lifecycle_metrics import ATTEMPTS, ENDS, STARTED, Flapping, Lifecycle, Tenants
+from receiver.observability.lifecycle_metrics import ATTEMPTS, ENDS, STARTED, Flapping
+from receiver.observability.metrics import Metrics
 from tests.support.figures import samples
 from tests.support.lifecycle import World, notification
 
@@ -19,14 +20,15 @@ class Told:
     """A world whose decisions are told as figures."""
 
     def __init__(self, *, recoveries: int = 3, tenants: int = 5) -> None:
-        self.registry = CollectorRegistry()
-        self.lifecycle = Lifecycle(self.registry, Flapping(recoveries, 3600, 100), Tenants(tenants))
+        settings = Settings(flapping_recoveries=recoveries, flapping_vms_max=100, tenants_max=tenants)
+        self.metrics = Metrics(settings=settings)
+        self.registry = self.metrics.registry
         self.world = World()
 
     def hear(self, *notifications: Notification) -> None:
         """As receivers do: judged, then told."""
         for one in notifications:
-            self.lifecycle.told(self.world.hear(one))
+            self.metrics.count_decision(self.world.hear(one))
 
     def shown(self, name: str) -> dict[tuple[str, ...], float]:
         """The figures of a name that are not zero."""
@@ -108,7 +110,7 @@ def test_a_vm_that_is_recovered_again_and_again_is_flapping() -> None:
         told.hear(*recovery(f"r{number}", at_s=1000 + 400 * number))
     assert told.shown("flapping_total") == {(): 2}
     last = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + 2200
-    assert [told.lifecycle.flapping.now(last + later_s) for later_s in (0, 2801, 3700)] == [1, 0, 0]
+    assert [told.metrics.lifecycle.flapping.now(last + later_s) for later_s in (0, 2801, 3700)] == [1, 0, 0]
 
 
 def test_no_more_vms_are_remembered_than_may_be() -> None:

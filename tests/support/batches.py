@@ -58,7 +58,7 @@ class Place:
     def accept(self, sample: Sample, **changed: Any) -> asyncio.Task[Accepted]:
         """SerialExecutor in one callback, as a request does."""
         received_at, receipt = _CLOCK.stamp()
-        self.metrics.arrived("default", "callback")
+        self.metrics.count_received("default", "callback")
         envelope = envelope_of(sample, **{"received_at": received_at, "receipt": receipt} | changed)
         return asyncio.create_task(self.acceptor.accept(envelope))
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from receiver.api.api_metrics import ApiMetrics
-from receiver.api.endpoints import catalogue as endpoints
+from receiver.api import Api
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
+from receiver.postgres.database import Database
 
 
 def everything(sources: Iterable[str] = ("default",)) -> CollectorRegistry:
     """All metrics of the service, nothing counted yet."""
-    registry = Metrics(sources).registry
-    ApiMetrics(registry, [endpoint.name for endpoint in endpoints(Settings())])
-    return registry
+    settings, metrics = Settings(), Metrics(sources)
+    Api(Database(settings, metrics).connect, settings, metrics)
+    return metrics.registry
 
 
 def samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:

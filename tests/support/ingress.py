@@ -45,7 +45,7 @@ class Shelf:
             raise CannotKeepError("the shelf is full")
         self.envelopes.append(envelope)
         outcome = Outcome.APPLIED if envelope.body and not envelope.undecodable_because else Outcome.MALFORMED
-        self._metrics.kept(envelope.source, "unknown", outcome)
+        self._metrics.count_stored(envelope.source, "unknown", outcome)
         return Kept(outcome, envelope.undecodable_because or "the body is empty")
 
 

@@ -85,7 +85,7 @@ async def windows(dsn: str, **changed: Any) -> AsyncIterator[Windows]:
     settings = Settings.model_validate({"postgres_dsn": dsn, "port": 0} | changed)
     metrics = Metrics(settings.all_sources)
     database = Database(settings, metrics)
-    api = Api(database.connect, settings, metrics.registry)
+    api = Api(database.connect, settings, metrics)
     await api.open()
     app = make_app([api], settings)
     app.on_shutdown.append(api.stop)

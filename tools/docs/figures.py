@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from receiver.observability.catalogue import CATALOGUE
-from receiver.observability.definition import Kind, Label, Measure
+from receiver.observability.definition import Definition, Label
 from tools.dashboards.__main__ import BOARDS
 
 RULES = Path(__file__).parents[2] / "dashboards" / "alerts"
@@ -32,7 +32,7 @@ def metrics() -> str:
     return "\n".join([*head, *rows])
 
 
-def _labels(measure: Measure) -> str:
+def _labels(measure: Definition[Any]) -> str:
     return "<br>".join(_label(label) for label in measure.labels) or "-"
 
 
@@ -43,10 +43,10 @@ def _label(label: Label) -> str:
     return f"`{label.name}`: {named}" + (f" … ({len(label.values)})" if len(label.values) > VALUES_MAX else "")
 
 
-def _meaning(measure: Measure) -> str:
-    if measure.kind is not Kind.HISTOGRAM:
+def _meaning(measure: Definition[Any]) -> str:
+    if not measure.buckets:
         return measure.help
-    least, most = (f"{bound:,.5f}".rstrip("0").rstrip(".") for bound in (measure.bounds[0], measure.bounds[-1]))
+    least, most = (f"{bound:,.5f}".rstrip("0").rstrip(".") for bound in (measure.buckets[0], measure.buckets[-1]))
     return f"{measure.help} Buckets from {least} to {most}."
 
 
