@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from receiver.api import Api
+from receiver.api.routes import Api
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
