@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 
 from chaos.process import KEPT, Life, Receiver, adds_up
 from chaos.stage import Connection, Stage
-from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.expected_state import Discrepancy
 from esc_lab.simulator.report import Summary
 from esc_lab.simulator.traffic import Traffic
@@ -50,29 +50,29 @@ async def audited(stage: Stage, summary: Summary, traffic: Traffic) -> list[str]
         except Exception as error:  # noqa: BLE001 - a check that fails is a finding too
             findings.append(f"{name}: {type(error).__name__}: {error} ({_where(error)})")
 
-    assert summary.book is not None  # it was asked to keep one
-    book = summary.book
+    assert summary.audit_log is not None  # it was asked to keep one
+    audit_log = summary.audit_log
     async with stage.connection() as connection:
         messages = await auditor.published(connection, stage.nats_url)
         items = await feed.items(stage.nats_url)
 
         async def kept() -> None:
-            unsure = sum(number for (_, fate), number in book.truth.sent.items() if fate == "unsure")
-            most = (unsure + book.truth.perhaps_repeated) * (stage.plan.retries + 1)
-            strangers = await auditor.assert_kept_at_least(connection, book.receipts)
+            unsure = sum(number for (_, fate), number in audit_log.expected.sent.items() if fate == "unsure")
+            most = (unsure + audit_log.expected.perhaps_repeated) * (stage.plan.retries + 1)
+            strangers = await auditor.assert_kept_at_least(connection, audit_log.receipts)
             assert len(strangers) <= most, f"{len(strangers)} callbacks that nobody has a receipt for, at most {most}"
             unknown = {digest.hex() for digest in strangers} - (bodies_of(traffic) if strangers else set())
             assert not unknown, f"bodies that nobody sent: {unknown}"
 
         async def state() -> None:
-            wrong = await certain(stage, connection, book, book.truth.check(await auditor.in_postgres(connection)))
+            differences = audit_log.expected.check(await auditor.in_postgres(connection))
+            wrong = await certain(stage, connection, audit_log, differences)
             assert not wrong, "; ".join(map(str, wrong))
 
         async def state_in_feed() -> None:
             found = auditor.in_feed(messages)
-            wrong = await certain(
-                stage, connection, book, book.truth.check({section: found[section] for section in SECTIONS})
-            )
+            differences = audit_log.expected.check({section: found[section] for section in SECTIONS})
+            wrong = await certain(stage, connection, audit_log, differences)
             assert not wrong, "; ".join(map(str, wrong))
 
         await look("kept", kept)
@@ -95,7 +95,9 @@ async def _written_down(stage: Stage) -> None:
             await connection.copy_from_query(query, output=stage.folder / f"{name}.csv", format="csv", header=True)
 
 
-async def certain(stage: Stage, connection: Connection, book: Book, wrong: Iterable[Discrepancy]) -> list[Discrepancy]:
+async def certain(
+    stage: Stage, connection: Connection, audit_log: AuditLog, wrong: Iterable[Discrepancy]
+) -> list[Discrepancy]:
     """All but what two receivers cannot know while callbacks wait in the spool of one: what the other keeps overtakes
     them (docs/reliability.md).
 
@@ -106,16 +108,16 @@ async def certain(stage: Stage, connection: Connection, book: Book, wrong: Itera
     """
     if stage.plan.has("clock-back") and any(len(receiver.lives) > 1 for receiver in stage.receivers):
         return []
-    if len(stage.receivers) == 1 or not any(receipt.status == SPOOLED for receipt in book.receipts):
+    if len(stage.receivers) == 1 or not any(receipt.status == SPOOLED for receipt in audit_log.receipts):
         return list(wrong)
     overtaken = await connection.fetch(OVERTAKEN)
     late = {(source, name) for source, name, _ in overtaken}
     of_deployments = {(source, deployment) for source, _, deployment in overtaken}
-    reused = {(key[0], key[1]) for key in book.truth.entities["deployment"] if int(key[2]) > 1}
+    reused = {(key[0], key[1]) for key in audit_log.expected.entities["deployment"] if int(key[2]) > 1}
 
     def excused(one: Discrepancy) -> bool:
         if one.field == "aliases":
-            return set(one.actual) <= book.truth.entities["vm"][one.key].uuids_possible
+            return set(one.actual) <= audit_log.expected.entities["vm"][one.key].uuids_possible
         names = {(one.key[0], one.key[1]), (one.key[0], one.key[-1])}
         # A message that makes a VM in the place of another is about that other one.
         by_name = names & (late | reused) or (one.field == "existence" and names & of_deployments)

@@ -24,7 +24,7 @@ from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
 from chaos.stage import Stage, World
 from chaos.strikes import strike
-from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.player import Player, Target
 from esc_lab.simulator.report import Summary
 from esc_lab.simulator.traffic import Traffic
@@ -90,7 +90,7 @@ async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -
     """All of a run but the audit: the receivers are stopped, and everything has come to where it goes."""
     plan = stage.plan
     traffic = Traffic(plan.seed, deployments=DEPLOYMENTS, operations=OPERATIONS, faults=plan.faults)
-    summary = Summary(plan.seed, "chaos", Book())
+    summary = Summary(plan.seed, "chaos", AuditLog())
     if plan.has("dark-start"):
         await darken(stage)
     await asyncio.gather(*(receiver.start() for receiver in stage.receivers))
@@ -110,8 +110,8 @@ async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -
     for receiver in stage.receivers:
         await receiver.stop()
     result.recovered = sum(life.sums.get("recovered", 0) for one in stage.receivers for life in one.lives)
-    assert summary.book is not None
-    result.kept = len(summary.book.receipts)
+    assert summary.audit_log is not None
+    result.kept = len(summary.audit_log.receipts)
     return summary, traffic
 
 

@@ -1,11 +1,12 @@
-"""How likely what is, as it is written on a command line: `drop=0.05,delay=0.1`.
+"""Chances of faults: read from a command line (`drop=0.05,delay=0.1`), and drawn.
 
-Must not know what any of it means.
+This file must not know what a fault does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from random import Random
 
 from receiver.errors import SettingsError
 
@@ -27,6 +28,11 @@ def read_chances(text: str, names: Collection[str]) -> dict[str, float]:
             f"NAME one of {', '.join(names)}, CHANCE from 0 to 1"
         )
     return chances
+
+
+def happens(chance: float, rng: Random) -> bool:
+    """Draws only where there is a chance: runs without faults are the same whatever faults there are to choose from."""
+    return chance > 0 and rng.random() < chance
 
 
 def _chance(text: str) -> float | None:

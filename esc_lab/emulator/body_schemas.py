@@ -1,6 +1,6 @@
-"""Judges a body by its model, and says in JSON Schema what the judgement is.
+"""Checks a body against its model, and writes the model as JSON Schema.
 
-Text that came out of XML is read as what the shape says: `<vcpus>2</vcpus>` is the number 2. Fields that the document
+Text that came out of XML is read as the type of its shape: `<vcpus>2</vcpus>` is the number 2. Fields that the document
 does not print are kept as they are: releases differ (docs/esc-callbacks.md#trap-11). This file must not know HTTP.
 """
 

@@ -1,7 +1,7 @@
-"""Bodies in and out, as XML or JSON by `Content-Type` and `Accept`: bytes to plain values and back.
+"""Bodies as XML or JSON by `Content-Type` and `Accept`: bytes to plain values and back.
 
-XML is read by `receiver.parsing.xml_document` and written by the simulator's `render`, which also writes the
-callbacks. This file must not know what an operation does.
+XML is read by `receiver.parsing.xml_document` and written by the simulator's `render`, as the callbacks are. This file
+must not know what an operation does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 
 from esc_lab.emulator.body_schemas import BodyError, conform
 from esc_lab.emulator.models import Model
-from esc_lab.simulator.esc_messages import NAMESPACE, Node, render
+from esc_lab.simulator.esc_messages import NAMESPACE, render
 from receiver.errors import NotXmlError
 from receiver.parsing import xml_document as document
 
@@ -23,8 +23,6 @@ DEPTH_MAX = 64
 CHARACTERS_MAX = document.KEPT_CHARACTERS_MAX - 2 * document.TEXT_CHARACTERS_MAX
 """Beyond it elements may have been left out; a long text alone (a day-0 configuration) is only cut."""
 Language = Literal["xml", "json"]
-_XML_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_ALONE = re.compile(rb">\s*[^<\s][^<]*</")
 _VALUE = (
     b'<value xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
@@ -34,12 +32,12 @@ _TYPES: Mapping[Language, str] = {"xml": "application/xml", "json": "application
 
 
 class LanguageError(BodyError):
-    """The body is in no language that the API speaks."""
+    """The body is neither XML nor JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body read: its fields by name, and the text as it came."""
+    """A body: its fields by name, and its text as received."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
@@ -47,7 +45,7 @@ class Body:
 
 
 def language_of(content_type: str) -> Language:
-    """Raises LanguageError for anything but XML and JSON; nothing said is XML, as ESC is tested with (S Media Type)."""
+    """Raises LanguageError for anything but XML and JSON; no type is XML (docs/esc-callbacks.md#S, Media Type)."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in {"", "application/octet-stream"} or kind in {"application/xml", "text/xml"} or kind.endswith("+xml"):
         return "xml"
@@ -57,7 +55,7 @@ def language_of(content_type: str) -> Language:
 
 
 def wanted_language(accept: str) -> Language:
-    """JSON where it is asked for and XML is not asked for before it."""
+    """The first of XML and JSON in `Accept`; XML where neither is."""
     for part in accept.lower().split(","):
         kind = part.partition(";")[0].strip()
         if kind.endswith("xml"):
@@ -71,7 +69,7 @@ def read_body(body: bytes, language: Language, model: Model) -> Body:
     """Raises BodyError for what is not well-formed or does not fit the model."""
     if not body.strip():
         raise BodyError(f"the body is empty; {model.root} is expected")
-    fields = _read_xml(body, model) if language == "xml" else _read_json(body, model)
+    fields = _read_xml(body, model) if language == "xml" else conform(read_json(body), model, from_xml=False)
     return Body(fields, body.decode("utf-8", "replace"), language)
 
 
@@ -79,10 +77,7 @@ def read_text(body: bytes, language: Language) -> Body:
     """A bare value, as `{"value": …}`: in JSON a text in quotes, else the text itself."""
     text = body.decode("utf-8", "replace")
     if language == "json":
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise BodyError(f"the body is not JSON: {error}") from error
+        given = read_json(body)
         if not isinstance(given, str):
             raise BodyError("the body should be a text in quotes")
         text = given
@@ -90,55 +85,32 @@ def read_text(body: bytes, language: Language) -> Body:
 
 
 def write_body(language: Language, model: Model, fields: Mapping[str, Any]) -> tuple[bytes, str]:
-    """One thing: the bytes and their media type."""
+    """One item: the bytes and their media type."""
     if language == "json":
         return orjson.dumps(fields), _TYPES["json"]
-    return _told(render(model.root, nodes(fields)), model), _TYPES["xml"]
+    return _typed(render(model.root, fields), model), _TYPES["xml"]
 
 
 def write_list(language: Language, model: Model, items: Iterable[Mapping[str, Any]]) -> tuple[bytes, str]:
-    """Many things: a list in JSON, elements below `<root>s` in XML."""
+    """Many items: a list in JSON, elements below `<root>s` in XML."""
     if language == "json":
         return orjson.dumps(list(items)), _TYPES["json"]
-    return _told(render(f"{model.root}s", [(model.root, nodes(one)) for one in items]), model), _TYPES["xml"]
+    return _typed(render(f"{model.root}s", {model.root: list(items)}), model), _TYPES["xml"]
 
 
-def _told(written: bytes, model: Model) -> bytes:
-    """As the document prints it: a configuration parameter says of its value that it is a text."""
+def _typed(written: bytes, model: Model) -> bytes:
+    """As the document prints it: the value of a configuration parameter has the type of a text."""
     if not model.says_type:
         return written
     return written.replace(f' xmlns="{NAMESPACE}"'.encode(), b"").replace(b"<value>", _VALUE)
 
 
 def _characters(value: Any) -> int:
-    """As `receiver.parsing.xml_document` counts what it keeps."""
-    if isinstance(value, list):
-        return sum(_characters(one) for one in value)
+    """As `receiver.parsing.xml_document` counts what it keeps: a name counts for each of its elements."""
     if isinstance(value, dict):
-        return sum((len(name) + 8) * _times(inner) + _characters(inner) for name, inner in value.items())
+        lists = ((name, inner if isinstance(inner, list) else [inner]) for name, inner in value.items())
+        return sum((len(name) + 8) * len(many) + sum(map(_characters, many)) for name, many in lists)
     return len(value)
-
-
-def _times(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 1
-
-
-def nodes(fields: Mapping[str, Any]) -> list[Node]:
-    """Plain values as elements; a list repeats its element. What XML cannot hold is left out."""
-    found: list[Node] = []
-    for name, value in fields.items():
-        if not _XML_NAME.fullmatch(name):
-            continue
-        found += [(name, _text_or_nodes(one)) for one in (value if isinstance(value, list) else [value])]
-    return found
-
-
-def _text_or_nodes(value: Any) -> str | list[Node]:
-    if isinstance(value, Mapping):
-        return nodes(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else _NOT_XML.sub("", str(value))
 
 
 def _read_xml(body: bytes, model: Model) -> dict[str, Any]:
@@ -155,9 +127,9 @@ def _read_xml(body: bytes, model: Model) -> dict[str, Any]:
     return conform(found.fields, model, from_xml=True)
 
 
-def _read_json(body: bytes, model: Model) -> dict[str, Any]:
+def read_json(body: bytes) -> Any:
+    """Raises BodyError for what is not JSON."""
     try:
-        given = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BodyError(f"the body is not JSON: {error}") from error
-    return conform(given, model, from_xml=False)

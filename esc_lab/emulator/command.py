@@ -6,6 +6,8 @@ This file must not know what an operation does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,76 +23,61 @@ from receiver.config.settings import Settings
 from receiver.errors import SettingsError
 from receiver.observability import logs
 
-_PORT = click.IntRange(0, 65535)
+_PORT, _FROM_0 = click.IntRange(0, 65535), click.FloatRange(0)
+
+
+def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """An option whose default is shown in the help."""
+    return click.option(*names, show_default=True, **more)
 
 
 @click.command("emulate", epilog=f"Faults: {', '.join((*WORK, *DELIVERY))}.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
-@click.option("--port", type=_PORT, default=8080, show_default=True, help="Port of HTTP; 0 takes a free one.")
+@_option("--host", default="127.0.0.1", help="Address to serve on.")
+@_option("--port", type=_PORT, default=8080, help="Port of HTTP; 0 takes a free one.")
 @click.option("--https-port", type=_PORT, help="Port of HTTPS, with a certificate made at start; ESC's is 8443.")
 @click.option("--basic", metavar="USER:PASSWORD", help="Ask for these credentials (HTTP Basic).")
-@click.option(
-    "--time-scale", type=click.FloatRange(0), default=1.0, show_default=True, help="Pace; 1 is ESC's, 0 has no pauses."
-)
+@_option("--time-scale", type=_FROM_0, default=1.0, help="Pace; 1 is ESC's, 0 has no pauses.")
 @click.option("--seed", type=int, help="Repeats a run; drawn and printed when not given.")
 @click.option(
     "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Keep the state here; else it ends with us."
 )
-@click.option(
+@_option(
     "--header-style",
     type=click.Choice(list(HEADER_STYLES)),
     default="printed",
-    show_default=True,
     help="Spelling of the callbacks' headers.",
 )
-@click.option(
+@_option(
     "--events-to",
     type=click.Choice(["events", "callback"]),
     default="events",
-    show_default=True,
     help="Where VM events go: Callback-ESC-Events, or Callback like all others.",
 )
-@click.option(
-    "--suspected/--no-suspected", default=True, show_default=True, help="Send also messages that no source prints."
-)
-@click.option(
+@_option("--suspected/--no-suspected", default=True, help="Send also messages that no source prints.")
+@_option(
     "--vim",
     type=click.Choice(["auto", "openstack", "vmware"]),
     default="auto",
-    show_default=True,
     help="What the VMs look like; auto: VMware for the admin tenant, unless a VIM connector says else.",
 )
-@click.option(
+@_option(
     "--updated-stage",
     type=click.Choice(["VM_ALIVE", "VM_UPDATED"]),
     default="VM_ALIVE",
-    show_default=True,
     help="Stage of a changed VM: as the printed example has it, or as its text does.",
 )
-@click.option(
-    "--recovery",
-    type=click.Choice(get_args(Recovery)),
-    default="policy",
-    show_default=True,
-    help="How a VM that dies comes back.",
-)
+@_option("--recovery", type=click.Choice(get_args(Recovery)), default="policy", help="How a VM that dies comes back.")
 @click.option("--faults", default="", metavar="NAME=CHANCE,…", help="What goes wrong, and how often.")
-@click.option(
-    "--delay", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds of the fault delay, unscaled."
-)
+@_option("--delay", type=_FROM_0, default=10.0, help="Seconds of the fault delay, unscaled.")
 @click.option(
     "--failover-every",
-    type=click.FloatRange(0),
+    type=_FROM_0,
     default=0.0,
     help="Seconds after which the other ESC of the pair takes over, again and again; 0: only when asked for.",
 )
-@click.option("--retries", type=click.IntRange(0, 100), default=0, show_default=True, help="Of a callback that fails.")
-@click.option(
-    "--callback-timeout",
-    type=click.FloatRange(0.1),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the answer to a callback.",
+@_option("--retries", type=click.IntRange(0, 100), default=0, help="Of a callback that fails.")
+@_option(
+    "--callback-timeout", type=click.FloatRange(0.1), default=10.0, help="Seconds to wait for the answer to a callback."
 )
 @click.option(
     "--truststore",
@@ -112,12 +99,7 @@ def emulate_command(*, basic: str | None, faults: str, delay: float, seed: int |
       esc-receiver emulate --time-scale 0.01 --seed 7 --faults vm-fails=0.1,double=0.05
       esc-receiver emulate --https-port 8443 --basic admin:secret --data-dir ./esc
     """
-    habits = Habits(
-        **{
-            name: given.pop(name)
-            for name in ("header_style", "vim", "updated_stage", "recovery", "events_to", "suspected")
-        }
-    )
+    habits = Habits(**{one.name: given.pop(one.name) for one in fields(Habits)})
     if seed is not None:
         given["seed"] = seed
     options = Options(
@@ -134,12 +116,11 @@ def emulate_command(*, basic: str | None, faults: str, delay: float, seed: int |
 
 async def _run(options: Options) -> None:
     async with emulating(options) as emulator:
-        _tell(emulator)
+        _print_urls(emulator)
         await asyncio.get_running_loop().create_future()
 
 
-def _tell(emulator: Emulator) -> None:
-    """Where everything is."""
+def _print_urls(emulator: Emulator) -> None:
     base, options = BASES[0], emulator.options
     pace = f"at {options.time_scale:g} of ESC's pauses" if options.time_scale else "without pauses"
     click.echo(f"ESC emulated, seed {options.seed}, {pace}; Ctrl-C ends it")

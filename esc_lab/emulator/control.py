@@ -1,22 +1,24 @@
-"""The control API under `/emulator`: looks inside, and makes things go wrong. JSON in and out.
+"""The control API under `/emulator`: shows the inside, and makes things go wrong. JSON in and out.
 
-It is no part of ESC. This file must not know how a fault is done.
+It is no part of ESC. This file must not know how a fault is injected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import orjson
 from aiohttp import web
 
 from esc_lab.emulator import northbound_openapi as openapi
-from esc_lab.emulator.delivery_queue import Deliveries, counted
+from esc_lab.emulator.body_schemas import BodyError
+from esc_lab.emulator.codec import read_json
+from esc_lab.emulator.delivery_queue import Deliveries
 from esc_lab.emulator.endpoint_model import Method
 from esc_lab.emulator.engine import Engine
-from esc_lab.emulator.esc import Esc, Recovery
+from esc_lab.emulator.esc import SYSTEM_STATES, Esc, Recovery
 from esc_lab.emulator.healing import die, scale_in, scale_out
 from esc_lab.emulator.injected_faults import NAMES
 from esc_lab.emulator.refusal import RefusalError, Wrong, invalid
@@ -30,7 +32,7 @@ ARMED_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One thing that can be asked of the emulator itself."""
+    """One operation on the emulator itself."""
 
     method: Method
     path: str
@@ -59,25 +61,16 @@ CONTROLS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
 class ControlApi:
     """The routes, answered from the parts of one emulator."""
 
-    def __init__(
-        self,
-        esc: Esc,
-        engine: Engine,
-        deliveries: Deliveries,
-        *,
-        about: Mapping[str, Any],
-        failover: Callable[[], Awaitable[Mapping[str, Any]]],
-        pem: Callable[[], str],
-    ) -> None:
-        self._esc = esc
-        self._engine = engine
-        self._deliveries = deliveries
-        self._about = about
-        self._failover = failover
-        self._pem = pem
+    esc: Esc
+    engine: Engine
+    deliveries: Deliveries
+    about: Mapping[str, Any]
+    failover: Callable[[], Awaitable[Mapping[str, Any]]]
+    pem: Callable[[], str]
 
     def routes(self) -> list[web.RouteDef]:
         """One for each of CONTROLS."""
@@ -87,17 +80,16 @@ class ControlApi:
         ]
 
     def _answering(
-        self,
-        handler: Callable[[web.Request], Awaitable[Any]],
+        self, handler: Callable[[web.Request], Awaitable[Any]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
                 if request.method != "GET":
-                    await request.read()  # nobody else takes his turn in between
-                    self._esc.turn_to(f"{request.method} {request.path}")
+                    await request.read()  # from here on no other request comes in between
+                    self.esc.reseed(f"{request.method} {request.path}")
                 found = await handler(request)
             except RefusalError as refusal:
-                self._esc.give_up()
+                self.esc.release_claim()
                 return _json({"message": str(refusal)}, _STATUSES.get(refusal.wrong, 409))
             return found if isinstance(found, web.Response) else _json(found)
 
@@ -105,11 +97,11 @@ class ControlApi:
 
     async def _on_look(self, _: web.Request) -> Any:
         return {
-            **self._about,
-            "mode": self._esc.mode,
-            "deployments": len(self._esc.world.deployments),
-            "under_way": self._engine.under_way,
-            "callbacks": counted(self._deliveries.counts),
+            **self.about,
+            "mode": self.esc.mode,
+            "deployments": len(self.esc.world.deployments),
+            "under_way": self.engine.in_progress,
+            "callbacks": dict(sorted(self.deliveries.counts.items())),
         }
 
     async def _on_deliveries(self, request: web.Request) -> Any:
@@ -118,14 +110,14 @@ class ControlApi:
         if not limit.isdecimal():
             raise invalid(f"limit is {limit[:20]!r}, and should be a whole number")
         found = [
-            delivery.as_dict()
-            for delivery in self._deliveries.kept
+            asdict(delivery)
+            for delivery in self.deliveries.kept
             if all(getattr(delivery, name) == value for name, value in wanted.items())
         ]
         return {"items": found[max(0, len(found) - int(limit)) :]}
 
     async def _on_faults(self, _: web.Request) -> Any:
-        faults = self._esc.faults
+        faults = self.esc.faults
         armed = {name: number for name, number in faults.armed.items() if number}
         return {"next": armed, "chances": faults.chances, "delay_s": faults.delay_s}
 
@@ -133,59 +125,58 @@ class ControlApi:
         body = await _body(request)
         armed, chances = _numbers(body, "next", ARMED_MAX), _numbers(body, "chances", 1)
         delay_s = _numbers({"": {"delay_s": body.get("delay_s", 0)}}, "", 86_400, names=("delay_s",))
-        self._esc.faults.armed |= {name: int(number) for name, number in armed.items()}
-        self._esc.faults.chances |= chances
+        self.esc.faults.armed |= {name: int(number) for name, number in armed.items()}
+        self.esc.faults.chances |= chances
         if "delay_s" in body:
-            self._esc.faults.delay_s = delay_s["delay_s"]
+            self.esc.faults.delay_s = delay_s["delay_s"]
         return await self._on_faults(request)
 
     async def _on_disarm(self, request: web.Request) -> Any:
-        self._esc.faults.armed.clear()
-        self._esc.faults.chances.clear()
+        self.esc.faults.armed.clear()
+        self.esc.faults.chances.clear()
         return await self._on_faults(request)
 
     async def _on_die(self, request: web.Request) -> Any:
         wanted = (await _body(request)).get("recovery")
         if wanted is not None and wanted not in RECOVERIES:
             raise invalid(f"recovery is {wanted!r}, and should be one of {', '.join(RECOVERIES)}")
-        return self._started(die(self._esc, request.match_info["vm_name"], wanted))
+        return self._started(die(self.esc, request.match_info["vm_name"], wanted))
 
     async def _on_scale_out(self, request: web.Request) -> Any:
         group = str((await _body(request)).get("group", ""))
-        return self._started(scale_out(self._esc, request.match_info["id"], group))
+        return self._started(scale_out(self.esc, request.match_info["id"], group))
 
     async def _on_scale_in(self, request: web.Request) -> Any:
         group = str((await _body(request)).get("group", ""))
-        return self._started(scale_in(self._esc, request.match_info["id"], group))
+        return self._started(scale_in(self.esc, request.match_info["id"], group))
 
     async def _on_failover(self, _: web.Request) -> Any:
-        return await self._failover()
+        return await self.failover()
 
     async def _on_system_state(self, request: web.Request) -> Any:
         name, state = request.match_info["name"], str((await _body(request)).get("state", ""))
-        if name not in self._esc.system_states or not state:
-            raise invalid(f"one of {', '.join(self._esc.system_states)} may be set, to a state that is not empty")
-        self._esc.set_system_state(name, state)
-        self._engine.keep()
+        if name not in SYSTEM_STATES or not state:
+            raise invalid(f"one of {', '.join(SYSTEM_STATES)} may be set, to a state that is not empty")
+        self.esc.world.set(f"state/{name}", state)
+        self.engine.save()
         return {"name": name, "state": state}
 
     async def _on_certificate(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._pem(), content_type="application/x-pem-file")
+        return web.Response(text=self.pem(), content_type="application/x-pem-file")
 
     async def _on_openapi(self, _: web.Request) -> Any:
         return openapi.document()
 
     def _started(self, work: Work) -> dict[str, str]:
-        self._engine.start(work)
+        self.engine.start(work)
         return {"transaction": work.operation.transaction, "kind": work.operation.kind}
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    given = await request.read()
     try:
-        found = orjson.loads(given or b"{}")
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"the body is not JSON: {error}") from error
+        found = read_json(await request.read() or b"{}")
+    except BodyError as error:
+        raise invalid(str(error)) from error
     if not isinstance(found, dict):
         raise invalid("the body should be an object")
     return found

@@ -11,7 +11,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,16 @@ from aiohttp import web
 
 from esc_lab.emulator.certificate import Certificate
 from esc_lab.emulator.control import BASE, ControlApi
-from esc_lab.emulator.delivery_queue import Deliveries, Manner
+from esc_lab.emulator.delivery_queue import Deliveries, DeliveryOptions
 from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.engine import Engine
 from esc_lab.emulator.esc import Esc, Habits
-from esc_lab.emulator.handlers.configuration import DEFAULTS
-from esc_lab.emulator.handlers.mappings import core_mappings
-from esc_lab.emulator.handlers.system import RUNNING, SYSTEM_STATES
+from esc_lab.emulator.handlers.configuration import defaults
 from esc_lab.emulator.injected_faults import Faults
 from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response
 from esc_lab.emulator.world import World
 from esc_lab.emulator.world_store import Store
-from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.audit_log import AuditLog
 from receiver.errors import SetupError
 
 log = structlog.get_logger()
@@ -48,7 +46,7 @@ class Options:
     https_port: int | None = None
     """None: no HTTPS; 0 takes a free one."""
     basic: tuple[str, str] | None = None
-    """User and password; None: nobody is asked."""
+    """User and password; None: no authentication."""
     time_scale: float = 1.0
     """1: ESC's own pace; 0: no pauses."""
     seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
@@ -64,9 +62,9 @@ class Options:
     failover_every_s: float = 0.0
     """Unscaled; 0: only when it is asked for."""
     source: str = "default"
-    """What the receiver calls this ESC; for auditors."""
-    keep_book: bool = False
-    """Keep truth and receipts for an auditor; memory grows with every callback."""
+    """The receiver's name of this ESC; for auditors."""
+    keep_audit_log: bool = False
+    """Keep expected state and receipts for an auditor; memory grows with every callback."""
 
 
 class Emulator:
@@ -74,19 +72,18 @@ class Emulator:
 
     def __init__(self, options: Options, store: Store) -> None:
         self.options = options
-        seed = f"{options.seed}/{store.boots()}"
-        self.book = Book() if options.keep_book else None
-        self.esc = Esc(seed, options.habits, options.faults, _world(store), options.source, password=options.basic)
-        own = self.esc.world.own
-        self.esc.system_states = {name: own.get(f"state/{name}", RUNNING) for name in SYSTEM_STATES}
-        manner = Manner(
+        seed = f"{options.seed}/{store.count_start()}"
+        self.audit_log = AuditLog() if options.keep_audit_log else None
+        world, source = _world(store), options.source
+        self.esc = Esc(seed, options.habits, options.faults, world, source, options.basic, self._reload_truststore)
+        delivery_options = DeliveryOptions(
             options.retries,
             options.callback_timeout_s,
             options.time_scale,
             options.habits.suspected,
             options.habits.events_to,
         )
-        self.deliveries = Deliveries(manner, options.faults, seed, self.book)
+        self.deliveries = Deliveries(delivery_options, options.faults, seed, self.audit_log)
         self.engine = Engine(self.esc, self.deliveries, store, options.time_scale)
         self._certificate = Certificate(options.host) if options.https_port is not None else None
         self._addresses = cycle(options.source_addresses or (None,))
@@ -125,13 +122,13 @@ class Emulator:
         await self.deliveries.end()
 
     async def quiet(self) -> None:
-        """Nothing more is done; what is on its way is still delivered."""
+        """No more work is done; callbacks on their way are still delivered."""
         await self.engine.lose_all()
         await self.deliveries.settled()
 
     async def failover(self) -> Mapping[str, Any]:
-        """Another ESC of the pair takes over: what it knows is what was kept."""
-        lost = self.engine.under_way
+        """Another ESC of the pair takes over: it knows what was stored."""
+        lost = self.engine.in_progress
         await self.engine.lose_all()
         if self._certificate is not None:
             self._certificate.renew()
@@ -146,7 +143,7 @@ class Emulator:
             await self.failover()
 
     def _app(self) -> web.Application:
-        northbound = Northbound(self.esc, self.engine, self._reload_truststore)
+        northbound = Northbound(self.esc, self.engine)
         about = {"seed": self.options.seed, "time_scale": self.options.time_scale}
         control = ControlApi(
             self.esc,
@@ -164,7 +161,7 @@ class Emulator:
     async def _around(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Credentials, and answers to what is no operation."""
+        """Checks credentials, and answers what is no operation."""
         if not authorised(self.esc, request):
             challenge = {"WWW-Authenticate": 'Basic realm="ESC"'}
             return error_response(request, 401, "the credentials are missing or wrong", headers=challenge)
@@ -184,7 +181,7 @@ class Emulator:
             return error_response(request, 404, message)
 
     def _reload_truststore(self) -> None:
-        """For connections to come. What was trusted before stays so: a context forgets nothing."""
+        """For new connections. What was trusted before stays trusted: a context cannot forget."""
         if isinstance(self._truststore, ssl.SSLContext):
             self._truststore.load_verify_locations(self.options.truststore)
 
@@ -216,9 +213,7 @@ async def emulating(options: Options) -> AsyncIterator[Emulator]:
 
 def _world(store: Store) -> World:
     world = World()
-    for parameter in DEFAULTS:
-        world.parameters[parameter.category, parameter.key] = replace(parameter)
-    for thing in core_mappings():
-        world.put(thing)
+    for resource in defaults():
+        world.put(resource)
     store.load(world)
     return world

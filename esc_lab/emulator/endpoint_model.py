@@ -1,15 +1,15 @@
-"""The words in which the operations of the northbound API are written down, one row each.
+"""The vocabulary in which the operations of the northbound API are written down, one row each.
 
-Routes, checks, the OpenAPI document, the coverage table and tests all follow from the rows (`chapters`). This file must
-not know how an operation is done.
+Routes, checks, the OpenAPI document, the coverage table and tests all follow from the rows (`endpoint_tables`). This
+file must not know how an operation is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 BASES = ("/ESCManager", "/ESCManger")
@@ -17,14 +17,14 @@ BASES = ("/ESCManager", "/ESCManger")
 
 
 class Evidence(StrEnum):
-    """How much of an operation the ESC document proves."""
+    """How much of an operation or a message the sources prove (docs/esc-callbacks.md#marks)."""
 
     VERIFIED = "verified"
-    """Path, answers and callbacks are printed."""
+    """●: path, answers and callbacks are printed."""
     RECONSTRUCTED = "reconstructed"
-    """Path and answers are printed, the callbacks follow from other documents (◐ in docs/esc-callbacks.md#marks)."""
+    """◐: path and answers are printed, the callbacks follow from other documents."""
     GUESSED = "guessed"
-    """Something that can be seen from outside, the message or the body, is only suspected (○)."""
+    """○: something that is seen from outside, the message or the body, is only suspected."""
 
 
 class Need(StrEnum):
@@ -33,7 +33,7 @@ class Need(StrEnum):
     NONE = ""
     OPTIONAL = "optional"
     REQUIRED = "required"
-    """Printed as required, but its absence is no fault that the document lists: then no callback is sent."""
+    """Printed as required, but the document lists no error for its absence: then no callback is sent."""
     ENFORCED = "enforced"
     """Its absence is 400 "Missing callback"."""
 
@@ -48,12 +48,12 @@ class Row:
     method: Method
     path: str
     summary: str
-    does: str
-    """The handler that does it."""
+    does: Callable[[Any, Any], Any]
+    """The handler: takes the Esc and the Call, returns the Reply (`handlers`)."""
     answers: Mapping[int, str]
-    """Status codes and reasons, as the document's table prints them."""
+    """Status codes and reasons, as the document's table prints them; the first is that of an accepted request."""
     kind: str = ""
-    """What it is about, where several kinds share a handler."""
+    """The kind of resource, where several kinds share a handler."""
     callback: Need = Need.NONE
     events: Need = Need.NONE
     body: str = ""
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def ok(self) -> int:
-        """The status of an accepted request: the first of its table."""
+        """The status of an accepted request."""
         return next(iter(self.answers))
 
     @property
@@ -83,7 +83,41 @@ class Row:
 
 
 BAD_BODY = {400: "Invalid Request", 413: "The body is too large", 415: "Neither XML nor JSON"}
-"""What any operation with a body may answer, whatever its table says."""
+"""Answers of any operation with a body, whatever its table says."""
 BAD_HEADER = {400: "Invalid Request"}
 """A callback header that is no URL; the table of some operations has no 400."""
 CONFLICT = {409: "Conflicting Request"}
+
+_PRINTED = frozenset(
+    {
+        "VM_DEPLOYED", "VM_ALIVE", "VM_STOPPED", "VM_UPDATED", "SERVICE_ALIVE", "SERVICE_UPDATED", "SERVICE_STOPPED",
+        "VM_STOP_COMPLETE", "CREATE_TENANT", "CREATE_IMAGE", "CREATE_FLAVOR",
+    }
+)  # fmt: skip
+"""● in docs/esc-callbacks.md#4.1, #4.2."""
+
+_INFERRED = frozenset(
+    {
+        "VM_STARTED", "VM_REBOOTED", "VM_UNDEPLOYED", "VM_MONITOR_SET", "VM_MONITOR_UNSET", "SERVICE_UNDEPLOYED",
+        "VM_RECOVERY_INIT", "VM_RECOVERY_REBOOT", "VM_RECOVERY_UNDEPLOYED", "VM_RECOVERY_DEPLOYED",
+        "VM_RECOVERY_COMPLETE", "VM_RECOVERY_CANCELLED", "VM_SCALE_OUT_INIT", "VM_SCALE_OUT_DEPLOYED",
+        "VM_SCALE_OUT_COMPLETE", "VM_SCALE_IN_INIT", "VM_SCALE_IN_COMPLETE", "CREATE_NETWORK", "CREATE_SUBNET",
+        "CREATE_ROUTER", "DELETE_NETWORK", "DELETE_SUBNET", "DELETE_IMAGE", "DELETE_FLAVOR",
+    }
+)  # fmt: skip
+"""◐ there; what is in neither set is ○."""
+
+UNPUBLISHED = frozenset(
+    {
+        "VM_MIGRATE_COMPLETE", "VM_CONFIRM_RESIZE_COMPLETE", "VM_REVERT_RESIZE_COMPLETE", "VM_SNAPSHOT_COMPLETE",
+        "VM_SNAPSHOT_DELETE_COMPLETE", "VM_SNAPSHOT_REVERT_COMPLETE", "HOST_DISABLE", "HOST_ENABLE",
+    }
+)  # fmt: skip
+"""Events of operations whose messages nobody has published (docs/esc-callbacks.md#5): the names are ours."""
+
+
+def evidence_of(event: str) -> Evidence:
+    """How much is known of a message with this stage or event type."""
+    if event in _PRINTED:
+        return Evidence.VERIFIED
+    return Evidence.RECONSTRUCTED if event in _INFERRED else Evidence.GUESSED

@@ -1,4 +1,4 @@
-"""Lets work happen in its time: message by message, each heard by the world, kept, and sent.
+"""Runs work at ESC's pace: each message, when it is due, changes the world, is stored, and is sent.
 
 The only file with a clock. It must not know what the work is, nor HTTP.
 """
@@ -6,6 +6,7 @@ The only file with a clock. It must not know what the work is, nor HTTP.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -19,38 +20,40 @@ from esc_lab.emulator.world_store import Store
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
 class Engine:
-    """All work under way, one of each line at a time."""
+    """All work in progress, one of each key at a time."""
 
-    def __init__(self, esc: Esc, deliveries: Deliveries, store: Store, time_scale: float) -> None:
-        """`time_scale` 1: ESC's own pace; 0: no pauses."""
-        self._esc = esc
-        self._deliveries = deliveries
-        self._store = store
-        self._time_scale = time_scale
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._idle = asyncio.Event()
+    esc: Esc
+    deliveries: Deliveries
+    store: Store
+    time_scale: float
+    """1: ESC's own pace; 0: no pauses."""
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
         self._idle.set()
 
     @property
-    def under_way(self) -> int:
-        """How much work is going on."""
+    def in_progress(self) -> int:
+        """How much work is in progress."""
         return len(self._tasks)
 
     def start(self, work: Work) -> None:
-        """Its line was claimed by `Esc.begin`."""
-        if work.interrupts and work.line in self._tasks:
-            self._tasks[work.line].cancel()
-        self._store.keep(self._esc.world)
-        self._tasks[work.line] = asyncio.create_task(self._run(work))
+        """Its key was claimed by `Esc.claim`."""
+        if work.interrupts and work.key in self._tasks:
+            self._tasks[work.key].cancel()
+        self.save()
+        self._tasks[work.key] = asyncio.create_task(self._run(work))
         self._idle.clear()
 
-    def keep(self) -> None:
-        """What a request has changed."""
-        self._store.keep(self._esc.world)
+    def save(self) -> None:
+        """Stores what a request has changed."""
+        self.store.save(self.esc.world)
 
     async def lose_all(self) -> None:
-        """What is under way ends where it stands (docs/esc-callbacks.md#RN10: "lost or suspended")."""
+        """Work in progress ends where it stands (docs/esc-callbacks.md#RN10: "lost or suspended")."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -58,46 +61,46 @@ class Engine:
             await asyncio.wait(tasks)
 
     async def idle(self) -> None:
-        """Until nothing is going on and everything is sent."""
+        """Until nothing is in progress and everything is sent."""
         await self._idle.wait()
-        await self._deliveries.settled()
+        await self.deliveries.settled()
 
     async def _run(self, work: Work) -> None:
-        course = self._deliveries.course(work)
+        queue = self.deliveries.queue(work)
+        last = len(work.operation.messages) - 1
         try:
             for position, message in enumerate(work.operation.messages):
-                await asyncio.sleep(message.pause_s * self._time_scale)
-                is_last = position == len(work.operation.messages) - 1
-                work.hear(message)
-                if is_last:
-                    # Whoever hears the end may ask at once, or order the next work.
+                await asyncio.sleep(message.pause_s * self.time_scale)
+                work.apply(message)
+                if position == last:
+                    # Whoever receives the last message may ask at once, or request the next operation.
                     work.finish()
                     self._release(work)
-                self._store.keep(self._esc.world)
-                course.say(position, message)
+                self.save()
+                queue.add(position, message)
         finally:
-            course.close()
+            queue.close()
             self._release(work)
-        self._perhaps_die(work)
+        self._inject_vm_death(work)
 
     def _release(self, work: Work) -> None:
-        if self._tasks.get(work.line) is asyncio.current_task():
-            del self._tasks[work.line]
-            self._esc.world.busy.discard(work.line)
+        if self._tasks.get(work.key) is asyncio.current_task():
+            del self._tasks[work.key]
+            self.esc.world.in_progress.discard(work.key)
             if not self._tasks:
                 self._idle.set()
 
-    def _perhaps_die(self, work: Work) -> None:
-        """The fault `vm-dies`: one watched VM of a deployment that has just become active."""
-        deployment = work.operation.deployment
-        if work.operation.kind != "deploy" or deployment is None or work.operation.outcome != "SUCCEEDED":
+    def _inject_vm_death(self, work: Work) -> None:
+        """The fault `vm-dies`: a monitored VM of a deployment that has just become active."""
+        operation = work.operation
+        if operation.kind != "deploy" or operation.deployment is None or operation.outcome != "SUCCEEDED":
             return
-        placed = self._esc.world.deployments.get(str(deployment[1]))
-        self._esc.turn_to(work.operation.transaction)
-        watched = [vm.name for vm in placed.deployment.live_vms() if vm.monitored] if placed else []
-        if watched and self._esc.faults.happens("vm-dies", self._esc.rng):
+        record = self.esc.world.deployments.get(str(operation.deployment[1]))
+        self.esc.reseed(operation.transaction)
+        monitored = [vm.name for vm in record.deployment.live_vms() if vm.monitored] if record else []
+        if monitored and self.esc.fault("vm-dies"):
             try:
-                self.start(die(self._esc, watched[0]))
+                self.start(die(self.esc, monitored[0]))
             except RefusalError as refusal:
-                self._esc.give_up()
-                log.info("vm-dies has nobody to happen to", reason=str(refusal))
+                self.esc.release_claim()
+                log.info("vm-dies does not apply", reason=str(refusal))

@@ -5,80 +5,78 @@ The callbacks go to the URLs given with the deploy, the only ones ESC has. This 
 
 from __future__ import annotations
 
+from esc_lab.emulator.datamodel import Group
 from esc_lab.emulator.esc import Esc, Recovery
-from esc_lab.emulator.placement import vms_of
+from esc_lab.emulator.handlers.configuration import recovery_retries
+from esc_lab.emulator.placement import new_vms
 from esc_lab.emulator.refusal import conflict, missing
 from esc_lab.emulator.work_items import Work
-from esc_lab.emulator.workflows import Play, line_of, scripted
-from esc_lab.emulator.world import Placed
+from esc_lab.emulator.workflows import Scenario, play
+from esc_lab.emulator.world import DeploymentRecord
 from esc_lab.simulator.fleet import Vm
-
-RETRIES = "DEFAULT", "VM_RECOVERY_RETRY_MAX"
 
 
 def die(esc: Esc, vm_name: str, recovery: Recovery | None = None) -> Work:
-    """A VM is gone; what follows is as asked for, else as the options or its data model say."""
-    placed = esc.world.vm_owner(vm_name)
-    if placed is None:
-        raise missing(f"there is no VM {vm_name!r}")
-    vm = next(one for one in placed.deployment.live_vms() if one.name == vm_name)
-    if vm.state != "ALIVE" or not vm.monitored or placed.deployment.state != "ACTIVE":
-        raise conflict(f"nobody would notice: VM {vm_name!r} is {vm.state}, its deployment {placed.deployment.state}")
-    esc.begin(line_of(placed))
-    group = next((one for one in placed.model.groups if one.name == vm.group), None)
-    by_hand = group is not None and group.recovery_type == "MANUAL" and (recovery or esc.habits.recovery) == "policy"
-    play = Play("recovery-manual", {"sick": [vm]}) if by_hand else recovery_play(esc, placed, vm, recovery)
-    return scripted(esc, placed, play, placed.urls)
+    """A VM dies; it recovers as asked for, else as the options or its data model say."""
+    record, vm = esc.vm(vm_name)
+    state = record.deployment.state
+    if vm.state != "ALIVE" or not vm.monitored or state != "ACTIVE":
+        raise conflict(f"nobody would notice: VM {vm_name!r} is {vm.state}, its deployment {state}")
+    esc.claim(record.work_key)
+    policy = (group := _group(record, vm)) and group.recovery_policy.recovery_type
+    if policy == "MANUAL" and (recovery or esc.habits.recovery) == "policy":
+        return play(esc, record, Scenario("recovery-manual", {"sick": [vm]}), record.urls)
+    return play(esc, record, recovery_scenario(esc, record, vm, recovery), record.urls)
 
 
-def recovery_play(esc: Esc, placed: Placed, vm: Vm, recovery: Recovery | None = None) -> Play:
+def recovery_scenario(esc: Esc, record: DeploymentRecord, vm: Vm, recovery: Recovery | None = None) -> Scenario:
     """By reboot, by redeploy with a new uuid, not at all, or because the VM is back before anything is done."""
     wanted = recovery or esc.habits.recovery
     if wanted == "policy":
-        group = next((one for one in placed.model.groups if one.name == vm.group), None)
-        wanted = "redeploy" if group and group.recovery_action == "REDEPLOY_ONLY" else "reboot"
+        group = _group(record, vm)
+        redeploys = group is not None and group.recovery_policy.action_on_recovery == "REDEPLOY_ONLY"
+        wanted = "redeploy" if redeploys else "reboot"
     script = {"reboot": "recovery-reboot", "redeploy": "recovery-redeploy", "by-itself": "recovery-cancelled"}.get(
-        wanted, "recovery-fails" if _retries(esc) <= 1 else "recovery-fails-redeployed"
+        wanted, "recovery-fails" if recovery_retries(esc) <= 1 else "recovery-fails-redeployed"
     )
-    return Play(script, {"sick": [vm]})
+    return Scenario(script, {"sick": [vm]})
 
 
 def scale_out(esc: Esc, deployment_id: str, group_name: str = "") -> Work:
-    """One VM more in a group that is not at its `max_active`."""
-    placed, vms = _group_vms(esc, deployment_id, group_name)
-    group = next(one for one in placed.model.groups if one.name == vms[0].group)
-    if len(vms) >= group.max_active:
-        raise conflict(f"group {group.name!r} has {len(vms)} VMs, and max_active is {group.max_active}")
-    esc.begin(line_of(placed))
-    if esc.faults.happens("vm-fails", esc.rng):
-        return scripted(esc, placed, Play("scale-out-fails", {"busy": vms[:1]}), placed.urls)
-    (born,) = vms_of(esc, placed.deployment, group, 1)
-    placed.deployment.vms.append(born)
-    return scripted(esc, placed, Play("scale-out", {"busy": vms[:1], "born": [born]}), placed.urls)
+    """One VM more in a group that has less than its `max_active`."""
+    record, group, vms = _monitored_group(esc, deployment_id, group_name)
+    if len(vms) >= (most := group.scaling.max_active):
+        raise conflict(f"group {group.name!r} has {len(vms)} VMs, and max_active is {most}")
+    esc.claim(record.work_key)
+    if esc.fault("vm-fails"):
+        return play(esc, record, Scenario("scale-out-fails", {"busy": vms[:1]}), record.urls)
+    (born,) = new_vms(esc, record.deployment, group, 1)
+    record.deployment.vms.append(born)
+    return play(esc, record, Scenario("scale-out", {"busy": vms[:1], "born": [born]}), record.urls)
 
 
 def scale_in(esc: Esc, deployment_id: str, group_name: str = "") -> Work:
-    """One VM less in a group that is above its `min_active`."""
-    placed, vms = _group_vms(esc, deployment_id, group_name)
-    group = next(one for one in placed.model.groups if one.name == vms[0].group)
-    if len(vms) <= group.min_active:
-        raise conflict(f"group {group.name!r} has {len(vms)} VMs, and min_active is {group.min_active}")
-    esc.begin(line_of(placed))
-    failing = esc.faults.happens("work-fails", esc.rng)
-    return scripted(esc, placed, Play("scale-in-fails" if failing else "scale-in", {"idle": vms[-1:]}), placed.urls)
+    """One VM less in a group that has more than its `min_active`."""
+    record, group, vms = _monitored_group(esc, deployment_id, group_name)
+    if len(vms) <= (least := group.scaling.min_active):
+        raise conflict(f"group {group.name!r} has {len(vms)} VMs, and min_active is {least}")
+    esc.claim(record.work_key)
+    script = "scale-in-fails" if esc.fault("work-fails") else "scale-in"
+    return play(esc, record, Scenario(script, {"idle": vms[-1:]}), record.urls)
 
 
-def _group_vms(esc: Esc, deployment_id: str, group_name: str) -> tuple[Placed, list[Vm]]:
-    placed = esc.deployment(deployment_id)
-    if placed.deployment.state != "ACTIVE":
-        raise conflict(f"deployment {deployment_id!r} is {placed.deployment.state or 'still being deployed'}")
-    name = group_name or placed.model.groups[0].name
-    vms = [vm for vm in placed.deployment.live_vms() if vm.group == name and vm.state == "ALIVE" and vm.monitored]
+def _group(record: DeploymentRecord, vm: Vm) -> Group | None:
+    return next((one for one in record.model.groups if one.name == vm.group), None)
+
+
+def _monitored_group(esc: Esc, deployment_id: str, group_name: str) -> tuple[DeploymentRecord, Group, list[Vm]]:
+    """A group, the first unless it is named, and its VMs that are monitored and alive."""
+    record = esc.deployment(deployment_id)
+    if record.deployment.state != "ACTIVE":
+        raise conflict(f"deployment {deployment_id!r} is {record.deployment.state or 'still being deployed'}")
+    groups = [one for one in record.model.groups if group_name in {"", one.name}][:1]
+    live = record.deployment.live_vms()
+    vms = [vm for vm in live if groups and vm.group == groups[0].name and vm.state == "ALIVE" and vm.monitored]
     if not vms:
-        raise missing(f"deployment {deployment_id!r} has no watched VM of group {name!r}")
-    return placed, vms
-
-
-def _retries(esc: Esc) -> int:
-    parameter = esc.world.parameters.get(RETRIES)
-    return int(parameter.value) if parameter and parameter.value.isdecimal() else 3
+        raise missing(f"deployment {deployment_id!r} has no watched VM of group {group_name!r}")
+    return record, groups[0], vms

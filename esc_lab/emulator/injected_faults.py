@@ -1,7 +1,8 @@
 """What goes wrong on purpose: by chance, from the seed, or the next few times, as the control API arms it.
 
 Faults of the work (`vm-fails`, `vm-silent`, `work-fails`, `vm-dies`, `vim-down`) change what happens; faults of the
-delivery (`delay`, `double`, `reorder`, `drop`, `truncate`) change what is heard of it. This file must not know either.
+delivery (`delay`, `double`, `reorder`, `drop`, `truncate`) change what a receiver gets.
+This file must not know either.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from esc_lab.chances import read_chances
+from esc_lab.chances import happens, read_chances
 
 WORK: Mapping[str, str] = {
     "vm-fails": "a VM of the next deploy or update cannot be made; the failure names no VM",
@@ -47,5 +48,4 @@ class Faults:
         if self.armed.get(name, 0):
             self.armed[name] -= 1
             return True
-        chance = self.chances.get(name, 0.0)
-        return chance > 0 and rng.random() < chance
+        return happens(self.chances.get(name, 0.0), rng)

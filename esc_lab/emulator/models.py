@@ -1,7 +1,7 @@
-"""The bodies of the northbound API, as the ESC document prints their models, and what it says of their fields.
+"""The bodies of the northbound API, as the ESC document prints their models, and its restrictions on their fields.
 
 A shape is the printed example itself: `"string"` is a text, `0` a whole number, `True` a truth value, `{}` anything,
-a list repeats what stands in it. Data only; this file must not know how a body is read or written.
+a list repeats its element. Data only; this file must not know how a body is read or written.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Shape = Any
-"""What a body looks like, by example."""
+"""The example of a body."""
 
 NAME_MAX = 255
 TENANT_NAME_MAX = 64
-"""The restrictions of internal ids (docs/esc-callbacks.md#3.3)."""
+"""The restrictions of texts in bodies (docs/esc-callbacks.md#3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A body: its root element in XML, its fields, and which must be there."""
+    """A body: its root element in XML, its fields, and those that are required."""
 
     root: str
     shape: Shape
@@ -32,53 +32,41 @@ class Model:
     guessed: bool = False
     """The document prints no model of it."""
     says_type: bool = False
-    """Its `value` says in XML that it is a text, and its root has no namespace
-    (docs/esc-callbacks.md#S, chapter 09)."""
+    """In XML its `value` has a type, and its root no namespace (docs/esc-callbacks.md#S, chapter 09)."""
 
 
-_PROPERTIES = {"property": [{"name": "string", "value": "string"}]}
-_SECRET_PROPERTIES = {"property": [{"name": "string", "value": "string", "encrypted_value": "string"}]}
+def _texts(names: str) -> dict[str, Shape]:
+    """Fields that hold texts, as most do."""
+    return dict.fromkeys(names.split(), "string")
+
+
+_PROPERTIES = {"property": [_texts("name value")]}
+_SECRET_PROPERTIES = {"property": [_texts("name value encrypted_value")]}
 _NETWORK: dict[str, Shape] = {
-    "locator": {
-        "vim_id": "string",
-        "vim_type": "string",
-        "vim_project": "string",
-        "vim_project_id": "string",
-        "vim_region": "string",
-        "vim_vdc": "string",
-    },
-    "vimNetName": "string",
-    "internal_tenant_id": "string",
-    "internal_network_id": "string",
-    "internal_deployment_id": "string",
-    "name": "string",
+    "locator": _texts("vim_id vim_type vim_project vim_project_id vim_region vim_vdc"),
+    **_texts("vimNetName internal_tenant_id internal_network_id internal_deployment_id name"),
     "shared": True,
-    "external_tenant_id": "string",
-    "tenant_name": "string",
-    "external_network_id": "string",
+    **_texts("external_tenant_id tenant_name external_network_id"),
     "subnet": ["string"],
     "admin_state_up": True,
     "status": "string",
-    "locators": {"datacenter": "string", "switch_name": "string"},
-    "event_type": "string",
-    "provider_physical_network": "string",
-    "provider_network_type": "string",
+    "locators": _texts("datacenter switch_name"),
+    **_texts("event_type provider_physical_network provider_network_type"),
     "vlan_id": 0,
     "number_of_ports": 0,
-    "provider_segmentation_id": "string",
-    "switch_name": "string",
+    **_texts("provider_segmentation_id switch_name"),
     "router_external": True,
 }
 _NAMED = {"name": NAME_MAX}
-_MAPPING = {"name": "string", "type": "string", "metaData": {}}
+_MAPPING = {**_texts("name type"), "metaData": {}}
+_VM_OPERATIONS = "stop start reboot enable_monitoring disable_monitoring confirm_resize revert_resize"
+_VIM_TYPES = "OPENSTACK VMWARE_VSPHERE VMWARE_VCD AWS_EC2 CSP LIBVIRT"
 
 MODELS: Mapping[str, Model] = {
     "tenant": Model(
         "tenant",
         {
-            "internal_tenant_id": "string",
-            "external_tenant_id": "string",
-            "name": "string",
+            **_texts("internal_tenant_id external_tenant_id name"),
             "enabled": True,
             "vim_mapping": True,
             "extensions": {
@@ -101,14 +89,9 @@ MODELS: Mapping[str, Model] = {
         {
             "dnsServerIps": "string",
             "networkFromCdg": {**_NETWORK, "parent_subnet": "string"},
-            "internal_tenant_id": "string",
-            "external_tenant_id": "string",
-            "internal_network_id": "string",
-            "external_network_id": "string",
-            "internal_subnet_id": "string",
-            "external_subnet_id": "string",
-            "name": "string",
-            "allocation_pools": [{"start": "string", "end": "string"}],
+            **_texts("internal_tenant_id external_tenant_id internal_network_id external_network_id"),
+            **_texts("internal_subnet_id external_subnet_id name"),
+            "allocation_pools": [_texts("start end")],
             "gateway_ip": "string",
             "ip_version": 0,
             "cidr": "string",
@@ -120,17 +103,9 @@ MODELS: Mapping[str, Model] = {
     "image": Model(
         "image",
         {
-            "name": "string",
-            "src": "string",
-            "disk_bus": "string",
-            "e1000_net": True,
-            "virtio_net": True,
-            "imageisenabled": True,
-            "visibility": "string",
-            "internal_image_id": "string",
-            "external_image_id": "string",
-            "internal_tenant_id": "string",
-            "external_tenant_id": "string",
+            **_texts("name src disk_bus"),
+            **dict.fromkeys(("e1000_net", "virtio_net", "imageisenabled"), True),
+            **_texts("visibility internal_image_id external_image_id internal_tenant_id external_tenant_id"),
             "properties": _PROPERTIES,
             "event_type": "string",
         },
@@ -142,14 +117,8 @@ MODELS: Mapping[str, Model] = {
         "flavor",
         {
             "name": "string",
-            "vcpus": 0,
-            "memory_mb": 0,
-            "root_disk_mb": 0,
-            "ephemeral_disk_mb": 0,
-            "swap_disk_mb": 0,
-            "internal_flavor_id": "string",
-            "external_flavor_id": "string",
-            "event_type": "string",
+            **dict.fromkeys(("vcpus", "memory_mb", "root_disk_mb", "ephemeral_disk_mb", "swap_disk_mb"), 0),
+            **_texts("internal_flavor_id external_flavor_id event_type"),
         },
         required=("name",),
         longest=_NAMED,
@@ -157,46 +126,23 @@ MODELS: Mapping[str, Model] = {
     "router": Model(
         "router",
         {
-            "internal_tenant_id": "string",
-            "internal_router_id": "string",
-            "name": "string",
-            "external_tenant_id": "string",
-            "tenant_name": "string",
-            "external_router_id": "string",
+            **_texts("internal_tenant_id internal_router_id name external_tenant_id tenant_name external_router_id"),
             "admin_state": True,
-            "external_network": "string",
-            "description": "string",
-            "external_network_id": "string",
+            **_texts("external_network description external_network_id"),
             "interface": [
                 {
-                    "internalAttachInterfaceId": "string",
-                    "routerName": "string",
-                    "subnetId": "string",
-                    "internal_router_id": "string",
-                    "router_id": "string",
-                    "subnet": "string",
-                    "port_id": "string",
-                    "event_type": "string",
+                    **_texts("internalAttachInterfaceId routerName subnetId internal_router_id router_id subnet"),
+                    **_texts("port_id event_type"),
                 }
             ],
-            "route": [
-                {
-                    "routerId": "string",
-                    "internalId": "string",
-                    "internal_router_id": "string",
-                    "destination": "string",
-                    "next_hop": "string",
-                    "route_name": "string",
-                    "event_type": "string",
-                }
-            ],
+            "route": [_texts("routerId internalId internal_router_id destination next_hop route_name event_type")],
             "event_type": "string",
             "snat_enable": True,
             "isdistributed": True,
         },
         longest=_NAMED,
     ),
-    "volume": Model("volume", {"volume_id": "string", "volume_snapshot_id": "string", "vol_id": 0}),
+    "volume": Model("volume", {**_texts("volume_id volume_snapshot_id"), "vol_id": 0}),
     "esc_datamodel": Model("esc_datamodel", {"tenants": {"tenant": [{}]}}, required=("tenants",)),
     "deployment": Model("deployment", {}, guessed=True),
     "service_operation": Model(
@@ -206,24 +152,11 @@ MODELS: Mapping[str, Model] = {
         words={"operation": ("stop", "start", "reboot", "enable_monitoring", "disable_monitoring")},
     ),
     "vm_operation": Model(
-        "vm_operation",
-        {"operation": "string"},
-        required=("operation",),
-        words={
-            "operation": (
-                "stop",
-                "start",
-                "reboot",
-                "enable_monitoring",
-                "disable_monitoring",
-                "confirm_resize",
-                "revert_resize",
-            )
-        },
+        "vm_operation", _texts("operation"), required=("operation",), words={"operation": tuple(_VM_OPERATIONS.split())}
     ),
     "migrate_operation": Model(
         "migrate_vm_operation",
-        {"migrationType": "string", "host": "string", "blockMigration": "string", "operation": "string"},
+        _texts("migrationType host blockMigration operation"),
         required=("operation",),
         words={
             "operation": ("migrate",),
@@ -239,60 +172,40 @@ MODELS: Mapping[str, Model] = {
     ),
     "snapshot_operation": Model(
         "snapshot_vm_operation",
-        {"operation": "string", "name": "string", "id": "string", "metadata": {}},
+        {**_texts("operation name id"), "metadata": {}},
         required=("operation", "name"),
         words={"operation": ("snapshot",)},
         longest=_NAMED,
     ),
     "snapshot": Model(
         "vm_snapshot",
-        {
-            "id": "string",
-            "name": "string",
-            "internal_tenant_id": "string",
-            "vm_name": "string",
-            "vm_uuid": "string",
-            "metadata": {},
-            "status": "string",
-        },
+        {**_texts("id name internal_tenant_id vm_name vm_uuid"), "metadata": {}, "status": "string"},
         guessed=True,
     ),
-    "snapshot_volume": Model("volume", {"name": "string"}, longest=_NAMED),
-    "config_parameter": Model(
-        "escconfigparameter",
-        {"category": "string", "key": "string", "type": "string", "value": "string"},
-        says_type=True,
-    ),
-    "error": Model("error", {"status_code": 0, "reason": "string", "message": "string"}, guessed=True),
-    "operation_mode": Model("escoperationmode", {"message": "string", "mode": "string"}),
-    "host": Model("host_status", {"host_name": "string", "status": "string"}, guessed=True),
+    "snapshot_volume": Model("volume", _texts("name"), longest=_NAMED),
+    "config_parameter": Model("escconfigparameter", _texts("category key type value"), says_type=True),
+    "error": Model("error", {"status_code": 0, **_texts("reason message")}, guessed=True),
+    "operation_mode": Model("escoperationmode", _texts("message mode")),
+    "host": Model("host_status", _texts("host_name status"), guessed=True),
     "vim_connector": Model(
         "vim_connector",
-        {"id": "string", "type": "string", "properties": _SECRET_PROPERTIES, "event_type": "string"},
+        {**_texts("id type"), "properties": _SECRET_PROPERTIES, "event_type": "string"},
         required=("id", "type"),
-        words={"type": ("OPENSTACK", "VMWARE_VSPHERE", "VMWARE_VCD", "AWS_EC2", "CSP", "LIBVIRT")},
+        words={"type": tuple(_VIM_TYPES.split())},
     ),
     "default_vim_connector": Model(
-        "default_vim_connector",
-        {"defaultVimConnectorId": "string", "event_type": "string"},
-        required=("defaultVimConnectorId",),
+        "default_vim_connector", _texts("defaultVimConnectorId event_type"), required=("defaultVimConnectorId",)
     ),
     "vim_user": Model(
         "vim_user",
-        {
-            "credentials": {"properties": _SECRET_PROPERTIES},
-            "id": "string",
-            "vim_id": "string",
-            "event_type": "string",
-        },
+        {"credentials": {"properties": _SECRET_PROPERTIES}, **_texts("id vim_id event_type")},
         required=("id",),
     ),
-    "system_state": Model("systemstate", {"name": "string", "state": "string"}, guessed=True),
+    "system_state": Model("systemstate", _texts("name state"), guessed=True),
     "file_server": Model(
         "file_server",
         {
-            "id": "string",
-            "base_url": "string",
+            **_texts("id base_url"),
             "file_server_parameters": _SECRET_PROPERTIES,
             "file_locations": {},
             "event_type": "string",
@@ -305,4 +218,4 @@ MODELS: Mapping[str, Model] = {
     "metrics": Model("metrics", {"metric": [_MAPPING]}, guessed=True),
     "metric": Model("metric", _MAPPING, guessed=True),
 }
-"""By the word that the table of operations uses."""
+"""By the name that the rows of the endpoint tables use."""

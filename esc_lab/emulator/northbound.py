@@ -10,6 +10,7 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
@@ -32,7 +33,6 @@ from esc_lab.emulator.engine import Engine
 from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.models import MODELS
 from esc_lab.emulator.refusal import RefusalError, Wrong, invalid
-from esc_lab.emulator.registry import HANDLERS, Handler
 from esc_lab.emulator.work_items import Call, Reply
 from esc_lab.emulator.world import Urls
 
@@ -42,27 +42,21 @@ TRANSACTION = "esc-transaction-id"
 """The header of an accepted request, as the document's text spells it."""
 CALLBACK, EVENTS = "Callback", "Callback-ESC-Events"
 URL_MAX = 2048
+_NO_HEAD: Mapping[str, Any] = {"GET": {"allow_head": False}}
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Northbound:
     """The API of one ESC."""
 
-    def __init__(self, esc: Esc, engine: Engine, reload_truststore: Callable[[], None]) -> None:
-        """`reload_truststore` raises OSError (also ssl.SSLError) when it cannot be read."""
+    def __init__(self, esc: Esc, engine: Engine) -> None:
         self._esc = esc
         self._engine = engine
-        self._handlers: Mapping[str, Handler] = {
-            **HANDLERS,
-            "reload_truststore": lambda _, __: _reloaded(reload_truststore),
-        }
 
     def routes(self) -> list[web.RouteDef]:
         """One for each row and base path."""
         return [
-            web.route(row.method, f"{base}{row.path}", self._answering(row), allow_head=False)
-            if row.method == "GET"
-            else web.route(row.method, f"{base}{row.path}", self._answering(row))
+            web.route(row.method, f"{base}{row.path}", self._answering(row), **_NO_HEAD.get(row.method, {}))
             for base in BASES
             for row in ROWS
         ]
@@ -72,20 +66,16 @@ class Northbound:
             try:
                 call = await self._call(request, row)
                 if row.method != "GET":
-                    self._esc.turn_to(f"{row.method} {request.path}")
-                self._perhaps_no_vim(row)
-                reply = self._handlers[row.does](self._esc, call)
-            except RefusalError as refusal:
-                self._esc.give_up()
-                return error_response(request, refusal.status(row), str(refusal), row)
-            except LanguageError as error:
-                return error_response(request, 415, str(error), row)
-            except BodyError as error:
-                return error_response(request, 400, str(error), row)
+                    self._esc.reseed(f"{row.method} {request.path}")
+                self._require_vim(row)
+                reply: Reply = row.does(self._esc, call)
+            except (RefusalError, BodyError) as error:
+                self._esc.release_claim()
+                return error_response(request, _status(error, row), str(error), row)
             if reply.work is not None:
                 self._engine.start(reply.work)
             else:
-                self._engine.keep()
+                self._engine.save()
             return _response(request, row, reply)
 
         return answer
@@ -100,14 +90,20 @@ class Northbound:
         named = {name: request.headers[name] for name in row.headers if name in request.headers}
         return Call(row, dict(request.match_info), {**request.query, **named}, urls, body)
 
-    def _perhaps_no_vim(self, row: Row) -> None:
+    def _require_vim(self, row: Row) -> None:
         needs_vim = row.method != "GET" and bool({500, 503} & row.answers.keys())
-        if needs_vim and self._esc.faults.happens("vim-down", self._esc.rng):
+        if needs_vim and self._esc.fault("vim-down"):
             raise RefusalError(Wrong.VIM, "the VIM cannot be reached")
 
 
+def _status(error: RefusalError | BodyError, row: Row) -> int:
+    if isinstance(error, RefusalError):
+        return error.status(row)
+    return 415 if isinstance(error, LanguageError) else 400
+
+
 def authorised(esc: Esc, request: web.Request) -> bool:
-    """Whether the request has the credentials that are asked for, if any are."""
+    """Whether the request has the right credentials, or none are needed."""
     if esc.password is None:
         return True
     scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
@@ -125,7 +121,7 @@ def error_response(
     row: Row | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A body that names the fault: the document prints none, so that its shape is ours."""
+    """A body that names the error; the document prints none, so that its shape is ours."""
     reason = row.statuses.get(status) if row else None
     fields = {"status_code": status, "reason": reason or HTTPStatus(status).phrase, "message": message}
     body, media_type = write_body(wanted_language(request.headers.get(hdrs.ACCEPT, "")), MODELS["error"], fields)
@@ -134,7 +130,7 @@ def error_response(
 
 
 def _url(request: web.Request, name: str, need: Need) -> str | None:
-    """The callback URL that a header names; refused when it is none, or missing where it is enforced."""
+    """The callback URL in a header; refused when it is no URL, or missing where it is enforced."""
     given = request.headers.get(name)
     if need is Need.NONE:
         return None
@@ -166,11 +162,3 @@ def _response(request: web.Request, row: Row, reply: Reply) -> web.Response:
     else:
         return web.Response(status=status, headers=headers)
     return web.Response(body=body, status=status, headers={hdrs.CONTENT_TYPE: media_type, **headers})
-
-
-def _reloaded(reload_truststore: Callable[[], None]) -> Reply:
-    try:
-        reload_truststore()
-    except OSError as error:
-        raise RefusalError(Wrong.VIM, f"Failed to reload ESC truststore: {error}") from error
-    return Reply()

@@ -1,137 +1,95 @@
-"""VMs made from a data model: their names, hosts and interfaces (docs/esc-callbacks.md#3.1, #6.3).
+"""Places the VMs of a data model: their hosts and interfaces, and how an update changes them.
 
-Everything is drawn from the `random.Random` it is given. This file must not know requests or messages.
+Everything is drawn from the ESC's `rng`. This file must not know requests or messages.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from random import Random
+from dataclasses import dataclass, field, replace
 
 from esc_lab.emulator.datamodel import Datamodel, Group, Interface
-from esc_lab.emulator.esc import Esc, hosts_of
+from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.refusal import RefusalError, Wrong, missing
-from esc_lab.emulator.world import Placed
-from esc_lab.simulator.fleet import Deployment, Instance, Nic, Vim, Vm, hex_of, uuid_of
-
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]")
+from esc_lab.emulator.world import DeploymentRecord
+from esc_lab.simulator.fleet import Deployment, Instance, Vim, Vm, hosts_of, make_nic, uuid_of, vm_name
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlannedUpdate:
     """What an update does to the VMs of a deployment."""
 
-    added: tuple[Vm, ...]
-    removed: tuple[Vm, ...]
-    changed: tuple[Vm, ...]
-    rewired: Mapping[str, Instance]
-    """What runs for those that are changed, by name."""
+    added: list[Vm] = field(default_factory=list)
+    removed: list[Vm] = field(default_factory=list)
+    changed: list[tuple[Vm, Instance]] = field(default_factory=list)
+    """VMs whose interfaces change, and the instance that runs for each then."""
 
 
-def vms_of(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[Vm]:
+def new_vms(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[Vm]:
     """So many new VMs of a group."""
-    return [_vm(esc, deployment, group, index) for index in range(count)]
+    return [_new_vm(esc, deployment, group, index) for index in range(count)]
 
 
-def change(esc: Esc, placed: Placed, model: Datamodel) -> Change:
-    """From what there is to what the new model wants; changed is a VM whose interfaces are
-    (docs/esc-callbacks.md#S, chapter 06, PUT)."""
-    added: list[Vm] = []
-    removed: list[Vm] = []
-    changed: list[Vm] = []
-    before = {group.name: group for group in placed.model.groups}
+def plan_update(esc: Esc, record: DeploymentRecord, model: Datamodel) -> PlannedUpdate:
+    """The difference between the VMs there are and the new model (docs/esc-callbacks.md#S, chapter 06, PUT)."""
+    planned = PlannedUpdate()
+    before = {group.name: group for group in record.model.groups}
     wanted = {group.name: group for group in model.groups}
+    live = record.deployment.live_vms()
     for name, group in wanted.items():
-        there = [vm for vm in placed.deployment.live_vms() if vm.group == name]
-        keep = min(max(len(there), group.min_active), group.max_active)
-        added += vms_of(esc, placed.deployment, group, max(0, keep - len(there)))
-        removed += there[keep:]
+        existing = [vm for vm in live if vm.group == name]
+        kept = min(max(len(existing), group.scaling.min_active), group.scaling.max_active)
+        planned.added.extend(new_vms(esc, record.deployment, group, max(0, kept - len(existing))))
+        planned.removed.extend(existing[kept:])
         if name in before and before[name].interfaces != group.interfaces:
-            changed += there[:keep]
-    removed += [vm for vm in placed.deployment.live_vms() if vm.group not in wanted]
-    rewired = {vm.name: _rewired(esc, placed, vm, wanted[vm.group]) for vm in changed}
-    return Change(tuple(added), tuple(removed), tuple(changed), rewired)
+            vim = record.deployment.vim
+            planned.changed.extend((vm, _rewired(esc, vim, vm, before[name], group)) for vm in existing[:kept])
+    planned.removed.extend(vm for vm in live if vm.group not in wanted)
+    return planned
 
 
-def _rewired(esc: Esc, placed: Placed, vm: Vm, group: Group) -> Instance:
-    """The VM's instance with the interfaces of its changed group; those that stay keep their addresses."""
-    there = {nic.nic_id: nic for nic in vm.instance.nics}
-    old = {one.nic_id: one for group in placed.model.groups if group.name == vm.group for one in group.interfaces}
+def choose_host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:
+    """Name and uuid of an enabled host (docs/esc-callbacks.md#S, chapter 12): the wanted one, or any."""
+    disabled = {one.id for one in esc.world.of_kind("disabled_host")}
+    hosts = hosts_of(vim)
+    if wanted and wanted not in hosts:
+        raise missing(f"there is no host {wanted!r}; there are {', '.join(hosts)}")
+    enabled = [one for one in hosts.items() if one[0] not in disabled and wanted in {"", one[0]}]
+    if not enabled:
+        raise RefusalError(Wrong.VIM, f"host {wanted!r} is disabled" if wanted else "every host is disabled")
+    return esc.rng.choice(enabled)
+
+
+def _new_vm(esc: Esc, deployment: Deployment, group: Group, index: int) -> Vm:
+    number = deployment.vms_made
+    deployment.vms_made += 1
+    of_group = sum(1 for vm in deployment.vms if vm.group == group.name) + index
+    name = vm_name(deployment.name, group.name, of_group, esc.rng)
+    host_name, host_uuid = choose_host(esc, deployment.vim, group.host)
     nics = tuple(
-        there[one.nic_id]
-        if one.nic_id in there and old.get(one.nic_id) == one
-        else _nic(placed.deployment.vim, one, "", esc.rng)
+        make_nic(deployment.vim, one.nicid, one.network, esc.rng, _static_address(group, one, number) or one.ip_address)
         for one in group.interfaces
+    )
+    instance = Instance(uuid_of(esc.rng), host_uuid, host_name, nics)
+    return Vm(name, group.name, group.is_monitored, instance, monitored=group.is_monitored)
+
+
+def _rewired(esc: Esc, vim: Vim, vm: Vm, before: Group, after: Group) -> Instance:
+    """The VM's instance with the interfaces of its changed group; those that stay keep their addresses."""
+    existing = {nic.nic_id: nic for nic in vm.instance.nics}
+    unchanged = {one.nicid for one in before.interfaces if one in after.interfaces and one.nicid in existing}
+    nics = tuple(
+        existing[one.nicid]
+        if one.nicid in unchanged
+        else make_nic(vim, one.nicid, one.network, esc.rng, one.ip_address)
+        for one in after.interfaces
     )
     return replace(vm.instance, nics=nics)
 
 
-def renew(esc: Esc, vim: Vim, vm: Vm, rng: Random) -> Instance:
-    """What runs for a VM after a redeploy: another uuid, perhaps another host; static addresses stay
-    (docs/esc-callbacks.md#N22, p. 78)."""
-    name, uuid = host(esc, vim)
-    nics = tuple(
-        replace(nic, mac_address=_mac(vim, rng), port_uuid=uuid_of(rng) if nic.port_uuid else "")
-        for nic in vm.instance.nics
-    )
-    return Instance(uuid_of(rng), uuid, name, nics)
-
-
-def host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:
-    """Name and uuid of a host that takes VMs (docs/esc-callbacks.md#S, chapter 12): the one that is wanted, or any."""
-    disabled = {thing.id for thing in esc.world.of_kind("disabled_host")}
-    hosts = hosts_of(vim)
-    if wanted and wanted not in hosts:
-        raise missing(f"there is no host {wanted!r}; there are {', '.join(hosts)}")
-    open_hosts = [one for one in hosts.items() if one[0] not in disabled and wanted in {"", one[0]}]
-    if not open_hosts:
-        raise RefusalError(Wrong.VIM, f"host {wanted!r} is disabled" if wanted else "every host is disabled")
-    return esc.rng.choice(open_hosts)
-
-
-def _vm(esc: Esc, deployment: Deployment, group: Group, index: int) -> Vm:
-    number = deployment.vms_made
-    deployment.vms_made += 1
-    of_group = sum(1 for vm in deployment.vms if vm.group == group.name) + index
-    short = _NOT_IN_NAMES.sub("-", deployment.name[:16]), _NOT_IN_NAMES.sub("-", group.name[:6])
-    name = f"{short[0]}_{short[1]}_{of_group}_{uuid_of(esc.rng)}"
-    host_name, host_uuid = host(esc, deployment.vim, group.host)
-    nics = tuple(_nic(deployment.vim, one, _static(group, one, number), esc.rng) for one in group.interfaces)
-    instance = Instance(uuid_of(esc.rng), host_uuid, host_name, nics)
-    return Vm(name, group.name, group.is_watched, instance, monitored=group.is_watched)
-
-
-def _static(group: Group, interface: Interface, number: int) -> str:
-    pool = [address for network, address in group.addresses if network in {"", interface.network}]
-    if interface.address and group.max_active == 1:
-        return interface.address
-    return pool[number % len(pool)] if pool else ""
-
-
-def _nic(vim: Vim, interface: Interface, address: str, rng: Random) -> Nic:
-    drawn = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(2, 255)}"
-    address = address or interface.address or drawn
-    mac = _mac(vim, rng)
-    if vim == "vmware":
-        return Nic(interface.nic_id, interface.network, "", "", address, mac)
-    network = str(_uuid_for(interface.network))
-    subnet, port = str(_uuid_for(f"{interface.network}/subnet")), uuid_of(rng)
-    return Nic(interface.nic_id, network, subnet, port, address, mac, _gateway(address), "255.255.255.0")
-
-
-def _gateway(address: str) -> str:
-    return f"{address.rpartition('.')[0]}.1" if "." in address else f"{address.rpartition(':')[0]}:1"
-
-
-@lru_cache(1024)
-def _uuid_for(name: str) -> str:
-    """A network has one id, whoever uses it."""
-    return uuid_of(Random(f"network/{name}"))  # noqa: S311 -- repeatable, not secret
-
-
-def _mac(vim: Vim, rng: Random) -> str:
-    tail = hex_of(rng, 6)
-    return f"{'00:50:56' if vim == 'vmware' else 'fa:16:3e'}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
+def _static_address(group: Group, interface: Interface, number: int) -> str:
+    """The interface's own address, or one of the group's pool for each VM in turn."""
+    if interface.ip_address and group.scaling.max_active == 1:
+        return interface.ip_address
+    pools = [one for one in group.scaling.static_ip_address_pool if one.network in {"", interface.network}]
+    addresses = [address for pool in pools for address in pool.ip_address]
+    return addresses[number % len(addresses)] if addresses else ""

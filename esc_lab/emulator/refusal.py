@@ -1,4 +1,4 @@
-"""Why a request is turned away, and which of the document's answers that is.
+"""Why a request is refused, and which of the document's status codes that is.
 
 Handlers say what is wrong; the row of the operation says which status its table has for it. This file must not know
 HTTP.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 
 from esc_lab.emulator.endpoint_model import Row
 from receiver.errors import ReceiverError
 
 
 class Wrong(StrEnum):
-    """What can be wrong with a request that was understood."""
+    """What can be wrong with a well-formed request."""
 
     INVALID = "invalid"
     MISSING = "missing"
@@ -34,7 +35,7 @@ _STATUSES: Mapping[Wrong, Sequence[int]] = {
 
 
 class RefusalError(ReceiverError):
-    """The request is not done; the text names the fault."""
+    """The request is not done; the text names the reason."""
 
     def __init__(self, wrong: Wrong, text: str) -> None:
         super().__init__(text)
@@ -45,21 +46,7 @@ class RefusalError(ReceiverError):
         return next((status for status in _STATUSES[self.wrong] if status in row.statuses), 400)
 
 
-def invalid(text: str) -> RefusalError:
-    """Something in the request itself."""
-    return RefusalError(Wrong.INVALID, text)
-
-
-def missing(text: str) -> RefusalError:
-    """It names something that is not there."""
-    return RefusalError(Wrong.MISSING, text)
-
-
-def conflict(text: str) -> RefusalError:
-    """It is against what is there, or what is going on."""
-    return RefusalError(Wrong.CONFLICT, text)
-
-
-def unacceptable(text: str) -> RefusalError:
-    """Understood, and not to be had."""
-    return RefusalError(Wrong.UNACCEPTABLE, text)
+invalid = partial(RefusalError, Wrong.INVALID)
+missing = partial(RefusalError, Wrong.MISSING)
+conflict = partial(RefusalError, Wrong.CONFLICT)
+"""The request contradicts the state of what it names, or work that is in progress."""

@@ -1,6 +1,6 @@
-"""What is handed between the core and its shell: a request read, its answer, and work to be done in ESC's own time.
+"""What core and shell exchange: a request, its reply, and work to be done at ESC's own pace.
 
-This file must not know how anything is done, sent or kept.
+This file must not know how anything is done, sent or stored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,9 @@ from esc_lab.simulator.esc_messages import Message
 from esc_lab.simulator.script_runner import Operation
 
 
-def _nothing() -> None:
-    """Nothing is left to do."""
-
-
-def _unheard(_: Message) -> None:
-    """It changes nothing that ESC tells of itself."""
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request whose form is right."""
+    """A well-formed request."""
 
     row: Row
     path: Mapping[str, str] = field(default_factory=dict)
@@ -38,18 +30,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an accepted request, or ESC by itself, sets going: messages in order, each after its `pause_s`."""
+    """What an accepted request, or ESC by itself, starts: messages in order, each after its `pause_s`."""
 
-    line: str
-    """What it is about. Of one line one work goes on at a time, and its callbacks are sent in order."""
+    key: str
+    """The entity it is about. Work with one key is done one at a time, and its callbacks are sent in order."""
     operation: Operation
     urls: Urls
-    hear: Callable[[Message], None] = _unheard
-    """Told of each message in its time: what it says becomes so."""
-    finish: Callable[[], None] = _nothing
-    """Brings the world to where it ends; not called when it is lost on the way."""
+    apply: Callable[[Message], None] = lambda _: None
+    """Called with each message when it is due: takes over the states that it reports."""
+    finish: Callable[[], None] = lambda: None
+    """Brings the world to the end of the operation; not called when the work is lost before."""
     interrupts: bool = False
-    """It ends what is going on in its line, and takes its place."""
+    """It ends the work in progress with its key, and takes its place."""
 
 
 @dataclass(frozen=True, slots=True)

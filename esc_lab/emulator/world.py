@@ -1,65 +1,49 @@
-"""What an ESC knows: its resources, deployments and settings. Values only, each of which can be kept in a file.
+"""What an ESC knows: its resources, deployments and settings. Values only, each of which can be stored in a file.
 
-The VMs and what runs for them are the simulator's (`esc_lab.simulator.fleet`). This file must not know requests.
+VMs and their instances are the simulator's (`esc_lab.simulator.fleet`). This file must not know requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from esc_lab.emulator.datamodel import Datamodel
 from esc_lab.simulator.esc_messages import REPORTED_VM_STATES, Message
-from esc_lab.simulator.fleet import Deployment, Tenant
+from esc_lab.simulator.fleet import Deployment, Tenant, Vm
+from esc_lab.simulator.resource_scripts import Resource
 
-THINGS, DEPLOYMENTS, PARAMETERS, INCARNATIONS = "things", "deployments", "parameters", "incarnations"
-OWN = "own"
-"""Tables of what survives a restart."""
-KEY_SEPARATOR = "/"
 ADMIN = "SystemAdminTenantId"
 """The built-in tenant: the id ESC gives the tenant that a request calls `admin` (docs/esc-callbacks.md#3.1)."""
 ADMIN_NAME = "admin"
-
-
-@dataclass(slots=True)
-class Thing:
-    """A resource: `values` by the names of its model, `parent` the tenant or VIM it belongs to."""
-
-    kind: str
-    id: str
-    parent: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-    state: str = "CREATING"
-    """CREATING, CREATED, ERROR."""
+_STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | {"VM_UNDEPLOYED_STATE": "UNDEPLOYED"}
 
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where callbacks of a request go; None: it named no such URL."""
+    """Where the callbacks of a request go; None: it named no such URL."""
 
     callback: str | None = None
     events: str | None = None
 
 
 @dataclass(slots=True)
-class Placed:
-    """A deployment as ESC holds it."""
+class DeploymentRecord:
+    """A deployment, with the request it came from and what callbacks have reported of it."""
 
     deployment: Deployment
     model: Datamodel
     text: str
-    """The data model as it came."""
+    """The data model, byte for byte."""
     language: str
-    fields: dict[str, Any]
     urls: Urls
     """Those given with the deploy: the only ones that ESC's own workflows can use."""
     reported: str = "SERVICE_UNDEF_STATE"
-    """The service state last told."""
+    """The service state last reported."""
     vm_states: dict[str, str] = field(default_factory=dict)
-    """The VM states last told, by name."""
+    """The VM states last reported, by name."""
     networks: list[tuple[str, str]] = field(default_factory=list)
-    """Kind and id of the networks and subnets it brought, in the order in which they were made."""
+    """Kind and id of the networks and subnets created with it, in that order."""
 
     @property
     def id(self) -> str:
@@ -67,129 +51,114 @@ class Placed:
         return self.deployment.internal_id
 
     @property
-    def full_name(self) -> tuple[str, str]:
-        """Its tenant's internal id, and its own name."""
-        return self.deployment.tenant.internal_id, self.deployment.name
+    def work_key(self) -> str:
+        """The key of all work on it."""
+        return f"deployment {self.id}"
 
-    def hear(self, message: Message) -> None:
-        """What a callback tells of it becomes so."""
-        if message.service_state:
-            self.reported = message.service_state
-        if message.vm_state:
-            named = {name for name, _ in message.vms}
+    def vm(self, name: str) -> Vm | None:
+        """One of its live VMs."""
+        return next((vm for vm in self.deployment.live_vms() if vm.name == name), None)
+
+    def apply(self, message: Message) -> None:
+        """Takes over the states that a callback reports."""
+        self.reported = message.service_state or self.reported
+        for name, _ in message.vms if message.vm_state else ():
             for vm in self.deployment.vms:
-                if vm.name in named:
-                    self.vm_states[vm.name] = message.vm_state
+                if vm.name == name:
+                    self.vm_states[name] = message.vm_state
                     vm.state = _STATES.get(message.vm_state, vm.state)
-
-
-_STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | {"VM_UNDEPLOYED_STATE": "UNDEPLOYED"}
-
-
-@dataclass(slots=True)
-class Parameter:
-    """One configuration parameter (docs/esc-callbacks.md#S, chapter 09)."""
-
-    category: str
-    key: str
-    type: str
-    value: str
 
 
 class World:
     """Everything, in memory. Ids are unique over all kinds (docs/esc-callbacks.md#3.3), users of a VIM apart."""
 
     def __init__(self) -> None:
-        self.things: dict[tuple[str, str, str], Thing] = {}
-        """By kind, parent (of what is unique only there) and id."""
-        self.deployments: dict[str, Placed] = {}
-        self.names: dict[tuple[str, str], str] = {}
-        """Deployment ids by internal tenant id and name, which is unique in a tenant (docs/esc-callbacks.md#3.1)."""
-        self.parameters: dict[tuple[str, str], Parameter] = {}
+        self.resources: dict[str, Resource] = {}
+        """By `key_of`."""
+        self.deployments: dict[str, DeploymentRecord] = {}
         self.incarnations: dict[str, int] = {}
-        """How many deployments have borne an id."""
-        self.own: dict[str, str] = {}
-        """What is said of ESC itself: its mode, the states of its parts."""
-        self.busy: set[str] = set()
-        """What is being worked on: `line`s of `Work`."""
-        self.touched: set[tuple[str, str]] = set()
-        """What has changed since it was last kept: table and key."""
+        """How many deployments have had an id."""
+        self.settings: dict[str, str] = {}
+        """Of ESC itself: its mode, the states of its parts."""
+        self.in_progress: set[str] = set()
+        """Keys of the work that is going on."""
+        self.changed: set[tuple[str, str]] = set()
+        """What has changed since it was last stored: attribute of the world, and key."""
 
-    def thing(self, kind: str, thing_id: str, parent: str = "") -> Thing | None:
-        """By its id."""
-        return self.things.get((kind, parent if kind == "vim_user" else "", thing_id))
+    def resource(self, kind: str, resource_id: str, parent: str = "") -> Resource | None:
+        """By its id; `parent` counts where ids are unique only there."""
+        return self.resources.get(_key(kind, resource_id, parent))
 
-    def put(self, thing: Thing) -> None:
-        """Adds it."""
-        self.things[key_of(thing)] = thing
-        self.touch(thing)
+    def put(self, resource: Resource) -> None:
+        """Adds or changes a resource."""
+        self.resources[key_of(resource)] = resource
+        self.changed.add(("resources", key_of(resource)))
 
-    def drop(self, thing: Thing) -> None:
-        """Removes it."""
-        self.things.pop(key_of(thing), None)
-        self.touch(thing)
+    def drop(self, resource: Resource) -> None:
+        """Removes a resource."""
+        self.resources.pop(key_of(resource), None)
+        self.changed.add(("resources", key_of(resource)))
 
-    def touch(self, what: Thing | Placed | Parameter) -> None:
-        """It has changed."""
-        if isinstance(what, Thing):
-            self.touched.add((THINGS, KEY_SEPARATOR.join(key_of(what))))
-        elif isinstance(what, Placed):
-            self.touched.add((DEPLOYMENTS, what.id))
-        else:
-            self.touched.add((PARAMETERS, f"{what.category}/{what.key}"))
+    def set(self, name: str, value: str) -> None:
+        """A setting of ESC itself."""
+        self.settings[name] = value
+        self.changed.add(("settings", name))
 
-    def say(self, name: str, value: str) -> None:
-        """Of ESC itself."""
-        self.own[name] = value
-        self.touched.add((OWN, name))
-
-    def place(self, placed: Placed) -> None:
+    def add_deployment(self, record: DeploymentRecord) -> None:
         """Adds a deployment: one more incarnation of its id."""
-        self.deployments[placed.id] = placed
-        self.names[placed.full_name] = placed.id
-        self.incarnations[placed.id] = placed.deployment.incarnation
-        self.touched |= {(DEPLOYMENTS, placed.id), (INCARNATIONS, placed.id)}
+        self.deployments[record.id] = record
+        self.incarnations[record.id] = record.deployment.incarnation
+        self.changed |= {("deployments", record.id), ("incarnations", record.id)}
 
-    def forget(self, placed: Placed) -> None:
-        """Removes a deployment and the networks it brought."""
-        self.deployments.pop(placed.id, None)
-        self.names.pop(placed.full_name, None)
-        self.touch(placed)
-        for kind, thing_id in placed.networks:
-            if (thing := self.thing(kind, thing_id)) is not None:
-                self.drop(thing)
+    def touch(self, record: DeploymentRecord) -> None:
+        """A deployment has changed."""
+        self.changed.add(("deployments", record.id))
 
-    def of_kind(self, kind: str, parent: str | None = None) -> Iterator[Thing]:
+    def remove_deployment(self, record: DeploymentRecord) -> None:
+        """Removes a deployment and the networks created with it."""
+        self.deployments.pop(record.id, None)
+        self.touch(record)
+        for kind, resource_id in record.networks:
+            if (resource := self.resource(kind, resource_id)) is not None:
+                self.drop(resource)
+
+    def of_kind(self, kind: str, parent: str | None = None) -> Iterator[Resource]:
         """All of them, or those of a parent, by id."""
-        found = [one for one in self.things.values() if one.kind == kind and parent in {None, one.parent}]
+        found = [one for one in self.resources.values() if one.kind == kind and parent in {None, one.parent}]
         return iter(sorted(found, key=lambda one: one.id))
 
-    def bearer(self, some_id: str) -> str:
-        """The kind of what bears the id; empty when nothing does."""
+    def kind_of(self, some_id: str) -> str:
+        """The kind of whatever has the id; empty when nothing has."""
         if some_id in self.deployments:
             return "deployment"
-        for kind, parent, thing_id in self.things:
-            if thing_id == some_id and not parent:  # users of a VIM have names of their own
-                return kind
-        return ""
+        return next((one.kind for one in self.resources.values() if one.id == some_id and one.kind != "vim_user"), "")
 
     def tenant(self, id_or_name: str) -> Tenant | None:
         """By internal id, or by the name that data models use."""
         if id_or_name in {ADMIN, ADMIN_NAME}:
             return Tenant(ADMIN, ADMIN)
-        for thing in self.of_kind("tenant"):
-            if id_or_name in {thing.id, thing.values.get("name")}:
-                return Tenant(thing.id, str(thing.values["external_tenant_id"]))
+        for one in self.of_kind("tenant"):
+            if id_or_name in {one.id, one.values.get("name")}:
+                return Tenant(one.id, str(one.values["external_tenant_id"]))
         return None
 
-    def vm_owner(self, vm_name: str) -> Placed | None:
-        """The deployment that has a VM of this name."""
-        for placed in self.deployments.values():
-            if any(vm.name == vm_name for vm in placed.deployment.live_vms()):
-                return placed
-        return None
+    def deployment_named(self, tenant: Tenant, name: str) -> DeploymentRecord | None:
+        """By its name, which is unique in a tenant (docs/esc-callbacks.md#3.1)."""
+        wanted = tenant.internal_id, name
+        return next(
+            (r for r in self.deployments.values() if (r.deployment.tenant.internal_id, r.deployment.name) == wanted),
+            None,
+        )
+
+    def find_vm(self, name: str) -> tuple[DeploymentRecord, Vm] | None:
+        """The live VM of this name, and its deployment."""
+        return next(((record, vm) for record in self.deployments.values() if (vm := record.vm(name))), None)
 
 
-def key_of(thing: Thing) -> tuple[str, str, str]:
-    """How the world finds it."""
-    return thing.kind, thing.parent if thing.kind == "vim_user" else "", thing.id
+def key_of(resource: Resource) -> str:
+    """The key of a resource in the world."""
+    return _key(resource.kind, resource.id, resource.parent)
+
+
+def _key(kind: str, resource_id: str, parent: str) -> str:
+    return "/".join((kind, parent if kind == "vim_user" else "", resource_id))

@@ -1,4 +1,4 @@
-"""What an auditor needs after a run: the truth and every receipt the target gave.
+"""What an auditor needs after a run: the expected state, and every receipt the target gave.
 
 It grows with every message, so an endless run keeps none. This file must not know HTTP.
 """
@@ -10,13 +10,13 @@ from hashlib import sha256
 from typing import Any
 
 from esc_lab.simulator.delivery_faults import Sending, Sort
-from esc_lab.simulator.expected_state import Truth
+from esc_lab.simulator.expected_state import ExpectedState
 from esc_lab.simulator.script_runner import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the target says it has kept, to be compared with what it has."""
+    """A message that the target says it has stored, to be compared with what it has; `body` as it was sent."""
 
     receipt: str
     source: str
@@ -25,8 +25,11 @@ class Receipt:
     transaction: str
     status: int
     body: bytes
-    """As it was sent."""
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the body, in hexadecimal digits."""
+        return sha256(self.body).hexdigest()
 
     def as_dict(self) -> dict[str, str | int]:
         """For a file: all but the body."""
@@ -35,28 +38,18 @@ class Receipt:
 
 
 @dataclass(slots=True)
-class Book:
-    """Kept while the traffic is played."""
+class AuditLog:
+    """Written while the traffic is played."""
 
-    truth: Truth = field(default_factory=Truth)
+    expected: ExpectedState = field(default_factory=ExpectedState)
     receipts: list[Receipt] = field(default_factory=list)
 
-    def keep(self, receipt: str, operation: Operation, sending: Sending, status: int) -> None:
-        """Writes one receipt down."""
+    def add_receipt(self, receipt: str, operation: Operation, sending: Sending, status: int) -> None:
+        """Records one receipt."""
         message = sending.message
-        self.receipts.append(
-            Receipt(
-                receipt,
-                operation.source,
-                message.channel,
-                sending.sort,
-                operation.transaction,
-                status,
-                message.body,
-                sha256(message.body).hexdigest(),
-            )
-        )
+        ids = operation.source, message.channel, sending.sort, operation.transaction
+        self.receipts.append(Receipt(receipt, *ids, status, message.body))
 
     def as_dict(self) -> dict[str, Any]:
         """For a file."""
-        return {"truth": self.truth.as_dict(), "receipts": [receipt.as_dict() for receipt in self.receipts]}
+        return {"truth": self.expected.as_dict(), "receipts": [receipt.as_dict() for receipt in self.receipts]}

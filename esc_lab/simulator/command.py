@@ -23,7 +23,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.delivery_faults import Faults
 from esc_lab.simulator.esc_messages import HEADER_STYLES
 from esc_lab.simulator.player import Player, Target
@@ -57,8 +57,8 @@ class SimulateOptions:
     suspected: bool = False
     retries: int = 0
     timeout_s: float = 30.0
-    keep_book: bool = False
-    """Keep truth and receipts for an auditor; memory grows with every message."""
+    keep_audit_log: bool = False
+    """Keep expected state and receipts for an auditor; memory grows with every message."""
 
 
 async def simulate(
@@ -70,13 +70,13 @@ async def simulate(
     """
     traffic = _traffic(options)
     target = Target(options.target, {source: _token(options, source) for source in options.sources})
-    summary = Summary(options.seed, options.target, Book() if options.keep_book else None)
+    summary = Summary(options.seed, options.target, AuditLog() if options.keep_audit_log else None)
     stop = stop or asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=options.timeout_s)
     connector = aiohttp.TCPConnector(limit=0)  # the player's own limit is the one that counts
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        await _knock(session, target, options.sources)
-        with _progress(options, traffic, summary, console) as tell, _timed(options, summary, stop):
+        await _probe(session, target, options.sources)
+        with _progress(options, traffic, summary, console) as on_message, _timed(options, summary, stop):
             player = Player(
                 session,
                 target,
@@ -86,7 +86,7 @@ async def simulate(
                 concurrency=options.concurrency,
                 time_scale=options.time_scale,
                 retries=options.retries,
-                tell=tell,
+                on_message=on_message,
             )
             await player.play(traffic.lives(endless=_is_endless(options)), traffic.size)
     return summary
@@ -116,7 +116,7 @@ def _traffic(options: SimulateOptions) -> Traffic:
     )
 
 
-async def _knock(session: aiohttp.ClientSession, target: Target, sources: tuple[str, ...]) -> None:
+async def _probe(session: aiohttp.ClientSession, target: Target, sources: tuple[str, ...]) -> None:
     """Asks each path, as ETSI SOL003 does of notification targets, before anything is posted."""
     for source in sources:
         try:
@@ -149,7 +149,7 @@ def _timed(options: SimulateOptions, summary: Summary, stop: asyncio.Event) -> I
 def _progress(
     options: SimulateOptions, traffic: Traffic, summary: Summary, console: Console | None
 ) -> Iterator[Callable[[], None]]:
-    """A bar that is told of every message: of operations, of seconds, or without an end."""
+    """A bar, and what to call after every message: it counts operations or seconds, or has no end."""
     if console is None or not console.is_terminal:
         yield lambda: None
         return
@@ -158,14 +158,14 @@ def _progress(
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("playing", total=options.duration_s or operations)
 
-        def tell() -> None:
+        def show() -> None:
             done = monotonic() - summary.began if options.duration_s else summary.operations.total()
             unexpected = f", {summary.surprises.total()} not as expected" if summary.surprises else ""
             text = f"{summary.operations.total()} operations, {summary.sent.total()} messages{unexpected}"
             progress.update(bar, completed=done, description=text)
 
-        yield tell
-        tell()
+        yield show
+        show()
 
 
 _EPILOG = """
@@ -180,27 +180,24 @@ Examples:
 """
 
 
+def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """An option whose default is shown in the help."""
+    return click.option(*names, show_default=True, **more)
+
+
 @click.command("simulate", epilog=_EPILOG)
-@click.option("--target", default="http://127.0.0.1:9010", show_default=True, help="Base URL of the receiver.")
-@click.option("--deployments", type=click.IntRange(1), default=10, show_default=True, help="How many side by side.")
-@click.option("--operations", type=click.IntRange(1), default=8, show_default=True, help="How many in each life.")
-@click.option(
-    "--rate", type=click.FloatRange(0), default=50.0, show_default=True, help="Messages a second; 0: without limit."
-)
+@_option("--target", default="http://127.0.0.1:9010", help="Base URL of the receiver.")
+@_option("--deployments", type=click.IntRange(1), default=10, help="How many side by side.")
+@_option("--operations", type=click.IntRange(1), default=8, help="How many in each life.")
+@_option("--rate", type=click.FloatRange(0), default=50.0, help="Messages a second; 0: without limit.")
 @click.option("--seed", type=int, help="Repeats a run exactly; drawn and printed when not given.")
-@click.option("--sources", default="default", show_default=True, help="ESC instances to play, comma between.")
+@_option("--sources", default="default", help="ESC instances to play, comma between.")
 @click.option("--token", "tokens", multiple=True, help="Path token: TOKEN for all sources, or SOURCE=TOKEN.")
-@click.option(
-    "--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Messages under way at most."
-)
+@_option("--concurrency", type=click.IntRange(1), default=32, help="Messages under way at most.")
 @click.option("--duration", type=click.FloatRange(0), default=0.0, help="Seconds to go on, with ever new lives.")
 @click.option("--loop", is_flag=True, help="Go on until Ctrl-C.")
-@click.option(
-    "--time-scale",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Pauses between messages: 1 is ESC's own pace, 0 none.",
+@_option(
+    "--time-scale", type=click.FloatRange(0), default=0.0, help="Pauses between messages: 1 is ESC's own pace, 0 none."
 )
 @click.option(
     "--faults",
@@ -208,18 +205,12 @@ Examples:
     metavar="NAME=CHANCE,…",
     help="duplicate, gap, malformed, unknown, wrong-token: of each message; reorder: of each operation.",
 )
-@click.option(
-    "--header-style",
-    type=click.Choice(list(HEADER_STYLES)),
-    default="printed",
-    show_default=True,
-    help="How the ESC headers are spelled.",
+@_option(
+    "--header-style", type=click.Choice(list(HEADER_STYLES)), default="printed", help="How the ESC headers are spelled."
 )
 @click.option("--suspected", is_flag=True, help="Also stages and events that are only suspected to exist.")
-@click.option("--retries", type=click.IntRange(0), default=0, show_default=True, help="ESC is not known to retry.")
-@click.option(
-    "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds to wait for an answer."
-)
+@_option("--retries", type=click.IntRange(0), default=0, help="ESC is not known to retry.")
+@_option("--timeout", type=click.FloatRange(0.1), default=30.0, help="Seconds to wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option(
     "--truth",
@@ -241,14 +232,14 @@ def simulate_command(
         sources=names,
         tokens=_tokens(tokens, names),
         faults=Faults.of(faults),
-        keep_book=truth_file is not None,
+        keep_audit_log=truth_file is not None,
         duration_s=given.pop("duration"),
         timeout_s=given.pop("timeout"),
         **given,
     )
     summary = asyncio.run(_until_interrupted(options, Console(stderr=True)))
-    if truth_file is not None and summary.book is not None:
-        truth_file.write_text(json.dumps({"seed": summary.seed, **summary.book.as_dict()}, indent=1))
+    if truth_file is not None and summary.audit_log is not None:
+        truth_file.write_text(json.dumps({"seed": summary.seed, **summary.audit_log.as_dict()}, indent=1))
     if as_json:
         click.echo(json.dumps(summary.as_dict(), indent=1))
     else:
@@ -266,7 +257,7 @@ def _tokens(given: tuple[str, ...], sources: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _until_interrupted(options: SimulateOptions, console: Console) -> Summary:
-    """Ctrl-C ends the play, and what was done is still summed up; a second one ends the program."""
+    """Ctrl-C ends the run, and the summary still comes; a second one ends the program."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

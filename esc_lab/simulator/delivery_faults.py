@@ -1,7 +1,7 @@
-"""Spoils the delivery of an operation on purpose: repeats, wrong order, gaps, rubbish, wrong tokens.
+"""Injects delivery faults into an operation: repeats, wrong order, gaps, malformed and unknown messages, wrong tokens.
 
-Rubbish and wrong tokens come beside the true messages, never in their place; only a gap loses one. This file must not
-know what the messages mean.
+Malformed, unknown and wrongly authorised messages come beside the true ones, never in their place; only a gap loses
+one. This file must not know what the messages mean.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
 
-from esc_lab.chances import read_chances
-from esc_lab.simulator.esc_messages import Message, Node, render
+from esc_lab.chances import happens, read_chances
+from esc_lab.simulator.esc_messages import Message, render
 from esc_lab.simulator.script_runner import Operation
 
 Sort = Literal["real", "duplicate", "malformed", "unknown", "wrong-token"]
@@ -45,22 +45,22 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
-    """An operation as it will be delivered."""
+class PlannedDelivery:
+    """The POSTs that deliver an operation, in order."""
 
     operation: Operation
     sendings: tuple[Sending, ...]
     reordered: bool = False
 
 
-def spoil(operation: Operation, faults: Faults, rng: Random) -> Performance:
-    """The operation's messages in order, or as the faults have it."""
+def inject_faults(operation: Operation, faults: Faults, rng: Random) -> PlannedDelivery:
+    """The operation's messages in order, or changed by the faults that happen."""
     kept = [
         Sending(position, "real", message)
         for position, message in enumerate(operation.messages)
-        if not _happens(faults.gap, rng)
+        if not happens(faults.gap, rng)
     ]
-    reordered = len(kept) > 1 and _happens(faults.reorder, rng)
+    reordered = len(kept) > 1 and happens(faults.reorder, rng)
     if reordered:
         rng.shuffle(kept)
     sendings = list(kept)
@@ -69,34 +69,28 @@ def spoil(operation: Operation, faults: Faults, rng: Random) -> Performance:
             first = sendings.index(sending) + 1
             # At once, or after others of the same operation.
             sendings.insert(rng.choice((first, rng.randint(first, len(sendings)))), extra)
-    return Performance(operation, tuple(sendings), reordered)
+    return PlannedDelivery(operation, tuple(sendings), reordered)
 
 
 def _extras(sending: Sending, faults: Faults, rng: Random) -> list[Sending]:
     message = replace(sending.message, pause_s=0.0)
     extras: list[Sending] = []
-    if _happens(faults.duplicate, rng):
+    if happens(faults.duplicate, rng):
         extras.append(Sending(sending.position, "duplicate", message))
-    if _happens(faults.malformed, rng):
-        extras.append(Sending(sending.position, "malformed", replace(message, body=_broken(message.body, rng))))
-    if _happens(faults.unknown, rng):
+    if happens(faults.malformed, rng):
+        extras.append(Sending(sending.position, "malformed", replace(message, body=_malformed(message.body, rng))))
+    if happens(faults.unknown, rng):
         extras.append(Sending(sending.position, "unknown", _unknown(message, rng)))
-    if _happens(faults.wrong_token, rng):
+    if happens(faults.wrong_token, rng):
         extras.append(Sending(sending.position, "wrong-token", message))
     return extras
 
 
-def _happens(chance: float, rng: Random) -> bool:
-    # No draw without a fault: a run without faults is the same whatever faults there are to choose from.
-    return chance > 0 and rng.random() < chance
-
-
-def _broken(body: bytes, rng: Random) -> bytes:
-    """No well-formed XML any more, in one of the ways of the malformed samples."""
-    half = len(body) // 2
+def _malformed(body: bytes, rng: Random) -> bytes:
+    """Not well-formed XML, in one of the ways of the malformed samples."""
     return rng.choice(
         (
-            body[:half],
+            body[: len(body) // 2],
             body.replace(b"</deployment_name>", b"</deployment_name", 1)[:-8],
             b'{"deployment_stage":"VM_ALIVE"}',
             b"",
@@ -106,10 +100,10 @@ def _broken(body: bytes, rng: Random) -> bytes:
 
 
 def _unknown(message: Message, rng: Random) -> Message:
-    """Well-formed, but of a root, a stage or an event that nobody has heard of."""
+    """Well-formed, but with a root, a stage or an event that no receiver knows."""
     strange = {"deployment": "VM_TELEPORTED", "esc_event": "VM_MIGRATE_COMPLETE"}.get(message.root)
     if strange is None or rng.random() < 0.3:
-        widget: list[Node] = [("event_type", "CREATE_WIDGET"), ("internal_widget_id", f"w{rng.randrange(10_000)}")]
-        return replace(message, root="widget", says="CREATE_WIDGET", vms=(), body=render("widget", widget))
-    body = message.body.replace(f">{message.says}<".encode(), f">{strange}<".encode())
-    return replace(message, says=strange, body=body)
+        widget = {"event_type": "CREATE_WIDGET", "internal_widget_id": f"w{rng.randrange(10_000)}"}
+        return replace(message, root="widget", event="CREATE_WIDGET", vms=(), body=render("widget", widget))
+    body = message.body.replace(f">{message.event}<".encode(), f">{strange}<".encode())
+    return replace(message, event=strange, body=body)

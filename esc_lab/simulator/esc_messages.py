@@ -1,45 +1,43 @@
-"""Steps into what ESC posts: XML in the shape of the samples, headers in the spelling asked for
-(docs/esc-callbacks.md#1, #3).
+"""What ESC posts: XML in the shape of the samples, headers in the chosen spelling (docs/esc-callbacks.md#1, #3).
 
-This file must not know what a message does to anybody.
+This file must not know what a message does to any entity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from esc_lab.simulator.fleet import Deployment, Instance, Nic, Vm
 
 Channel = Literal["callback", "events"]
-"""Which of the two URLs it goes to; also the last word of the receiver's path (docs/ingress.md#paths)."""
+"""Which of the two URLs a message goes to; also the last word of the receiver's path (docs/ingress.md#paths)."""
 
-Node = tuple[str, "str | list[Node]"]
+Fields = Mapping[str, Any]
+"""Elements by name: a scalar, None for an empty element, nested fields, or a list that repeats the element."""
 
 NAMESPACE = "urn:ietf:params:xml:ns:netconf:base:1.0"
+_XML_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-HEADER_STYLES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {
-        "printed": ("ESC_TRANSACTION_ID", "ESC-Status-Code", "ESC-Status-Message"),
-        "hyphen": ("ESC-Transaction-Id", "ESC-Status-Code", "ESC-Status-Message"),
-        "lower": ("esc-transaction-id", "esc-status-code", "esc-status-message"),
-        "underscore": ("ESC_TRANSACTION_ID", "ESC_STATUS_CODE", "ESC_STATUS_MESSAGE"),
-    }
-)
+HEADER_STYLES: Mapping[str, tuple[str, str, str]] = {
+    "printed": ("ESC_TRANSACTION_ID", "ESC-Status-Code", "ESC-Status-Message"),
+    "hyphen": ("ESC-Transaction-Id", "ESC-Status-Code", "ESC-Status-Message"),
+    "lower": ("esc-transaction-id", "esc-status-code", "esc-status-message"),
+    "underscore": ("ESC_TRANSACTION_ID", "ESC_STATUS_CODE", "ESC_STATUS_MESSAGE"),
+}
 """The spellings seen, and the two a proxy makes of them (docs/esc-callbacks.md#1)."""
 
-REPORTED_VM_STATES: Mapping[str, str] = MappingProxyType(
-    {
-        "ALIVE": "VM_ALIVE_STATE",
-        "INERT": "VM_INERT_STATE",
-        "STOPPED": "VM_SHUTOFF_STATE",
-        "ERROR": "VM_ERROR_STATE",
-    }
-)
-"""What ESC calls the states a VM can rest in (docs/esc-callbacks.md#4.4)."""
+REPORTED_VM_STATES: Mapping[str, str] = {
+    "ALIVE": "VM_ALIVE_STATE",
+    "INERT": "VM_INERT_STATE",
+    "STOPPED": "VM_SHUTOFF_STATE",
+    "ERROR": "VM_ERROR_STATE",
+}
+"""ESC's names of the states a VM can rest in (docs/esc-callbacks.md#4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Message:
 
     channel: Channel
     root: str
-    says: str
+    event: str
     """Stage or event type."""
     ok: bool
     headers: Mapping[str, str]
@@ -56,26 +54,26 @@ class Message:
     vms: tuple[tuple[str, str], ...] = ()
     """The VMs it names: name and `vm_uuid`, source before target."""
     pause_s: float = 0.0
-    """How long ESC takes before it, at full scale."""
+    """How long ESC takes before it, at time scale 1."""
     vm_state: str = ""
-    """As it reports them; empty where it reports none."""
+    """As ESC reports it; empty where it reports none. `service_state` likewise."""
     service_state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class VmRef:
     """`vm_source` or `vm_target`: a VM as one instance in the VIM."""
 
     vm: Vm
     instance: Instance
 
-    def named(self) -> tuple[str, str]:
-        """The pair that tells the VM: name and uuid."""
+    def ids(self) -> tuple[str, str]:
+        """Name and `vm_uuid`."""
         return self.vm.name, self.instance.vm_uuid
 
 
 def headers_of(style: str, transaction: str, text: str, *, ok: bool) -> dict[str, str]:
-    """The envelope of a message; `style` is a key of HEADER_STYLES."""
+    """The headers of a message; `style` is a key of HEADER_STYLES."""
     transaction_name, code_name, message_name = HEADER_STYLES[style]
     return {
         "Content-Type": "application/xml; charset=UTF-8",
@@ -85,110 +83,110 @@ def headers_of(style: str, transaction: str, text: str, *, ok: bool) -> dict[str
     }
 
 
-def deployment_body(
-    deployment: Deployment, says: str, service_state: str, side: Side | None = None, vm_state: str = ""
-) -> bytes:
-    """A `deployment` callback (docs/esc-callbacks.md#3.1), with or without the block of a VM."""
-    details: list[Node] = []
-    if side is not None:
-        block: list[Node] = [
-            *_host(side.instance),
-            ("interfaces", [("interface", _nic(nic)) for nic in side.instance.nics]),
-            *_names(side.vm),
-            ("vm_state_machine_state", vm_state),
-        ]
-        details = [("deployment_details", block)]
-    return render(
-        "deployment",
-        [
-            ("datacenter", [("default", "false")]),
-            *details,
-            ("deployment_name", deployment.name),
-            ("deployment_stage", says),
-            *_deployment_ids(deployment),
-            ("service_state_machine_state", service_state),
-        ],
-    )
+def deployment_fields(
+    deployment: Deployment, service_state: str, details: Sequence[Fields] = (), stage: str | None = None
+) -> dict[str, Any]:
+    """The `deployment` element (docs/esc-callbacks.md#3.1) with blocks of VMs; without a stage in answers to a GET."""
+    return {
+        "datacenter": {"default": False},
+        "deployment_details": list(details),
+        "deployment_name": deployment.name,
+        **({"deployment_stage": stage} if stage else {}),
+        **_deployment_ids(deployment),
+        "service_state_machine_state": service_state,
+    }
 
 
-def event_body(
-    deployment: Deployment, says: str, source: Side | None, target: Side | None = None, *, has_target: bool = False
-) -> bytes:
-    """An `esc_event` (docs/esc-callbacks.md#3.2); a side that nobody stands in is an empty element."""
-    sides: list[Node] = [("vm_source", _side(source))]
-    if has_target:
-        sides.append(("vm_target", _side(target)))
-    return render(
-        "esc_event",
-        [
-            ("deployment_name", deployment.name),
-            ("event_details", ""),
-            ("event_type", says),
-            *_deployment_ids(deployment),
-            *sides,
-        ],
-    )
+def details_fields(vm: VmRef, vm_state: str) -> dict[str, Any]:
+    """A VM's block in a `deployment` element."""
+    return {
+        **_host(vm.instance),
+        "interfaces": {"interface": [_nic(nic) for nic in vm.instance.nics]},
+        **_names(vm.vm),
+        "vm_state_machine_state": vm_state,
+    }
 
 
-def render(root: str, children: Iterable[Node]) -> bytes:
-    """The document, indented as ESC indents."""
+def event_fields(
+    deployment: Deployment, event: str, source: VmRef | None, target: VmRef | None = None, *, has_target: bool = False
+) -> dict[str, Any]:
+    """An `esc_event` (docs/esc-callbacks.md#3.2); without a VM, source and target are empty elements."""
+    return {
+        "deployment_name": deployment.name,
+        "event_details": "",
+        "event_type": event,
+        **_deployment_ids(deployment),
+        "vm_source": _event_vm(source),
+        **({"vm_target": _event_vm(target)} if has_target else {}),
+    }
+
+
+def render(root: str, fields: Fields) -> bytes:
+    """The document, indented as ESC indents. What XML cannot hold (names, control characters) is left out."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>',
         f'<{root} xmlns="{NAMESPACE}">',
-        *_render(children, "  "),
+        *_render(fields, "  "),
         f"</{root}>",
         "",
     ]
     return "\n".join(lines).encode()
 
 
-def _render(nodes: Iterable[Node], indent: str) -> Iterable[str]:
-    for name, value in nodes:
-        if isinstance(value, str):
-            yield f"{indent}<{name}>{escape(value)}</{name}>"
-        else:
-            yield f"{indent}<{name}>"
-            yield from _render(value, indent + "  ")
-            yield f"{indent}</{name}>"
+def _render(fields: Fields, indent: str) -> Iterable[str]:
+    for name, values in fields.items():
+        if not _XML_NAME.fullmatch(name):
+            continue
+        for value in values if isinstance(values, list) else (values,):
+            if isinstance(value, Mapping):
+                yield f"{indent}<{name}>"
+                yield from _render(value, indent + "  ")
+                yield f"{indent}</{name}>"
+            else:
+                yield f"{indent}<{name}>{_text(value)}</{name}>"
 
 
-def _deployment_ids(deployment: Deployment) -> list[Node]:
-    return [
-        ("external_deployment_id", deployment.external_id),
-        ("external_tenant_id", deployment.tenant.external_id),
-        ("internal_deployment_id", deployment.internal_id),
-        ("internal_tenant_id", deployment.tenant.internal_id),
-    ]
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    return escape(_NOT_XML.sub("", str(value)))
 
 
-def _side(side: Side | None) -> str | list[Node]:
-    if side is None:
+def _deployment_ids(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "external_deployment_id": deployment.external_id,
+        "external_tenant_id": deployment.tenant.external_id,
+        "internal_deployment_id": deployment.internal_id,
+        "internal_tenant_id": deployment.tenant.internal_id,
+    }
+
+
+def _event_vm(ref: VmRef | None) -> Fields | str:
+    if ref is None:
         return ""
-    interfaces: list[Node] = [("interfaces", _nic(nic)) for nic in side.instance.nics]
-    return [*interfaces, *_host(side.instance), *_names(side.vm)]
+    return {"interfaces": [_nic(nic) for nic in ref.instance.nics], **_host(ref.instance), **_names(ref.vm)}
 
 
-def _host(instance: Instance) -> list[Node]:
-    return [("host_uuid", instance.host_uuid), ("host_name", instance.host_name), ("vm_uuid", instance.vm_uuid)]
+def _host(instance: Instance) -> dict[str, Any]:
+    return {"host_uuid": instance.host_uuid, "host_name": instance.host_name, "vm_uuid": instance.vm_uuid}
 
 
-def _names(vm: Vm) -> list[Node]:
-    return [("vm_group_name", vm.group), ("vm_name", vm.name)]
+def _names(vm: Vm) -> dict[str, Any]:
+    return {"vm_group_name": vm.group, "vm_name": vm.name}
 
 
-def _nic(nic: Nic) -> list[Node]:
-    gateway: list[Node] = [("gateway", nic.gateway)] if nic.gateway else []
-    netmask: list[Node] = [("netmask", nic.netmask)] if nic.netmask else []
-    return [
-        ("network_uuid", nic.network_uuid),
-        *gateway,
-        ("ip_address", nic.ip_address),
-        ("mac_address", nic.mac_address),
-        *netmask,
-        ("nic_id", str(nic.nic_id)),
-        ("port_forwarding", ""),
-        ("port_uuid", nic.port_uuid),
-        ("security_groups", ""),
-        ("subnet_uuid", nic.subnet_uuid),
-        ("type", "virtual"),
-    ]
+def _nic(nic: Nic) -> dict[str, Any]:
+    fields = {
+        "network_uuid": nic.network_uuid,
+        "gateway": nic.gateway,
+        "ip_address": nic.ip_address,
+        "mac_address": nic.mac_address,
+        "netmask": nic.netmask,
+        "nic_id": nic.nic_id,
+        "port_forwarding": "",
+        "port_uuid": nic.port_uuid,
+        "security_groups": "",
+        "subnet_uuid": nic.subnet_uuid,
+        "type": "virtual",
+    }
+    return {name: value for name, value in fields.items() if value != "" or name not in {"gateway", "netmask"}}

@@ -1,8 +1,8 @@
-"""What must be true after the traffic: the auditor's side.
+"""The state a receiver must be in after the traffic: the auditor's side.
 
-It is told which operations were played and which of their messages got through, and puts together what the scripts
-claim; it replays no state machine. What a lost message leaves open is not claimed. This file must not know how the
-actual state was found out: `check` is handed plain dictionaries.
+`record` takes each operation and what happened to its messages, and collects what the scripts claim; no state machine
+is replayed. What a lost message leaves open is not claimed. This file must not know how the actual state was found
+out: `check` takes plain dictionaries.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from esc_lab.simulator.delivery_faults import Performance, Sort
+from esc_lab.simulator.delivery_faults import PlannedDelivery, Sort
 from esc_lab.simulator.script_runner import Claim, EntityKind, Key, Operation
 
 Fate = Literal["kept", "lost", "unsure"]
 """Whether the receiver has it: it said so; it cannot have; it may have (the connection broke before the answer)."""
 
 Actual = Mapping[str, Mapping[Any, Any]]
-"""`deployments`, `vms`, `operations`, `resources`: by the keys of `operations.Key`, each a mapping with `state`, for
+"""`deployments`, `vms`, `operations`, `resources`: by the keys of `script_runner.Key`, each a mapping with `state`, for
 VMs perhaps also `vm_uuid` and `aliases`. `outcomes`: number of callbacks by outcome. A section left out is not
 checked, nor is a field left out."""
 
@@ -35,7 +35,7 @@ ENDED = frozenset({"UNDEPLOYED", "DELETED"})
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Where truth and what was found differ."""
+    """A difference between the expected and the actual state."""
 
     section: str
     key: Any
@@ -48,48 +48,48 @@ class Discrepancy:
 
 
 @dataclass(slots=True)
-class Expected:
-    """What is known of one entity. A field that is missing may be anything."""
+class ExpectedEntity:
+    """The certain facts about one entity. A field that is missing may have any value."""
 
     fields: dict[str, frozenset[str]] = field(default_factory=dict)
     exists: bool = False
-    """It must be there; else it may be."""
+    """Whether it must be there; else it may be."""
     uuids_known: set[str] = field(default_factory=set)
     """Aliases a VM must have."""
     uuids_heard: set[str] = field(default_factory=set)
-    """Under which a message that got through has named the VM."""
+    """Uuids under which a received message has named the VM."""
     uuids_possible: set[str] = field(default_factory=set)
 
 
-class Truth:
-    """Everything the run claims, kept up to date operation by operation."""
+class ExpectedState:
+    """All claims of a run, operation by operation."""
 
     def __init__(self) -> None:
-        self.entities: dict[EntityKind, dict[Key, Expected]] = {kind: {} for kind in SECTIONS}
+        self.entities: dict[EntityKind, dict[Key, ExpectedEntity]] = {kind: {} for kind in SECTIONS}
         self.sent: Counter[tuple[Sort, Fate]] = Counter()
         self.gaps = 0
-        """Messages that the gap fault kept back."""
+        """Messages that the fault `gap` held back."""
         self.disorder = 0
         """Messages of operations that were sent out of order, and steps that a recovery takes a second time."""
         self.perhaps_repeated = 0
-        """Messages sent again because no answer came; the first may have been kept too."""
+        """Messages sent again because no answer came; the first may have been stored too."""
         self._undeployed: dict[tuple[str, str], bool] = {}
         self._blurred: set[tuple[str, str]] = set()
 
-    def note(self, performance: Performance, fates: Sequence[Fate | None]) -> None:
-        """Takes in one operation; `fates`, in the order of its sendings, says what became of each (None: not sent)."""
-        operation = performance.operation
-        told = _told(performance, fates)
-        self._count(performance, fates)
+    def record(self, delivery: PlannedDelivery, fates: Sequence[Fate | None]) -> None:
+        """Adds one operation; `fates` are those of its sendings, in their order (None: not sent)."""
+        operation = delivery.operation
+        by_position = _best_fates(delivery, fates)
+        self._count(delivery, fates)
         self._blur_if_incarnations_mix(operation)
-        self._meet(operation, told, reordered=performance.reordered)
+        self._add_entities(operation, by_position, reordered=delivery.reordered)
         for claim in operation.claims:
-            self._take(claim, told)
-        self._close(operation, told)
-        self._remember_undeploy(operation, told)
+            self._add_claim(claim, by_position)
+        self._add_outcome(operation, by_position)
+        self._note_undeploy(operation, by_position)
 
     def check(self, actual: Actual, *, ended_may_be_absent: bool = False) -> list[Discrepancy]:
-        """Every difference; empty means that all that is certain is so.
+        """Every difference between what is certain and `actual`.
 
         `ended_may_be_absent`: what is undeployed or deleted need not be there (a key-value bucket drops it).
         """
@@ -111,19 +111,17 @@ class Truth:
         sent = {f"{sort} {fate}": number for (sort, fate), number in sorted(self.sent.items())}
         return {**sections, "sent": sent, "gaps": self.gaps}
 
-    # Taking in
-
-    def _count(self, performance: Performance, fates: Sequence[Fate | None]) -> None:
-        for sending, fate in zip(performance.sendings, fates, strict=True):
+    def _count(self, delivery: PlannedDelivery, fates: Sequence[Fate | None]) -> None:
+        for sending, fate in zip(delivery.sendings, fates, strict=True):
             if fate is not None:
                 self.sent[sending.sort, fate] += 1
-        real = sum(1 for sending in performance.sendings if sending.sort == "real")
-        self.gaps += len(performance.operation.messages) - real
-        self.disorder += real if performance.reordered else _steps_back(performance.operation)
+        real = sum(1 for sending in delivery.sendings if sending.sort == "real")
+        self.gaps += len(delivery.operation.messages) - real
+        self.disorder += real if delivery.reordered else _steps_back(delivery.operation)
 
     def _blur_if_incarnations_mix(self, operation: Operation) -> None:
-        """Whoever missed the undeploy takes the next incarnation for the old one (docs/esc-callbacks.md#6.3): claim
-        nothing."""
+        """A receiver that missed the undeploy takes the next incarnation for the old one: claim nothing
+        (docs/esc-callbacks.md#6.3)."""
         deployment = operation.deployment
         if deployment is None:
             return
@@ -135,28 +133,28 @@ class Truth:
                     if key[:2] == name:
                         expected.exists, expected.fields = False, {}
 
-    def _meet(self, operation: Operation, told: Mapping[int, Fate], *, reordered: bool) -> None:
-        """Makes room for everybody the messages name."""
+    def _add_entities(self, operation: Operation, fates: Mapping[int, Fate], *, reordered: bool) -> None:
+        """Adds every entity that the claims or the messages name."""
         self._expected("operation", (operation.source, operation.transaction))
         for claim in operation.claims:
             self._expected(claim.entity, claim.key)
         for position, message in enumerate(operation.messages):
-            fate = told.get(position, "lost")
+            fate = fates.get(position, "lost")
             for side, (name, uuid) in enumerate(message.vms):
                 vm = self._expected("vm", (*(operation.deployment or ()), name))
                 if fate != "lost":
                     vm.uuids_possible.add(uuid)
                 if fate == "kept":
                     vm.uuids_heard.add(uuid)
-                # A target is told as the VM's uuid from now on; a source only says which VM is meant.
+                # A target gives the VM's uuid from now on; a source only says which VM is meant.
                 if fate == "kept" and side == 1 and not reordered:
                     vm.uuids_known.add(uuid)
 
-    def _take(self, claim: Claim, told: Mapping[int, Fate]) -> None:
+    def _add_claim(self, claim: Claim, fates: Mapping[int, Fate]) -> None:
         if self._is_blurred(claim.key):
             return
         expected = self._expected(claim.entity, claim.key)
-        proven = any(told.get(position) == "kept" for position in claim.by)
+        proven = any(fates.get(position) == "kept" for position in claim.by)
         values = claim.values if proven else frozenset[str]()
         if claim.if_known and not expected.fields.get(claim.field):
             values = frozenset()
@@ -166,32 +164,30 @@ class Truth:
         if claim.field == "vm_uuid":
             expected.uuids_known |= values
 
-    def _close(self, operation: Operation, told: Mapping[int, Fate]) -> None:
+    def _add_outcome(self, operation: Operation, fates: Mapping[int, Fate]) -> None:
         """An operation ends by its closing message and by nothing else (docs/lifecycle.md#rulings)."""
         expected = self._expected("operation", (operation.source, operation.transaction))
-        expected.exists = "kept" in told.values()
+        expected.exists = "kept" in fates.values()
         if not operation.closed_by:
             return
-        fates = {told.get(position, "lost") for position in operation.closed_by}
-        if "kept" in fates:
+        closing = {fates.get(position, "lost") for position in operation.closed_by}
+        if "kept" in closing:
             expected.fields["state"] = frozenset({operation.outcome})
-        elif fates == {"lost"} and not operation.has_resource_steps:
+        elif closing == {"lost"} and not operation.has_resource_steps:
             # A step on a network, seen alone, could pass for a whole operation; then nothing is certain.
             expected.fields["state"] = frozenset({"OPEN", "OVERDUE"})
 
-    def _remember_undeploy(self, operation: Operation, told: Mapping[int, Fate]) -> None:
+    def _note_undeploy(self, operation: Operation, fates: Mapping[int, Fate]) -> None:
         if operation.kind == "undeploy" and operation.deployment is not None:
             source, internal_id = operation.deployment[:2]
-            seen = any(told.get(position) == "kept" for position in operation.closed_by)
+            seen = any(fates.get(position) == "kept" for position in operation.closed_by)
             self._undeployed[str(source), str(internal_id)] = seen
 
-    def _expected(self, kind: EntityKind, key: Key) -> Expected:
-        return self.entities[kind].setdefault(key, Expected())
+    def _expected(self, kind: EntityKind, key: Key) -> ExpectedEntity:
+        return self.entities[kind].setdefault(key, ExpectedEntity())
 
     def _is_blurred(self, key: Key) -> bool:
         return (key[0], key[1]) in self._blurred
-
-    # Checking
 
     def _check_section(
         self, kind: EntityKind, section: str, actual: Mapping[Any, Any], *, ended_may_be_absent: bool
@@ -227,22 +223,22 @@ class Truth:
 
 
 def _steps_back(operation: Operation) -> int:
-    """How many messages say of a VM what the operation said of it before: they may well be taken for late."""
-    said = Counter((message.says, message.vms[0][0]) for message in operation.messages if message.vms)
-    return sum(number - 1 for number in said.values())
+    """How many messages repeat an event that the operation sent of the same VM before: they may be judged late."""
+    sent = Counter((message.event, message.vms[0][0]) for message in operation.messages if message.vms)
+    return sum(number - 1 for number in sent.values())
 
 
-def _told(performance: Performance, fates: Sequence[Fate | None]) -> dict[int, Fate]:
-    """The best that became of each message, by position; a repeat is as good as the first."""
+def _best_fates(delivery: PlannedDelivery, fates: Sequence[Fate | None]) -> dict[int, Fate]:
+    """The best fate of each message, by position; a repeat is as good as the first."""
     rank: Mapping[Fate, int] = {"lost": 0, "unsure": 1, "kept": 2}
-    told: dict[int, Fate] = {}
-    for sending, fate in zip(performance.sendings, fates, strict=True):
+    best: dict[int, Fate] = {}
+    for sending, fate in zip(delivery.sendings, fates, strict=True):
         if sending.sort in {"real", "duplicate"} and fate is not None:
-            told[sending.position] = max(told.get(sending.position, "lost"), fate, key=lambda one: rank[one])
-    return told
+            best[sending.position] = max(best.get(sending.position, "lost"), fate, key=lambda one: rank[one])
+    return best
 
 
-def _differences(section: str, key: Key, expected: Expected, actual: Mapping[str, Any]) -> Iterable[Discrepancy]:
+def _differences(section: str, key: Key, expected: ExpectedEntity, actual: Mapping[str, Any]) -> Iterable[Discrepancy]:
     for name, values in expected.fields.items():
         if values and name in actual and actual[name] not in values:
             yield Discrepancy(section, key, name, " or ".join(sorted(values)), actual[name])

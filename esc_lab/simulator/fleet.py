@@ -1,12 +1,15 @@
-"""The world that the scripts change: tenants, deployments, VMs and what the VIM runs for them.
+"""The fleet that operations change: tenants, deployments, VMs, and the instances that run for them.
 
-Everything is drawn from the `random.Random` it is given, ids included, so one seed makes one world. This file must
-not know of messages or of scripts.
+Everything is drawn from the `random.Random` that is passed in, ids included, so one seed makes one fleet. This file
+must not know of messages or of scripts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 from typing import Literal
 from uuid import UUID
@@ -16,15 +19,17 @@ Vim = Literal["openstack", "vmware"]
 SERVICES = ("vfirewall", "vrouter", "vepc", "sbc", "dns", "loadbalancer", "vcpe", "ims")
 TENANTS = ("acme", "globex", "initech", "umbrella")
 GROUPS = ("ASA-1", "CSR-1", "web", "control", "media", "edge")
+HOSTS_PER_VIM = 8
+_NOT_IN_VM_NAMES = re.compile(r"[^A-Za-z0-9.-]")
 
 
 def uuid_of(rng: Random) -> str:
-    """A version 4 UUID of the seed's making."""
+    """A version 4 UUID drawn from `rng`."""
     return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def hex_of(rng: Random, digits: int) -> str:
-    """So many hexadecimal digits."""
+    """A number drawn from `rng`, in so many hexadecimal digits."""
     return f"{rng.getrandbits(4 * digits):0{digits}x}"
 
 
@@ -38,8 +43,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """One interface (docs/esc-callbacks.md#3.1); on VMware `gateway`, `netmask` and the uuids of port and subnet are
-    absent."""
+    """One interface (docs/esc-callbacks.md#3.1); on VMware gateway, netmask, port and subnet are absent."""
 
     nic_id: int
     network_uuid: str
@@ -71,7 +75,7 @@ class Vm:
     instance: Instance
     monitored: bool = False
     state: str = ""
-    """Where the last whole operation left it; empty before the first."""
+    """The state after the last whole operation; empty before the first."""
 
 
 @dataclass(slots=True)
@@ -86,69 +90,87 @@ class Deployment:
     external_id: str
     incarnation: int = 1
     state: str = ""
-    worked: bool = False
-    """It has been ACTIVE at some time."""
+    was_active: bool = False
     vms: list[Vm] = field(default_factory=list)
-    network: str = ""
-    """Internal id of the network made with it, or empty."""
     vms_made: int = 0
 
     def live_vms(self) -> list[Vm]:
-        """Those that have not gone."""
+        """Those that are not undeployed."""
         return [vm for vm in self.vms if vm.state != "UNDEPLOYED"]
 
     def next_incarnation(self, rng: Random) -> Deployment:
-        """The same internal id taken again after an undeploy, with another external id."""
-        return Deployment(
-            source=self.source,
-            tenant=self.tenant,
-            vim=self.vim,
-            name=self.name,
-            internal_id=self.internal_id,
-            external_id=uuid_of(rng),
-            incarnation=self.incarnation + 1,
-        )
+        """The same internal id used again after an undeploy, with another external id."""
+        fresh = Deployment(self.source, self.tenant, self.vim, self.name, self.internal_id, uuid_of(rng))
+        return replace(fresh, incarnation=self.incarnation + 1)
 
 
 def make_tenant(source: str, index: int) -> Tenant:
-    """The index-th tenant of an ESC instance; the same at every seed, for tenants outlive runs."""
+    """The index-th tenant of an ESC instance; the same with every seed, for tenants outlive runs."""
     name = TENANTS[index % len(TENANTS)]
     return Tenant(name, hex_of(Random(f"tenant/{source}/{name}"), 32))  # noqa: S311 -- repeatable, not secret
 
 
 def make_deployment(source: str, tenant: Tenant, vim: Vim, label: str, rng: Random) -> Deployment:
-    """A deployment that nobody has deployed yet; `label` keeps its internal id unlike all others of the run."""
+    """A deployment that is not deployed yet; `label` makes its internal id unique in the run."""
     name = f"{rng.choice(SERVICES)}-{label}"
     return Deployment(source, tenant, vim, name, f"{tenant.internal_id}-{name}-{hex_of(rng, 6)}", uuid_of(rng))
 
 
-def make_instance(vim: Vim, nics: int, rng: Random) -> Instance:
-    """Something new in the VIM."""
-    host = rng.randrange(1, 40)
-    if vim == "vmware":
-        host_uuid, host_name = f"host-{14800 + host}", f"10.85.103.{host}"
-    else:
-        host_uuid, host_name = hex_of(Random(f"host/{host}"), 56), f"my-ucs-{host}"  # noqa: S311 -- repeatable
-    return Instance(uuid_of(rng), host_uuid, host_name, tuple(_make_nic(vim, number, rng) for number in range(nics)))
-
-
 def make_vm(deployment: Deployment, rng: Random, *, monitorable: bool) -> Vm:
-    """A VM with ESC's kind of name: 16 characters of the deployment, 6 of the group, index, uuid
-    (docs/esc-callbacks.md#6.3)."""
+    """A VM of a group that is drawn, on a host that is drawn, with one or two interfaces."""
     group = rng.choice(GROUPS)
-    name = f"{deployment.name[:16]}_{group[:6]}_{deployment.vms_made}_{uuid_of(rng)}"
+    name = vm_name(deployment.name, group, deployment.vms_made, rng)
     deployment.vms_made += 1
-    instance = make_instance(deployment.vim, rng.choice((1, 1, 2)), rng)
-    return Vm(name, group, monitorable, instance, monitored=monitorable)
-
-
-def _make_nic(vim: Vim, number: int, rng: Random) -> Nic:
-    ip_address = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(2, 255)}"
-    tail = ":".join(f"{rng.randrange(256):02x}" for _ in range(3))
-    if vim == "vmware":
-        return Nic(number, f"MgtNetwork{number}", "", "", ip_address, f"00:50:56:{tail}")
-    subnet = ip_address.rpartition(".")[0]
-    network_uuid, subnet_uuid, port_uuid = uuid_of(rng), uuid_of(rng), uuid_of(rng)
-    return Nic(
-        number, network_uuid, subnet_uuid, port_uuid, ip_address, f"fa:16:3e:{tail}", f"{subnet}.1", "255.255.255.0"
+    nics = tuple(
+        make_nic(deployment.vim, number, f"MgtNetwork{number}", rng) for number in range(rng.choice((1, 1, 2)))
     )
+    host_name, host_uuid = rng.choice(list(hosts_of(deployment.vim).items()))
+    return Vm(name, group, monitorable, Instance(uuid_of(rng), host_uuid, host_name, nics), monitored=monitorable)
+
+
+def vm_name(deployment: str, group: str, index: int, rng: Random) -> str:
+    """ESC's kind of name: 16 characters of the deployment, 6 of the group, index, uuid (docs/esc-callbacks.md#6.3)."""
+    short, short_group = (_NOT_IN_VM_NAMES.sub("-", text) for text in (deployment[:16], group[:6]))
+    return f"{short}_{short_group}_{index}_{uuid_of(rng)}"
+
+
+@lru_cache
+def hosts_of(vim: Vim) -> Mapping[str, str]:
+    """The hosts of a VIM: name to uuid, as the printed callbacks have them."""
+    numbers = range(1, HOSTS_PER_VIM + 1)
+    if vim == "vmware":
+        return {f"10.85.103.{12 + n}": f"host-{14881 + n}" for n in numbers}
+    return {f"my-ucs-{n}": hex_of(Random(f"host/{n}"), 56) for n in numbers}  # noqa: S311 -- repeatable, not secret
+
+
+def make_nic(vim: Vim, nic_id: int, network: str, rng: Random, address: str = "") -> Nic:
+    """An interface in a network; `address` is drawn where none is given."""
+    drawn = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(2, 255)}"
+    address, mac = address or drawn, _mac(vim, rng)
+    if vim == "vmware":
+        return Nic(nic_id, network, "", "", address, mac)
+    separator = "." if "." in address else ":"
+    gateway = f"{address.rpartition(separator)[0]}{separator}1"
+    network_uuid, subnet_uuid = _uuid_for(network), _uuid_for(f"{network}/subnet")
+    return Nic(nic_id, network_uuid, subnet_uuid, uuid_of(rng), address, mac, gateway, "255.255.255.0")
+
+
+def redeployed(instance: Instance, vim: Vim, host: tuple[str, str], rng: Random) -> Instance:
+    """The instance after a redeploy to a host (name, uuid): another uuid, the same addresses
+    (docs/esc-callbacks.md#N22, p. 78)."""
+    nics = tuple(
+        replace(nic, mac_address=_mac(vim, rng), port_uuid=uuid_of(rng) if nic.port_uuid else "")
+        for nic in instance.nics
+    )
+    return Instance(uuid_of(rng), host[1], host[0], nics)
+
+
+@lru_cache(1024)
+def _uuid_for(name: str) -> str:
+    """A network has one id, in whichever deployment it is used."""
+    return uuid_of(Random(f"network/{name}"))  # noqa: S311 -- repeatable, not secret
+
+
+def _mac(vim: Vim, rng: Random) -> str:
+    tail = hex_of(rng, 6)
+    return f"{'00:50:56' if vim == 'vmware' else 'fa:16:3e'}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"

@@ -1,12 +1,13 @@
-"""Counts what was sent and what was answered, and draws it for people.
+"""Counts what was sent and how it was answered, and prints it.
 
-Bounded, however long the run: numbers only (the book apart). This file must not know HTTP nor what a message means.
+Bounded, however long the run: numbers only (the audit log apart). This file must not know HTTP nor what messages mean.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from math import ceil, exp, log
 from time import monotonic
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from esc_lab.simulator.audit_log import Book
+from esc_lab.simulator.audit_log import AuditLog
+from esc_lab.simulator.delivery_faults import Sort
+from esc_lab.simulator.posting import Answer
 from esc_lab.simulator.script_runner import Operation
 
 
 class Latency:
-    """Answer times, kept in buckets 2% wide, so that a percentile is right to one part in fifty."""
+    """Answer times, counted in buckets 2% wide, so that a percentile is right to one part in fifty."""
 
     _WIDTH = log(1.02)
     _LEAST_S = 1e-6
@@ -47,12 +50,11 @@ class Summary:
 
     seed: int
     target: str
-    book: Book | None = None
-    """For an auditor, when the run was asked to keep one."""
+    audit_log: AuditLog | None = None
     sent: Counter[str] = field(default_factory=Counter)
     """By sort: real, duplicate, malformed, unknown, wrong-token."""
     answers: Counter[str] = field(default_factory=Counter)
-    """By status, or by how no answer came."""
+    """By status, or by the failure that kept an answer away."""
     surprises: Counter[str] = field(default_factory=Counter)
     operations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Whole operations by kind and outcome."""
@@ -62,12 +64,21 @@ class Summary:
     began: float = field(default_factory=monotonic)
     elapsed_s: float = 0.0
 
-    def note(self, operation: Operation, *, complete: bool) -> None:
-        """One operation is over."""
+    def count_operation(self, operation: Operation, *, complete: bool) -> None:
+        """An operation is over."""
         if complete:
             self.operations[operation.kind, operation.outcome or "UNSAID"] += 1
         else:
             self.cut_short += 1
+
+    def count_answer(self, sort: Sort, answer: Answer) -> None:
+        """A message was answered, or failed for good."""
+        outcome = answer.failure or str(answer.status)
+        self.sent[sort] += 1
+        self.answers[outcome] += 1
+        right = {"wrong-token": answer.status in {401, 403}, "malformed": answer.status == 400}
+        if not right.get(sort, answer.is_success):
+            self.surprises[f"{outcome} to a {sort} message"] += 1
 
     def rate(self) -> float:
         """Messages per second over the whole run."""
@@ -107,27 +118,26 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 def _operations_table(summary: Summary) -> Table:
     outcomes = sorted({outcome for _, outcome in summary.operations}, reverse=True)
-    table = Table(title="Operations", title_justify="left")
-    table.add_column("kind")
-    for outcome in outcomes:
-        table.add_column(outcome.lower(), justify="right")
+    table = _table("Operations", "kind", *(f">{outcome.lower()}" for outcome in outcomes))
     for kind in sorted({kind for kind, _ in summary.operations}):
         table.add_row(kind, *(str(summary.operations[kind, outcome] or "") for outcome in outcomes))
     table.add_section()
-    totals = (sum(n for (_, told), n in summary.operations.items() if told == outcome) for outcome in outcomes)
+    totals = (sum(n for (_, one), n in summary.operations.items() if one == outcome) for outcome in outcomes)
     table.add_row("all" + (f" ({summary.cut_short} cut short)" if summary.cut_short else ""), *map(str, totals))
     return table
 
 
 def _messages_table(summary: Summary) -> Table:
-    table = Table(title="Messages", title_justify="left")
-    table.add_column("sent")
-    table.add_column("", justify="right")
-    table.add_column("answered")
-    table.add_column("", justify="right")
-    sent, answers = sorted(summary.sent.items()), sorted(summary.answers.items())
-    for row in range(max(len(sent), len(answers))):
-        left = sent[row] if row < len(sent) else ("", "")
-        right = answers[row] if row < len(answers) else ("", "")
-        table.add_row(left[0], str(left[1]), right[0], str(right[1]))
+    table = _table("Messages", "sent", ">", "answered", ">")
+    both = zip_longest(sorted(summary.sent.items()), sorted(summary.answers.items()), fillvalue=("", ""))
+    for (sort, sent), (answer, number) in both:
+        table.add_row(sort, str(sent), answer, str(number))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Columns whose name begins with ">" are justified to the right."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return table

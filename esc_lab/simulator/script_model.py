@@ -1,7 +1,7 @@
-"""The words in which a whole ESC operation is written down: steps, ends, scripts.
+"""The vocabulary in which ESC operations are written down: steps, ends, scripts.
 
-Data only. This file must not know how a step becomes XML (`messages`), which VM plays which role (`lives`), nor how
-a receiver decides: an `End` is what ESC's documents say holds when the operation is over, never a rule of ours.
+Data only. This file must not know how a step becomes XML, which VM plays which role, nor how a receiver decides: an
+`End` is what ESC's documents say holds when the operation is over, never a rule of the receiver.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Target = Literal["none", "empty", "same", "new", "newer", "born"]
-"""Who stands in `vm_target`: no such element, nobody, the VM as it is, its first or second replacement, a new VM."""
+"""What `vm_target` holds: no such element, nothing, the VM as it is, its first or second replacement, a new VM."""
 
-SUCCEEDED, FAILED, CANCELLED, UNSAID = "SUCCEEDED", "FAILED", "CANCELLED", ""
-"""How an operation ends; UNSAID where the sources do not tell which message closes it."""
+SUCCEEDED, FAILED, CANCELLED, UNKNOWN_OUTCOME = "SUCCEEDED", "FAILED", "CANCELLED", ""
+"""How an operation ends; UNKNOWN_OUTCOME where the sources do not tell which message closes it."""
 
 UNKNOWN = "?"
-"""The state of an End that no source settles: nothing may be claimed until something else does."""
+"""The state of an End that no source settles: nothing may be claimed until something else settles it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +28,27 @@ class Step:
     (docs/esc-callbacks.md#3.1, #3.2).
     """
 
-    says: str
+    event: str
     """`deployment_stage` or `event_type`."""
     text: str
     """`ESC-Status-Message`; `{vm}` is the name of the VM."""
     ok: bool = True
     vm_state: str = ""
-    """The reported VM state; "=" is the one it is in."""
+    """The reported VM state; "=" is the state the VM is in."""
     service_state: str = ""
-    named: bool = True
-    """False: it does not say which VM it is about (failures, service stages)."""
+    names_vm: bool = True
+    """False: the message does not say which VM it is about (failures, service stages)."""
     source: Literal["old", "new"] = "old"
-    """Who stands in `vm_source`: the VM as the operation found it, or its first replacement."""
+    """What `vm_source` holds: the VM as the operation found it, or its first replacement."""
     target: Target = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The state an entity is in when the operation is over, and which messages tell it.
+    """The state of an entity when the operation is over, and the messages that prove it.
 
-    `by`: any one of these, once received, settles it, whatever else was lost. `if_known`: the outcome also depends
-    on where the entity stood before, so it may be claimed only of one whose state was certain.
+    `by`: any one of these, once received, is proof, whatever else was lost. `if_known`: the state also depends on the
+    state before, so it may be claimed only of an entity whose state was certain.
     """
 
     state: str
@@ -58,10 +58,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A whole operation: who says what, and where it leaves everybody.
+    """A whole operation: its messages, and the states it leads to.
 
-    `lines` holds the steps of each VM by role; the lines of different VMs interleave. Who is in no `ends` keeps the
-    state it had.
+    `lines` holds the steps of each VM by role; the lines of different VMs interleave. A role without an entry in
+    `ends` keeps its state.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Script:
     monitors: Mapping[str, bool] = field(default_factory=dict)
     """Roles whose monitoring this operation switches on or off."""
     networks: Literal["", "CREATE", "DELETE"] = ""
-    """Whether the deployment's own network is made before, or removed behind, the VMs (docs/esc-callbacks.md#5)."""
+    """Whether the deployment's own network is created before, or deleted after, the VMs (docs/esc-callbacks.md#5)."""
 
 
 PACE_S: Mapping[str, tuple[float, float]] = {
@@ -90,10 +90,11 @@ PACE_S: Mapping[str, tuple[float, float]] = {
     "VM_SCALE_OUT_COMPLETE": (20, 90),
     "SERVICE_ALIVE": (1, 3),
 }
-"""How long ESC takes before a message, in seconds, from and to; invented, but of the right order of magnitude."""
+"""Seconds ESC takes before a message, from and to; invented, but of the right order of magnitude."""
 
-PACE_OTHERS_S = (1.0, 8.0)
-REST_S = (20.0, 180.0)
-"""How long a deployment is left alone between two operations, in seconds, from and to."""
-FIRST_REST_S = (0.0, 30.0)
-"""The same before a first deploy, so that the lives of a run do not begin all at once."""
+PACE_OTHERS_S = 1.0, 8.0
+RESOURCE_PACE_S = 2.0, 12.0
+REST_S = 20.0, 180.0
+"""Seconds between two operations on a deployment, from and to."""
+FIRST_REST_S = 0.0, 30.0
+"""The same before a first deploy, so that the deployments of a run do not all begin at once."""

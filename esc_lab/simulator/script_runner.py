@@ -1,7 +1,7 @@
-"""Performs a script: who plays which role in, messages and what they prove out.
+"""Runs a script: VMs by role in; messages, and what they prove, out.
 
-An Operation carries its own claims: what must hold afterwards and which messages tell it. The world moves on at once,
-for ESC has done the work whether or not anybody hears of it. This file must not know how a receiver judges messages.
+An Operation carries its own claims: what must hold afterwards and which messages prove it. The fleet changes at once,
+because ESC has done the work whether or not a message arrives. This file must not know how a receiver judges messages.
 """
 
 from __future__ import annotations
@@ -14,30 +14,44 @@ from typing import Literal
 from esc_lab.simulator.esc_messages import (
     REPORTED_VM_STATES,
     Message,
-    Side,
-    deployment_body,
-    event_body,
+    VmRef,
+    deployment_fields,
+    details_fields,
+    event_fields,
     headers_of,
+    render,
 )
-from esc_lab.simulator.fleet import Deployment, Instance, Vm, make_instance, uuid_of
-from esc_lab.simulator.resource_scripts import Resource, resource_message
-from esc_lab.simulator.script_model import FIRST_REST_S, PACE_OTHERS_S, PACE_S, REST_S, UNKNOWN, End, Script, Step
+from esc_lab.simulator.fleet import Deployment, Instance, Vm, hosts_of, redeployed, uuid_of
+from esc_lab.simulator.resource_scripts import Action, Resource, resource_message
+from esc_lab.simulator.script_model import (
+    FAILED,
+    FIRST_REST_S,
+    PACE_OTHERS_S,
+    PACE_S,
+    RESOURCE_PACE_S,
+    REST_S,
+    SUCCEEDED,
+    UNKNOWN,
+    End,
+    Script,
+    Step,
+)
 
 EntityKind = Literal["deployment", "vm", "operation", "resource"]
 Key = tuple[str | int, ...]
 """Deployment: source, internal id, incarnation. VM: the same and its name. Operation: source, transaction id.
 Resource: source, kind, internal id."""
 
-Cast = Mapping[str, Sequence[Vm]]
-"""The VMs that play each role of a script."""
+Roles = Mapping[str, Sequence[Vm]]
+"""The VMs in each role of a script."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What must hold of an entity once any message of `by` (positions in the operation) has been received.
 
-    `values` holds every value the sources allow; none at all means that nothing is certain from here on.
-    `if_known` claims hold only of an entity whose state was certain before.
+    `values` holds every value the sources allow; none means that nothing is certain from here on. A claim with
+    `if_known` holds only of an entity whose state was certain before.
     """
 
     entity: EntityKind
@@ -57,80 +71,82 @@ class Operation:
     source: str
     transaction: str
     messages: tuple[Message, ...]
-    claims: tuple[Claim, ...]
-    closed_by: frozenset[int]
+    claims: tuple[Claim, ...] = ()
+    closed_by: frozenset[int] = frozenset()
     """Positions of the message that ends it; none where the sources do not tell."""
     deployment: Key | None = None
     has_resource_steps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """A step with the VMs it names. `pause_s`: how long before it; None: as the pace has it."""
+class PlannedStep:
+    """A step with the VMs it names. `pause_s`: how long before it; None: drawn from the pace of its event."""
 
     step: Step
-    source: Side | None
-    target: Side | None = None
+    source: VmRef | None
+    target: VmRef | None = None
     pause_s: float | None = None
 
 
-Merge = Callable[[Sequence[Sequence[Act]], Random], list[Act]]
-"""Puts the lines of several VMs into one order, each line kept in its own."""
+Merge = Callable[[Sequence[Sequence[PlannedStep]], Random], list[PlannedStep]]
+"""Merges the lines of several VMs into one order; each line keeps its own."""
 
-Renew = Callable[[Vm, Random], Instance]
+Redeploy = Callable[[Vm, Random], Instance]
 """What the VIM runs for a VM after a redeploy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Plan:
     """An operation that has not happened yet, and the instance each VM would end with, by its name."""
 
     operation: Operation
     finals: Mapping[str, Instance]
 
 
-def perform(
-    script: Script, deployment: Deployment, cast: Cast, network: Sequence[Resource], *, style: str, rng: Random
+def run_script(
+    script: Script, deployment: Deployment, roles: Roles, network: Sequence[Resource], *, style: str, rng: Random
 ) -> Operation:
     """One operation on a deployment, whose state and VMs are left as the script ends.
 
     `network` is what the deployment brings with it (network before subnet); it is used where the script says so.
     """
-    rehearsal = rehearse(script, deployment, cast, network, style=style, rng=rng)
-    first, *others = rehearsal.operation.messages
-    first = replace(first, pause_s=first.pause_s + rng.uniform(*_rest_s(deployment)))
-    settle(script, deployment, cast, rehearsal.finals)
-    return replace(rehearsal.operation, messages=(first, *others))
+    plan = plan_script(script, deployment, roles, network, style=style, rng=rng)
+    first, *others = plan.operation.messages
+    # A first deploy has no earlier operation to wait for.
+    rest_s = REST_S if deployment.state or deployment.incarnation > 1 else FIRST_REST_S
+    first = replace(first, pause_s=first.pause_s + rng.uniform(*rest_s))
+    apply_ends(script, deployment, roles, plan.finals)
+    return replace(plan.operation, messages=(first, *others))
 
 
-def rehearse(
+def plan_script(
     script: Script,
     deployment: Deployment,
-    cast: Cast,
+    roles: Roles,
     network: Sequence[Resource],
     *,
     style: str,
     rng: Random,
-    transaction: str = "",
     merge: Merge | None = None,
-    renew: Renew | None = None,
-) -> Rehearsal:
-    """What the operation will be; the world is left as it is, until `settle`."""
-    transaction = transaction or uuid_of(rng)
-    fresh = frozenset(vm.name for vms in cast.values() for vm in vms if not vm.state)
-    finals, acts = _acts(script, deployment, cast, rng, merge or interleave, renew or _made_anew(deployment))
-    messages = [_message(act, deployment, transaction, style, rng) for act in acts]
-    steps = _network_messages(script, network, transaction, style)
+    redeploy: Redeploy | None = None,
+) -> Plan:
+    """The operation as it will be; the fleet is left as it is until `apply_ends`."""
+    transaction = uuid_of(rng)
+    fresh = {vm.name for vms in roles.values() for vm in vms if not vm.state}
+    finals, steps = _planned_steps(
+        script, deployment, roles, rng, merge or interleave, redeploy or _to_any_host(deployment)
+    )
+    messages = [_message(one, deployment, transaction, style, rng) for one in steps]
+    of_network = _network_messages(script, network, transaction, style)
     if script.networks == "CREATE":
-        messages = [*steps, *messages]
-    else:
-        messages = [*messages[:-1], *steps, *messages[-1:]] if script.closing else messages
+        messages = [*of_network, *messages]
+    elif script.closing:
+        messages = [*messages[:-1], *of_network, *messages[-1:]]
     claims = [
-        *_vm_claims(script, deployment, cast, finals, messages, fresh=fresh),
+        *_vm_claims(script, deployment, roles, finals, messages, fresh),
         *_deployment_claims(script, deployment, messages),
         *_network_claims(script, network, deployment, messages),
     ]
-    closed_by = _saying(messages, (script.closed_by,))
     operation = Operation(
         script.kind,
         script.outcome,
@@ -138,24 +154,49 @@ def rehearse(
         transaction,
         tuple(messages),
         tuple(claims),
-        closed_by,
+        _positions(messages, (script.closed_by,)),
         key_of(deployment),
-        has_resource_steps=bool(steps),
+        has_resource_steps=bool(of_network),
     )
-    return Rehearsal(operation, finals)
+    return Plan(operation, finals)
 
 
-def _rest_s(deployment: Deployment) -> tuple[float, float]:
-    """Nothing comes before a first deploy that it would have to wait for."""
-    return REST_S if deployment.state or deployment.incarnation > 1 else FIRST_REST_S
+def apply_ends(script: Script, deployment: Deployment, roles: Roles, finals: Mapping[str, Instance]) -> None:
+    """Brings deployment and VMs into the states in which the script ends."""
+    for role, vms in roles.items():
+        for vm in vms:
+            vm.instance = finals.get(vm.name, vm.instance)
+            end = script.ends.get(role)
+            if end is not None and end.state != UNKNOWN:
+                vm.state = end.state
+            vm.monitored = script.monitors.get(role, vm.monitored)
+    if script.deployment is not None:
+        deployment.state = script.deployment.state
+        deployment.was_active = deployment.was_active or deployment.state == "ACTIVE"
+
+
+def resource_operation(
+    resource: Resource, action: Action, source: str, before: frozenset[str], *, style: str, ok: bool, rng: Random
+) -> Operation:
+    """An operation on one resource, with the callback that ends it; `before`: the states it may have been in."""
+    transaction = uuid_of(rng)
+    message = resource_message(resource, action, transaction, style, ok=ok)
+    message = replace(message, pause_s=rng.uniform(*RESOURCE_PACE_S))
+    after = {"CREATE": "CREATED", "UPDATE": "UPDATED", "DELETE": "DELETED"}[action]
+    # What a failed update or delete leaves behind no source says: an error, or what was there.
+    values = frozenset({after}) if ok else before | {"ERROR"}
+    first = frozenset({0})
+    claim = Claim("resource", resource.key(source), "state", values, first, if_known=not ok and bool(before))
+    kind, outcome = f"{action.lower()}-{resource.kind}", SUCCEEDED if ok else FAILED
+    return Operation(kind, outcome, source, transaction, (message,), (claim,), first)
 
 
 def key_of(deployment: Deployment) -> Key:
-    """How truth calls a deployment."""
+    """The key of a deployment in the expected state."""
     return deployment.source, deployment.internal_id, deployment.incarnation
 
 
-def interleave(lines: Sequence[Sequence[Act]], rng: Random) -> list[Act]:
+def interleave(lines: Sequence[Sequence[PlannedStep]], rng: Random) -> list[PlannedStep]:
     """The lines merged at random, each kept in its own order."""
     tickets = [number for number, line in enumerate(lines) for _ in line]
     rng.shuffle(tickets)
@@ -163,73 +204,68 @@ def interleave(lines: Sequence[Sequence[Act]], rng: Random) -> list[Act]:
     return [next(iterators[number]) for number in tickets]
 
 
-def _made_anew(deployment: Deployment) -> Renew:
-    return lambda vm, rng: make_instance(deployment.vim, len(vm.instance.nics), rng)
+def _to_any_host(deployment: Deployment) -> Redeploy:
+    hosts = list(hosts_of(deployment.vim).items())
+    return lambda vm, rng: redeployed(vm.instance, deployment.vim, rng.choice(hosts), rng)
 
 
-def _acts(
-    script: Script, deployment: Deployment, cast: Cast, rng: Random, merge: Merge, renew: Renew
-) -> tuple[dict[str, Instance], list[Act]]:
-    """Every step with the VMs it names, and the instance each VM ends with, by its name."""
+def _planned_steps(
+    script: Script, deployment: Deployment, roles: Roles, rng: Random, merge: Merge, redeploy: Redeploy
+) -> tuple[dict[str, Instance], list[PlannedStep]]:
+    """The instance each VM ends with, by its name, and every step with the VMs it names."""
     finals: dict[str, Instance] = {}
-    lines: list[list[Act]] = []
+    lines: list[list[PlannedStep]] = []
+    born = next(iter(roles.get("born", ())), None)
     for role, steps in script.lines.items():
-        born = next(iter(cast.get("born", ())), None)
-        for vm in cast.get(role, ()):
-            instances = _instances(steps, vm, renew, rng)
+        for vm in roles.get(role, ()):
+            instances = {"old": vm.instance}
+            for target in ("new", "newer"):
+                if any(step.target == target for step in steps):
+                    instances[target] = redeploy(vm, rng)
             finals[vm.name] = list(instances.values())[-1]
-            lines.append([_act(step, vm, born, instances) for step in steps])
-    acts = merge(lines, rng)
+            lines.append([_planned(step, vm, born, instances) for step in steps])
+    merged = merge(lines, rng)
     if script.closing is not None:
-        acts.append(_closing(script.closing, acts, deployment))
-    return finals, acts
+        merged.append(_closing(script.closing, merged, deployment))
+    return finals, merged
 
 
-def _instances(steps: Iterable[Step], vm: Vm, renew: Renew, rng: Random) -> dict[str, Instance]:
-    instances = {"old": vm.instance}
-    for word in ("new", "newer"):
-        if any(step.target == word for step in steps):
-            instances[word] = renew(vm, rng)
-    return instances
-
-
-def _act(step: Step, vm: Vm, born: Vm | None, instances: Mapping[str, Instance]) -> Act:
-    source = Side(vm, instances[step.source]) if step.named else None
+def _planned(step: Step, vm: Vm, born: Vm | None, instances: Mapping[str, Instance]) -> PlannedStep:
+    source = VmRef(vm, instances[step.source]) if step.names_vm else None
     if step.target == "born" and born is not None:
-        return Act(step, source, Side(born, born.instance))
+        return PlannedStep(step, source, VmRef(born, born.instance))
     instance = instances.get("old" if step.target == "same" else step.target)
     reported = replace(step, vm_state=REPORTED_VM_STATES.get(vm.state, "")) if step.vm_state == "=" else step
-    return Act(reported, source, Side(vm, instance) if instance else None)
+    return PlannedStep(reported, source, VmRef(vm, instance) if instance else None)
 
 
-def _closing(step: Step, acts: Sequence[Act], deployment: Deployment) -> Act:
-    """A service stage; one that reports a VM state carries the block of the VM spoken of last."""
-    if not step.named or not step.vm_state:
-        return Act(step, None)
-    spoken_of = [act.source for act in acts if act.source is not None]
+def _closing(step: Step, before: Sequence[PlannedStep], deployment: Deployment) -> PlannedStep:
+    """A service stage; one that reports a VM state carries the block of the VM named last."""
+    if not step.names_vm or not step.vm_state:
+        return PlannedStep(step, None)
+    named = [one.source for one in before if one.source is not None]
     fallback = deployment.live_vms()[0]
-    return Act(step, spoken_of[-1] if spoken_of else Side(fallback, fallback.instance))
+    return PlannedStep(step, named[-1] if named else VmRef(fallback, fallback.instance))
 
 
-def _message(act: Act, deployment: Deployment, transaction: str, style: str, rng: Random) -> Message:
-    step = act.step
+def _message(planned: PlannedStep, deployment: Deployment, transaction: str, style: str, rng: Random) -> Message:
+    step, source, target = planned.step, planned.source, planned.target
     if step.service_state:
-        root = "deployment"
-        body = deployment_body(deployment, step.says, step.service_state, act.source, step.vm_state)
+        root, details = "deployment", [details_fields(source, step.vm_state)] if source else []
+        fields = deployment_fields(deployment, step.service_state, details, step.event)
     else:
         root = "esc_event"
-        has_target = step.target != "none"
-        body = event_body(deployment, step.says, act.source, act.target, has_target=has_target)
-    text = step.text.format(vm=act.source.vm.name if act.source else "")
+        fields = event_fields(deployment, step.event, source, target, has_target=step.target != "none")
+    text = step.text.format(vm=source.vm.name if source else "")
     return Message(
         channel="callback" if step.service_state else "events",
         root=root,
-        says=step.says,
+        event=step.event,
         ok=step.ok,
         headers=headers_of(style, transaction, text, ok=step.ok),
-        body=body,
-        vms=tuple(side.named() for side in (act.source, act.target) if side is not None),
-        pause_s=rng.uniform(*PACE_S.get(step.says, PACE_OTHERS_S)) if act.pause_s is None else act.pause_s,
+        body=render(root, fields),
+        vms=tuple(ref.ids() for ref in (source, target) if ref is not None),
+        pause_s=rng.uniform(*PACE_S.get(step.event, PACE_OTHERS_S)) if planned.pause_s is None else planned.pause_s,
         vm_state=step.vm_state,
         service_state=step.service_state,
     )
@@ -242,49 +278,48 @@ def _network_messages(script: Script, network: Sequence[Resource], transaction: 
     return [resource_message(one, script.networks, transaction, style, ok=True) for one in ordered]
 
 
-def _saying(messages: Sequence[Message], says: Iterable[str], vm_name: str = "") -> frozenset[int]:
-    """Positions of what says one of these; asked for a VM, only what names it or speaks for the whole service."""
-    wanted = frozenset(says)
+def _positions(messages: Sequence[Message], events: Iterable[str], vm_name: str = "") -> frozenset[int]:
+    """Positions of messages with one of these events; for a VM, only those that name it or speak for the service."""
+    wanted = frozenset(events)
     return frozenset(
         position
         for position, message in enumerate(messages)
-        if message.says in wanted
-        and (not vm_name or message.says.startswith("SERVICE_") or any(vm_name == name for name, _ in message.vms))
+        if message.event in wanted
+        and (not vm_name or message.event.startswith("SERVICE_") or any(vm_name == name for name, _ in message.vms))
     )
 
 
 def _vm_claims(
     script: Script,
     deployment: Deployment,
-    cast: Cast,
+    roles: Roles,
     finals: Mapping[str, Instance],
     messages: Sequence[Message],
-    *,
-    fresh: frozenset[str],
+    fresh: set[str],
 ) -> Iterable[Claim]:
-    for role, vms in cast.items():
+    for role, vms in roles.items():
         for vm in vms:
+            key = (*key_of(deployment), vm.name)
             if role in script.ends:
-                yield _claim("vm", (*key_of(deployment), vm.name), script.ends[role], messages, vm.name)
+                yield _claim("vm", key, script.ends[role], messages, vm.name)
             final = finals.get(vm.name, vm.instance)
-            by = _told_by(vm, final, messages, fresh=vm.name in fresh)
-            if by:
-                yield Claim("vm", (*key_of(deployment), vm.name), "vm_uuid", frozenset({final.vm_uuid}), by)
+            if by := _uuid_proofs(vm, final, messages, fresh=vm.name in fresh):
+                yield Claim("vm", key, "vm_uuid", frozenset({final.vm_uuid}), by)
 
 
-def _told_by(vm: Vm, final: Instance, messages: Sequence[Message], *, fresh: bool) -> frozenset[int]:
-    """Which messages tell that `final` is what the VM is now; empty when nothing changed.
+def _uuid_proofs(vm: Vm, final: Instance, messages: Sequence[Message], *, fresh: bool) -> frozenset[int]:
+    """Positions of the messages that prove `final` is the VM's instance now; empty when nothing changed.
 
-    Of several replacements any message but the last could be overtaken, so that only the last one tells.
+    Of several replacements any message but the last may be overtaken, so that only the last one is proof.
     """
     naming = [
         (position, uuid) for position, message in enumerate(messages) for name, uuid in message.vms if name == vm.name
     ]
-    telling = [position for position, uuid in naming if uuid == final.vm_uuid]
+    proofs = [position for position, uuid in naming if uuid == final.vm_uuid]
     replaced = len({uuid for _, uuid in naming}) - 1
-    if not telling or not (fresh or replaced):
+    if not proofs or not (fresh or replaced):
         return frozenset()
-    return frozenset(telling[-1:] if replaced > 1 else telling)
+    return frozenset(proofs[-1:] if replaced > 1 else proofs)
 
 
 def _deployment_claims(script: Script, deployment: Deployment, messages: Sequence[Message]) -> Iterable[Claim]:
@@ -294,7 +329,7 @@ def _deployment_claims(script: Script, deployment: Deployment, messages: Sequenc
 
 def _claim(entity: EntityKind, key: Key, end: End, messages: Sequence[Message], vm_name: str = "") -> Claim:
     values = frozenset() if end.state == UNKNOWN else frozenset({end.state})
-    return Claim(entity, key, "state", values, _saying(messages, end.by, vm_name), end.if_known)
+    return Claim(entity, key, "state", values, _positions(messages, end.by, vm_name), end.if_known)
 
 
 def _network_claims(
@@ -302,19 +337,5 @@ def _network_claims(
 ) -> Iterable[Claim]:
     state = {"CREATE": "CREATED", "DELETE": "DELETED"}.get(script.networks)
     for resource in network if state else ():
-        by = _saying(messages, (f"{script.networks}_{resource.kind.upper()}",))
+        by = _positions(messages, (f"{script.networks}_{resource.kind.upper()}",))
         yield Claim("resource", resource.key(deployment.source), "state", frozenset({str(state)}), by)
-
-
-def settle(script: Script, deployment: Deployment, cast: Cast, finals: Mapping[str, Instance]) -> None:
-    """Brings the world to where the script ends."""
-    for role, vms in cast.items():
-        for vm in vms:
-            vm.instance = finals.get(vm.name, vm.instance)
-            end = script.ends.get(role)
-            if end is not None and end.state != UNKNOWN:
-                vm.state = end.state
-            vm.monitored = script.monitors.get(role, vm.monitored)
-    if script.deployment is not None:
-        deployment.state = script.deployment.state
-        deployment.worked = deployment.worked or deployment.state == "ACTIVE"

@@ -1,6 +1,6 @@
-"""Whole operations on deployments and VMs, written down as data (docs/esc-callbacks.md#5).
+"""Operations on whole deployments, written down as data (docs/esc-callbacks.md#5).
 
-The texts and reported states are those of the samples. Where that section leaves a gap the choice is noted beside the
+Texts and reported states are those of the samples. Where that section leaves a gap, the choice is noted beside the
 script. This file must not know how a receiver judges the messages.
 """
 
@@ -8,245 +8,168 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from esc_lab.simulator.esc_messages import REPORTED_VM_STATES
 from esc_lab.simulator.script_model import FAILED, SUCCEEDED, End, Script, Step
 
-_DEPLOYED = Step("VM_DEPLOYED", "VM Deployed", vm_state="VM_INERT_STATE", service_state="SERVICE_DEPLOYING_STATE")
-_DEPLOY_FAILED = Step(
-    "VM_DEPLOYED",
-    "VIM Driver: Failed to create VM: No valid host was found.",
-    ok=False,
-    service_state="SERVICE_DEPLOYING_STATE",
-    named=False,
-)
-_ALIVE = Step(
-    "VM_ALIVE",
-    "VM_Alive event received, VM ID: [{vm}]",
-    vm_state="VM_ALIVE_STATE",
-    service_state="SERVICE_INERT_STATE",
-)
+
+def _step(event: str, text: str, vm: str, service: str) -> Step:
+    """A stage of one VM, with the states that it reports."""
+    return Step(event, text, vm_state=vm and f"VM_{vm}_STATE", service_state=f"SERVICE_{service}_STATE")
+
+
+def _failed(event: str, text: str, service: str) -> Step:
+    """A failed stage of a VM; it does not say which VM."""
+    return replace(_step(event, text, "", service), ok=False, names_vm=False)
+
+
+def _closing(event: str, text: str, service: str, *, ok: bool = True) -> Step:
+    """The stage of the service that ends an operation; it names no VM."""
+    return replace(_step(event, f"Service group {text}", "", service), ok=ok, names_vm=False)
+
+
+def _failing(event: str, noun: str, service: str) -> Step:
+    return _closing(event, f"{noun} failed", service, ok=False)
+
+
+def _script(
+    kind: str,
+    closing: Step,
+    lines: Mapping[str, tuple[Step, ...]] | None = None,
+    ends: Mapping[str, End] | None = None,
+    *,
+    state: str = "",
+    if_known: bool = False,
+    **more: Any,
+) -> Script:
+    """A script whose closing stage tells the outcome and, unless `state` says otherwise, the deployment's state."""
+    reported = closing.service_state.removeprefix("SERVICE_").removesuffix("_STATE")
+    return Script(
+        kind,
+        SUCCEEDED if closing.ok else FAILED,
+        closing.event,
+        lines=lines or {},
+        ends={**_reported_ends(lines or {}), **(ends or {})},
+        closing=closing,
+        deployment=End(state or reported, (closing.event,), if_known),
+        **more,
+    )
+
+
+def _reported_ends(lines: Mapping[str, tuple[Step, ...]]) -> dict[str, End]:
+    """The state that the last message of each line reports of its VM."""
+    return {
+        role: End(_STATES[steps[-1].vm_state], (steps[-1].event,))
+        for role, steps in lines.items()
+        # Of a VM that is not monitored any more INERT is reported, and it runs on.
+        if steps[-1].vm_state in _STATES and steps[-1] is not _MONITOR_UNSET
+    }
+
+
+_STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | {"VM_UNDEPLOYED_STATE": "UNDEPLOYED"}
+_DEPLOYED = _step("VM_DEPLOYED", "VM Deployed", "INERT", "DEPLOYING")
+_DEPLOY_FAILED = _failed("VM_DEPLOYED", "VIM Driver: Failed to create VM: No valid host was found.", "DEPLOYING")
+_ALIVE = _step("VM_ALIVE", "VM_Alive event received, VM ID: [{vm}]", "ALIVE", "INERT")
 _ALIVE_STARTED = replace(_ALIVE, text="VM_Alive event received after started, VM ID: [{vm}]")
 _ALIVE_REBOOTED = replace(_ALIVE, text="VM_Alive event received after rebooted, VM ID: [{vm}]")
-_UPDATED = Step(
-    "VM_UPDATED",
-    "VM has been updated successfully. vm: VM ID: [{vm}]",
-    vm_state="=",
-    service_state="SERVICE_INERT_STATE",
+_UPDATED = replace(
+    _step("VM_UPDATED", "VM has been updated successfully. vm: VM ID: [{vm}]", "", "INERT"), vm_state="="
 )
-_UNDEPLOYED = Step(
-    "VM_UNDEPLOYED",
-    "VIM Driver: VM successfully deleted",
-    vm_state="VM_UNDEPLOYED_STATE",
-    service_state="SERVICE_UNDEPLOYING_STATE",
-)
-_STOPPED = Step(
-    "VM_STOPPED", "VM successfully stopped", vm_state="VM_SHUTOFF_STATE", service_state="SERVICE_STOPPED_STATE"
-)
-_STARTED = Step(
-    "VM_STARTED", "VM successfully started", vm_state="VM_STARTING_STATE", service_state="SERVICE_STARTING_STATE"
-)
-_REBOOTED = Step(
-    "VM_REBOOTED", "VM successfully rebooted", vm_state="VM_REBOOTING_STATE", service_state="SERVICE_REBOOTING_STATE"
-)
-_REBOOT_FAILED = Step(
-    "VM_REBOOTED", "VM failed to be rebooted.", ok=False, service_state="SERVICE_REBOOTING_STATE", named=False
-)
+_UNDEPLOYED = _step("VM_UNDEPLOYED", "VIM Driver: VM successfully deleted", "UNDEPLOYED", "UNDEPLOYING")
+_STOPPED = _step("VM_STOPPED", "VM successfully stopped", "SHUTOFF", "STOPPED")
+_STARTED = _step("VM_STARTED", "VM successfully started", "STARTING", "STARTING")
+_REBOOTED = _step("VM_REBOOTED", "VM successfully rebooted", "REBOOTING", "REBOOTING")
+_REBOOT_FAILED = _failed("VM_REBOOTED", "VM failed to be rebooted.", "REBOOTING")
+_MONITOR_UNSET = _step("VM_MONITOR_UNSET", "Unset Monitoring VM successfully.", "INERT", "ACTIVE")
 
-
-def _service(says: str, text: str, service_state: str, *, ok: bool = True) -> Step:
-    return Step(says, text, ok=ok, service_state=service_state, named=False)
-
-
-_BY_ALIVE = End("ALIVE", ("VM_ALIVE",))
 _GONE = End("UNDEPLOYED", ("VM_UNDEPLOYED", "SERVICE_UNDEPLOYED"))
+_DEPLOY_LINES: Mapping[str, tuple[Step, ...]] = {"monitored": (_DEPLOYED, _ALIVE), "unmonitored": (_DEPLOYED,)}
+_DEPLOY_CLOSED_BADLY = _failing("SERVICE_ALIVE", "deployment", "ERROR")
 
-_DEPLOYING: Mapping[str, tuple[Step, ...]] = {"monitored": (_DEPLOYED, _ALIVE), "unmonitored": (_DEPLOYED,)}
-_DEPLOYED_ENDS = {"monitored": _BY_ALIVE, "unmonitored": End("INERT", ("VM_DEPLOYED",))}
-_DEPLOY_CLOSED_BADLY = _service("SERVICE_ALIVE", "Service group deployment failed", "SERVICE_ERROR_STATE", ok=False)
-
-_DEPLOY = {
-    "deploy": Script(
+SERVICE_SCRIPTS: Mapping[str, Script] = {
+    "deploy": _script(
         "deploy",
-        SUCCEEDED,
-        "SERVICE_ALIVE",
-        lines=_DEPLOYING,
-        ends=_DEPLOYED_ENDS,
-        closing=_service("SERVICE_ALIVE", "Service group deployment completed successfully!", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
+        _closing("SERVICE_ALIVE", "deployment completed successfully!", "ACTIVE"),
+        _DEPLOY_LINES,
         networks="CREATE",
     ),
-    # One VM could not be made, the others still report (docs/esc-callbacks.md#N23, p. 51). The failure names no VM.
-    "deploy-fails": Script(
-        "deploy",
-        FAILED,
-        "SERVICE_ALIVE",
-        lines={**_DEPLOYING, "failed": (_DEPLOY_FAILED,)},
-        ends=_DEPLOYED_ENDS,
-        closing=_DEPLOY_CLOSED_BADLY,
-        deployment=End("ERROR", ("SERVICE_ALIVE",)),
-        networks="CREATE",
+    # One VM could not be created, the others still report (docs/esc-callbacks.md#N23, p. 51). The failure names no VM.
+    "deploy-fails": _script(
+        "deploy", _DEPLOY_CLOSED_BADLY, {**_DEPLOY_LINES, "failed": (_DEPLOY_FAILED,)}, networks="CREATE"
     ),
-    # Every VM was made, one of them never answered its monitor.
-    "deploy-never-alive": Script(
-        "deploy",
-        FAILED,
-        "SERVICE_ALIVE",
-        lines={**_DEPLOYING, "silent": (_DEPLOYED,)},
-        ends={**_DEPLOYED_ENDS, "silent": End("INERT", ("VM_DEPLOYED",))},
-        closing=_DEPLOY_CLOSED_BADLY,
-        deployment=End("ERROR", ("SERVICE_ALIVE",)),
-    ),
-}
-
-_UPDATE = {
-    "update": Script(
+    # Every VM was created, one of them never answered its monitor.
+    "deploy-never-alive": _script("deploy", _DEPLOY_CLOSED_BADLY, {**_DEPLOY_LINES, "silent": (_DEPLOYED,)}),
+    "update": _script(
         "update",
-        SUCCEEDED,
-        "SERVICE_UPDATED",
-        lines={
-            **_DEPLOYING,
+        _closing("SERVICE_UPDATED", "update completed successfully", "ACTIVE"),
+        {
+            **_DEPLOY_LINES,
             "removed": (replace(_UNDEPLOYED, service_state="SERVICE_INERT_STATE"),),
             "changed": (_UPDATED,),
             # Only the text tells that this is an update (docs/esc-callbacks.md#trap-1).
-            "changed_by_text": (replace(_UPDATED, says="VM_ALIVE"),),
+            "changed_by_text": (replace(_UPDATED, event="VM_ALIVE"),),
         },
-        ends={**_DEPLOYED_ENDS, "removed": End("UNDEPLOYED", ("VM_UNDEPLOYED",))},
-        closing=_service("SERVICE_UPDATED", "Service group update completed successfully", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_UPDATED",)),
     ),
-    "update-fails": Script(
-        "update",
-        FAILED,
-        "SERVICE_UPDATED",
-        lines={"changed": (_UPDATED,), "failed": (_DEPLOY_FAILED,)},
-        closing=_service("SERVICE_UPDATED", "Service group update failed", "SERVICE_ACTIVE_STATE", ok=False),
-        deployment=End("ACTIVE", ("SERVICE_UPDATED",)),
+    "update-fails": _script(
+        "update", _failing("SERVICE_UPDATED", "update", "ACTIVE"), {"changed": (_UPDATED,), "failed": (_DEPLOY_FAILED,)}
     ),
-}
-
-_SERVICE = {
-    "stop": Script(
+    "stop": _script(
         "stop",
-        SUCCEEDED,
-        "SERVICE_STOPPED",
-        lines={"up": (_STOPPED,)},
-        ends={"up": End("STOPPED", ("VM_STOPPED",))},
         # This service stage does carry the block of a VM (docs/esc-callbacks.md#trap-2).
-        closing=Step(
-            "SERVICE_STOPPED",
-            "Service group suspension completed successfully",
+        replace(
+            _closing("SERVICE_STOPPED", "suspension completed successfully", "STOPPED"),
             vm_state="VM_SHUTOFF_STATE",
-            service_state="SERVICE_STOPPED_STATE",
+            names_vm=True,
         ),
-        deployment=End("STOPPED", ("SERVICE_STOPPED",)),
+        {"up": (_STOPPED,)},
     ),
-    "stop-fails": Script(
-        "stop",
-        FAILED,
-        "SERVICE_STOPPED",
-        lines={"up": (_STOPPED,)},
-        ends={"up": End("STOPPED", ("VM_STOPPED",))},
-        closing=_service("SERVICE_STOPPED", "Service group suspension failed", "SERVICE_ACTIVE_STATE", ok=False),
-        deployment=End("ACTIVE", ("SERVICE_STOPPED",)),
-    ),
-    "start": Script(
+    "stop-fails": _script("stop", _failing("SERVICE_STOPPED", "suspension", "ACTIVE"), {"up": (_STOPPED,)}),
+    "start": _script(
         "start",
-        SUCCEEDED,
-        "SERVICE_ALIVE",
-        lines={
-            "monitored": (_STARTED, _ALIVE_STARTED),
-            "unmonitored": (replace(_STARTED, vm_state="VM_INERT_STATE"),),
-        },
-        ends={"monitored": _BY_ALIVE, "unmonitored": End("INERT", ("VM_STARTED",))},
-        closing=_service("SERVICE_ALIVE", "Service group start completed successfully", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
+        _closing("SERVICE_ALIVE", "start completed successfully", "ACTIVE"),
+        {"monitored": (_STARTED, _ALIVE_STARTED), "unmonitored": (replace(_STARTED, vm_state="VM_INERT_STATE"),)},
     ),
-    "start-fails": Script(
-        "start",
-        FAILED,
-        "SERVICE_ALIVE",
-        closing=_service("SERVICE_ALIVE", "Service group start failed", "SERVICE_STOPPED_STATE", ok=False),
-        # A failing SERVICE_ALIVE is a failed deploy to whoever never saw this deployment work.
-        deployment=End("STOPPED", ("SERVICE_ALIVE",), if_known=True),
-    ),
-    "reboot": Script(
+    # A failing SERVICE_ALIVE is a failed deploy to a receiver that never saw this deployment active.
+    "start-fails": _script("start", _failing("SERVICE_ALIVE", "start", "STOPPED"), if_known=True),
+    "reboot": _script(
         "reboot",
-        SUCCEEDED,
-        "SERVICE_ALIVE",
-        lines={
-            "monitored": (_REBOOTED, _ALIVE_REBOOTED),
-            "unmonitored": (replace(_REBOOTED, vm_state="VM_INERT_STATE"),),
-        },
-        ends={"monitored": _BY_ALIVE, "unmonitored": End("INERT", ("VM_REBOOTED",))},
-        closing=_service("SERVICE_ALIVE", "Service group reboot completed successfully", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
+        _closing("SERVICE_ALIVE", "reboot completed successfully", "ACTIVE"),
+        {"monitored": (_REBOOTED, _ALIVE_REBOOTED), "unmonitored": (replace(_REBOOTED, vm_state="VM_INERT_STATE"),)},
     ),
-    "reboot-fails": Script(
+    "reboot-fails": _script(
         "reboot",
-        FAILED,
-        "SERVICE_ALIVE",
-        lines={"monitored": (_REBOOTED, _ALIVE_REBOOTED), "failed": (_REBOOT_FAILED,)},
-        ends={"monitored": _BY_ALIVE},
-        closing=_service("SERVICE_ALIVE", "Service group reboot failed", "SERVICE_ERROR_STATE", ok=False),
-        deployment=End("ERROR", ("SERVICE_ALIVE",)),
+        _failing("SERVICE_ALIVE", "reboot", "ERROR"),
+        {"monitored": (_REBOOTED, _ALIVE_REBOOTED), "failed": (_REBOOT_FAILED,)},
     ),
-    "monitor-on": Script(
+    "monitor-on": _script(
         "monitor-on",
-        SUCCEEDED,
-        "SERVICE_ALIVE",
-        lines={"watched": (replace(_ALIVE, service_state="SERVICE_ACTIVE_STATE"),)},
-        ends={"watched": _BY_ALIVE},
-        closing=_service("SERVICE_ALIVE", "Service group set monitor successfully", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
+        _closing("SERVICE_ALIVE", "set monitor successfully", "ACTIVE"),
+        {"watched": (replace(_ALIVE, service_state="SERVICE_ACTIVE_STATE"),)},
         monitors={"watched": True},
     ),
-    "monitor-on-fails": Script(
-        "monitor-on",
-        FAILED,
-        "SERVICE_ALIVE",
-        closing=_service("SERVICE_ALIVE", "Service group set monitor failed", "SERVICE_ACTIVE_STATE", ok=False),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",), if_known=True),
-    ),
+    "monitor-on-fails": _script("monitor-on", _failing("SERVICE_ALIVE", "set monitor", "ACTIVE"), if_known=True),
     # The closing stage is cut off in the source; SERVICE_ALIVE as for monitor-on, with the text the source does print.
-    "monitor-off": Script(
+    "monitor-off": _script(
         "monitor-off",
-        SUCCEEDED,
-        "SERVICE_ALIVE",
-        lines={
-            "unwatched": (
-                Step(
-                    "VM_MONITOR_UNSET",
-                    "Unset Monitoring VM successfully.",
-                    vm_state="VM_INERT_STATE",
-                    service_state="SERVICE_ACTIVE_STATE",
-                ),
-            )
-        },
-        closing=_service("SERVICE_ALIVE", "Service group suspension completed successfully", "SERVICE_ACTIVE_STATE"),
-        deployment=End("ACTIVE", ("SERVICE_ALIVE",)),
+        _closing("SERVICE_ALIVE", "suspension completed successfully", "ACTIVE"),
+        {"unwatched": (_MONITOR_UNSET,)},
         monitors={"unwatched": False},
     ),
-    "undeploy": Script(
+    "undeploy": _script(
         "undeploy",
-        SUCCEEDED,
-        "SERVICE_UNDEPLOYED",
-        lines={"gone": (_UNDEPLOYED,)},
-        ends={"gone": _GONE},
-        closing=_service(
-            "SERVICE_UNDEPLOYED", "Service group undeployment completed successfully", "SERVICE_UNDEPLOYED_STATE"
-        ),
-        deployment=End("UNDEPLOYED", ("SERVICE_UNDEPLOYED",)),
+        _closing("SERVICE_UNDEPLOYED", "undeployment completed successfully", "UNDEPLOYED"),
+        {"gone": (_UNDEPLOYED,)},
+        {"gone": _GONE},
         networks="DELETE",
     ),
     # ESC has dropped the deployment all the same (docs/esc-callbacks.md#N11, p. 53).
-    "undeploy-fails": Script(
+    "undeploy-fails": _script(
         "undeploy",
-        FAILED,
-        "SERVICE_UNDEPLOYED",
-        lines={"gone": (_UNDEPLOYED,)},
-        ends={"gone": _GONE, "leaked": End("UNDEPLOYED", ("SERVICE_UNDEPLOYED",))},
-        closing=_service("SERVICE_UNDEPLOYED", "Service group undeployment failed", "SERVICE_ERROR_STATE", ok=False),
-        deployment=End("UNDEPLOYED", ("SERVICE_UNDEPLOYED",)),
+        _failing("SERVICE_UNDEPLOYED", "undeployment", "ERROR"),
+        {"gone": (_UNDEPLOYED,)},
+        {"gone": _GONE, "leaked": End("UNDEPLOYED", ("SERVICE_UNDEPLOYED",))},
+        state="UNDEPLOYED",
     ),
 }
 
@@ -255,16 +178,13 @@ SUSPECTED_CLOSINGS: Mapping[str, str] = {"start": "SERVICE_STARTED", "reboot": "
 
 
 def with_suspected_closing(name: str, script: Script) -> Script:
-    """The script with its closing stage as some suspect it is called, where there is such a suspicion."""
-    says = SUSPECTED_CLOSINGS.get(name)
-    if says is None or script.closing is None or script.deployment is None:
+    """The script with its suspected closing stage, where there is one."""
+    event = SUSPECTED_CLOSINGS.get(name)
+    if event is None or script.closing is None or script.deployment is None:
         return script
     return replace(
         script,
-        closed_by=says,
-        closing=replace(script.closing, says=says),
-        deployment=replace(script.deployment, by=(says,)),
+        closed_by=event,
+        closing=replace(script.closing, event=event),
+        deployment=replace(script.deployment, by=(event,)),
     )
-
-
-SERVICE_SCRIPTS: Mapping[str, Script] = {**_DEPLOY, **_UPDATE, **_SERVICE}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from esc_lab.simulator.delivery_faults import Faults, Performance, spoil
+from esc_lab.simulator.delivery_faults import Faults, PlannedDelivery, inject_faults
 from esc_lab.simulator.esc_messages import HEADER_STYLES
 from esc_lab.simulator.fleet import make_tenant
 from esc_lab.simulator.lives import Habits, deployment_life, resource_life
@@ -22,7 +22,7 @@ TENANTS_PER_SOURCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What one deployment, or one series of resources, goes through. Iterating begins it anew, always the same."""
+    """All operations of one deployment, or of one series of resources. Every iteration gives the same ones."""
 
     number: int
     source: str
@@ -33,17 +33,17 @@ class Life:
     faults: Faults
     of_resources: bool
 
-    def __iter__(self) -> Iterator[Performance]:
+    def __iter__(self) -> Iterator[PlannedDelivery]:
         rng = Random(f"{self.seed}/{self.number}")  # noqa: S311 -- must be repeatable, guards nothing
         fault_rng = Random(f"{self.seed}/{self.number}/faults")  # noqa: S311 -- likewise
         tenant = make_tenant(self.source, rng.randrange(TENANTS_PER_SOURCE))
         live = resource_life if self.of_resources else deployment_life
         for operation in live(self.source, tenant, f"{self.number:04d}", self.length, habits=self.habits, rng=rng):
-            yield spoil(operation, self.faults, fault_rng)
+            yield inject_faults(operation, self.faults, fault_rng)
 
 
 class Traffic:
-    """A fleet's worth of lives: `deployments` of deployments and, for every four of them, one of resources."""
+    """The lives of a run: `deployments` of deployments and, for every four of them, one of resources."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Traffic:
         header_style: str = "printed",
         suspected: bool = False,
     ) -> None:
-        """Raises SettingsError for what makes no traffic."""
+        """Raises SettingsError for options that make no traffic."""
         if not sources or deployments < 1 or operations < 1:
             raise SettingsError("there must be at least one source, one deployment and one operation")
         if header_style not in HEADER_STYLES:

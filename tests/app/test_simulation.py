@@ -78,15 +78,15 @@ def options(target: str, seed: int, faults: Faults) -> SimulateOptions:
         rate=0.0,
         faults=faults,
         suspected=True,
-        keep_book=True,
+        keep_audit_log=True,
     )
 
 
 async def audit(summary: Summary, connection: Connection, messages: list[feed.Stored]) -> None:
     """The promises (docs/promises.md), one by one."""
-    assert summary.book is not None
-    truth = summary.book.truth
-    await assert_kept(connection, summary.book.receipts)
+    assert summary.audit_log is not None
+    truth = summary.audit_log.expected
+    await assert_kept(connection, summary.audit_log.receipts)
     await assert_ledger_is_whole(connection)
     await assert_feed_equals_ledger(connection, messages)
     for actual in (await in_postgres(connection), in_feed(messages)):

@@ -57,7 +57,12 @@ async def test_what_the_emulator_does_is_what_the_receiver_knows(
         postgres_dsn=postgres_dsn, nats_url=nats_url, port=0, data_dir=tmp_path, sources={"lab1": Source()}
     )
     options = Options(
-        port=0, time_scale=TIME_SCALE, seed=seed, faults=Faults(chances, delay_s=0.1), source="lab1", keep_book=True
+        port=0,
+        time_scale=TIME_SCALE,
+        seed=seed,
+        faults=Faults(chances, delay_s=0.1),
+        source="lab1",
+        keep_audit_log=True,
     )
     async with running(settings) as app, emulating(options) as emulator, aiohttp.ClientSession() as session:
         await app.until_ready()
@@ -69,12 +74,12 @@ async def test_what_the_emulator_does_is_what_the_receiver_knows(
         items = await feed.items(nats_url)
     said = {delivery.says for delivery in emulator.deliveries.kept}
     assert {"SERVICE_ALIVE", "SERVICE_UPDATED", "SERVICE_UNDEPLOYED", "VM_RECOVERY_COMPLETE", "CREATE_VOLUME"} <= said
-    assert emulator.book is not None
-    await assert_kept(connection, emulator.book.receipts)
+    assert emulator.audit_log is not None
+    await assert_kept(connection, emulator.audit_log.receipts)
     await assert_ledger_is_whole(connection)
     await assert_feed_equals_ledger(connection, messages)
     for actual in (await in_postgres(connection), in_feed(messages)):
-        differences = emulator.book.truth.check(actual)
+        differences = emulator.audit_log.expected.check(actual)
         assert not differences, "\n".join(map(str, differences[:20]))
     await assert_bucket_follows(connection, messages, items)
 

@@ -107,12 +107,12 @@ async def test_a_failover_loses_what_is_under_way() -> None:
     options = Options(port=0, time_scale=0.0, seed=1, source_addresses=("127.0.0.1", "127.0.0.2"))
     async with orchestrating(options) as client:
         await deployed(client)
-        client.emulator.engine._time_scale = 3600.0
+        client.emulator.engine.time_scale = 3600.0
         body = "<service_operation><operation>stop</operation></service_operation>"
         await client.ask("POST", "/v0/acme/deployments/service/dep-1", body)
         answer = await client.ask("POST", "/emulator/failover")
         assert (answer.status, '"lost": 1' in answer.text) == (200, True)
-        client.emulator.engine._time_scale = 0.0
+        client.emulator.engine.time_scale = 0.0
         assert await client.done() == []
         assert (await client.look("/v0/deployments/dep-1"))["service_state_machine_state"] == "SERVICE_ACTIVE_STATE"
         assert (await client.ask("POST", "/v0/acme/deployments/service/dep-1", body)).status == 200
@@ -165,7 +165,7 @@ async def test_state_survives_a_restart_in_its_folder(tmp_path: Path) -> None:
         await client.ask("DELETE", "/v0/deployments/gone")
         await client.done()
         before = await client.look("/v0/deployments/dep-1")
-        client.emulator.engine._time_scale = 3600.0
+        client.emulator.engine.time_scale = 3600.0
         await client.ask("DELETE", "/v0/deployments/dep-1")
         await client.ask("POST", "/emulator/systemstates/confd", '{"state": "DOWN"}')
         await client.ask("POST", "/v0/operationmode/MAINTENANCE")

@@ -130,9 +130,9 @@ async def test_an_undeploy_interrupts_and_nothing_else_does() -> None:
             ("POST", "/v0/admin/deployments/service/dep-1", service("reboot"), 400),
         ):
             assert (await client.ask(method, path, body)).status == status
-        assert client.emulator.engine.under_way == 2
+        assert client.emulator.engine.in_progress == 2
         assert (await client.ask("DELETE", DEPLOYMENT)).status == 200
-        assert client.emulator.engine.under_way == 2
+        assert client.emulator.engine.in_progress == 2
 
 
 async def test_a_vm_is_stopped_started_and_rebooted() -> None:

@@ -1,4 +1,4 @@
-"""The traffic and its truth: repeatable from a seed, in the shape of the samples, certain of no more than it can be.
+"""Traffic and expected state: repeatable from a seed, in the shape of the samples, claiming only what is certain.
 
 The player's own tests, over HTTP, are in `test_simulator_player.py`.
 """
@@ -15,27 +15,27 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from esc_lab.simulator import Faults, Traffic, Truth
-from esc_lab.simulator.delivery_faults import Performance, Sending, spoil
+from esc_lab.simulator import ExpectedState, Faults, Traffic
+from esc_lab.simulator.delivery_faults import PlannedDelivery, Sending, inject_faults
 from esc_lab.simulator.esc_messages import HEADER_STYLES
 from esc_lab.simulator.expected_state import Fate
 from esc_lab.simulator.fleet import Deployment, Vm, make_deployment, make_tenant, make_vm
 from esc_lab.simulator.lives import SCRIPTS
-from esc_lab.simulator.script_runner import Operation, key_of, perform
+from esc_lab.simulator.script_runner import Operation, key_of, run_script
 from receiver.errors import SettingsError
 
 CALLBACKS = Path(__file__).parents[1] / "callbacks"
 ALL_FAULTS = Faults.of("duplicate=0.2,reorder=0.3,gap=0.1,malformed=0.1,unknown=0.1,wrong-token=0.1")
 
 
-def played(traffic: Traffic) -> list[Performance]:
+def played(traffic: Traffic) -> list[PlannedDelivery]:
     """Every operation of the run."""
-    return [performance for life in traffic.lives() for performance in life]
+    return [delivery for life in traffic.lives() for delivery in life]
 
 
 def sendings(traffic: Traffic) -> list[Sending]:
     """Every POST of the run."""
-    return [sending for performance in played(traffic) for sending in performance.sendings]
+    return [sending for delivery in played(traffic) for sending in delivery.sendings]
 
 
 # The traffic
@@ -58,7 +58,7 @@ def test_a_life_can_be_lived_again() -> None:
 def test_faults_do_not_change_what_happens() -> None:
     """With every fault switched on the operations are the same, only their delivery is not."""
     plain, spoilt = played(Traffic(7)), played(Traffic(7, faults=ALL_FAULTS))
-    assert [performance.operation for performance in plain] == [performance.operation for performance in spoilt]
+    assert [delivery.operation for delivery in plain] == [delivery.operation for delivery in spoilt]
 
 
 def test_lives_have_their_length_and_their_sources() -> None:
@@ -85,12 +85,12 @@ def test_endless_lives_go_on_with_new_ones() -> None:
 
 def test_operations_have_their_own_transaction() -> None:
     """All messages of an operation carry its transaction id, and no other operation has it."""
-    performances = played(Traffic(11, deployments=30))
-    transactions = Counter(performance.operation.transaction for performance in performances)
+    deliveries = played(Traffic(11, deployments=30))
+    transactions = Counter(delivery.operation.transaction for delivery in deliveries)
     assert set(transactions.values()) == {1}
-    for performance in performances:
-        for message in performance.operation.messages:
-            assert message.headers["ESC_TRANSACTION_ID"] == performance.operation.transaction
+    for delivery in deliveries:
+        for message in delivery.operation.messages:
+            assert message.headers["ESC_TRANSACTION_ID"] == delivery.operation.transaction
 
 
 def test_every_script_is_played() -> None:
@@ -102,7 +102,7 @@ def test_every_script_is_played() -> None:
 def test_vms_interleave() -> None:
     """The lines of a deployment's VMs mix: some VM reports its last step before another its first."""
     deploys = [one.operation for one in played(Traffic(3, deployments=50)) if one.operation.kind == "deploy"]
-    orders = [[message.says for message in deploy.messages] for deploy in deploys]
+    orders = [[message.event for message in deploy.messages] for deploy in deploys]
     assert any("VM_DEPLOYED" in order[order.index("VM_ALIVE") :] for order in orders if "VM_ALIVE" in order)
 
 
@@ -173,21 +173,21 @@ def test_messages_have_the_shape_of_the_samples() -> None:
         of_root[root] |= frozenset().union(*shapes)
     for sending in sendings(Traffic(3, deployments=150, operations=10, suspected=True)):
         message = sending.message
-        shapes = samples.get((message.root, message.says, message.ok), set())
+        shapes = samples.get((message.root, message.event, message.ok), set())
         assert shape(message.body) in shapes or (not shapes and shape(message.body) <= of_root[message.root])
 
 
 def test_every_sample_is_played() -> None:
     """Whatever the samples show, the traffic shows too."""
     messages = [sending.message for sending in sendings(Traffic(3, deployments=150, operations=10, suspected=True))]
-    assert set(sample_shapes()) <= {(message.root, message.says, message.ok) for message in messages}
+    assert set(sample_shapes()) <= {(message.root, message.event, message.ok) for message in messages}
 
 
 def test_bodies_say_what_the_message_claims() -> None:
     """Stage or event and the VMs a message is said to name stand in its body."""
     for sending in sendings(Traffic(3, deployments=50)):
         root = etree.fromstring(sending.message.body)
-        assert sending.message.says in (root.findtext("{*}deployment_stage"), root.findtext("{*}event_type"))
+        assert sending.message.event in (root.findtext("{*}deployment_stage"), root.findtext("{*}event_type"))
         names = [element.text for element in root.iter("{*}vm_name")]
         uuids = [element.text for element in root.iter("{*}vm_uuid")]
         assert list(zip(names, uuids, strict=True)) == list(sending.message.vms)
@@ -213,35 +213,35 @@ def one_deploy() -> Operation:
     return next(iter(Traffic(3).life(0))).operation
 
 
-def spoilt(**faults: float) -> Performance:
+def spoilt(**faults: float) -> PlannedDelivery:
     """The deploy, with faults."""
-    return spoil(one_deploy(), Faults(**faults), Random(1))
+    return inject_faults(one_deploy(), Faults(**faults), Random(1))
 
 
 def test_repeats_follow_what_they_repeat() -> None:
     """A duplicate carries the same bytes and comes after the first."""
-    performance = spoilt(duplicate=1.0)
-    assert len(performance.sendings) == 2 * len(performance.operation.messages)
-    for position, message in enumerate(performance.operation.messages):
-        sorts = [one.sort for one in performance.sendings if one.position == position]
+    delivery = spoilt(duplicate=1.0)
+    assert len(delivery.sendings) == 2 * len(delivery.operation.messages)
+    for position, message in enumerate(delivery.operation.messages):
+        sorts = [one.sort for one in delivery.sendings if one.position == position]
         assert sorts == ["real", "duplicate"]
-        assert {one.message.body for one in performance.sendings if one.position == position} == {message.body}
+        assert {one.message.body for one in delivery.sendings if one.position == position} == {message.body}
 
 
 def test_reordering_loses_nothing() -> None:
     """A reordered operation sends each of its messages once."""
-    performance = spoilt(reorder=1.0)
-    positions = [sending.position for sending in performance.sendings]
-    assert performance.reordered
-    assert sorted(positions) == list(range(len(performance.operation.messages)))
+    delivery = spoilt(reorder=1.0)
+    positions = [sending.position for sending in delivery.sendings]
+    assert delivery.reordered
+    assert sorted(positions) == list(range(len(delivery.operation.messages)))
 
 
 def test_a_gap_is_never_sent() -> None:
-    """What falls into a gap is not sent, and truth counts it."""
-    truth, performance = Truth(), spoilt(gap=1.0)
-    truth.note(performance, [])
-    assert not performance.sendings
-    assert truth.gaps == len(performance.operation.messages)
+    """What falls into a gap is not sent, and the expected state counts it."""
+    expected, delivery = ExpectedState(), spoilt(gap=1.0)
+    expected.record(delivery, [])
+    assert not delivery.sendings
+    assert expected.gaps == len(delivery.operation.messages)
 
 
 def test_malformed_bodies_are_no_xml() -> None:
@@ -254,17 +254,17 @@ def test_malformed_bodies_are_no_xml() -> None:
 
 def test_unknown_messages_are_well_formed() -> None:
     """Messages of unknown root, stage or event parse, and say nothing that any script says."""
-    known = {message.says for one in played(Traffic(3, deployments=100)) for message in one.operation.messages}
+    known = {message.event for one in played(Traffic(3, deployments=100)) for message in one.operation.messages}
     unknown = [one for one in sendings(Traffic(3, faults=Faults(unknown=1.0))) if one.sort == "unknown"]
     assert {etree.QName(etree.fromstring(one.message.body)).localname for one in unknown} == {
         "deployment",
         "esc_event",
         "widget",
     }
-    assert not known & {one.message.says for one in unknown}
+    assert not known & {one.message.event for one in unknown}
 
 
-# Truth
+# The expected state
 
 
 class Stage:
@@ -272,7 +272,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.rng = Random(1)
-        self.truth = Truth()
+        self.expected = ExpectedState()
         tenant = make_tenant("lab", 0)
         self.deployment = make_deployment("lab", tenant, "openstack", "x", self.rng)
         self.watched = self.add_vm(monitorable=True)
@@ -286,9 +286,9 @@ class Stage:
 
     def play(self, name: str, cast: Mapping[str, Sequence[Vm]], lost: Mapping[str, Fate] | None = None) -> Operation:
         """Performs a script; `lost` says what became of messages by what they say."""
-        operation = perform(SCRIPTS[name], self.deployment, cast, (), style="printed", rng=self.rng)
-        performance = spoil(operation, Faults(), self.rng)
-        self.truth.note(performance, [(lost or {}).get(message.says, "kept") for message in operation.messages])
+        operation = run_script(SCRIPTS[name], self.deployment, cast, (), style="printed", rng=self.rng)
+        delivery = inject_faults(operation, Faults(), self.rng)
+        self.expected.record(delivery, [(lost or {}).get(message.event, "kept") for message in operation.messages])
         return operation
 
     def deploy(self, lost: Mapping[str, Fate] | None = None) -> Operation:
@@ -296,23 +296,23 @@ class Stage:
         return self.play("deploy", {"monitored": [self.watched], "unmonitored": [self.unwatched]}, lost)
 
     def state(self, vm: Vm | None = None) -> str:
-        """What truth claims; "" for nothing, "a or b" for a choice."""
+        """What is claimed; "" for nothing, "a or b" for a choice."""
         key = key_of(self.deployment)
-        entity = self.truth.entities["vm"][(*key, vm.name)] if vm else self.truth.entities["deployment"][key]
+        entity = self.expected.entities["vm"][(*key, vm.name)] if vm else self.expected.entities["deployment"][key]
         return " or ".join(sorted(entity.fields.get("state", ())))
 
     def outcome(self, operation: Operation) -> str:
         """The claimed state of the operation, likewise."""
-        fields = self.truth.entities["operation"][operation.source, operation.transaction].fields
+        fields = self.expected.entities["operation"][operation.source, operation.transaction].fields
         return " or ".join(sorted(fields.get("state", ())))
 
     def actual(self) -> dict[str, dict[Any, Any]]:
-        """What a receiver would have to show for truth to be content."""
+        """What a receiver would have to show so that nothing differs."""
         sections = {"deployments": "deployment", "vms": "vm", "operations": "operation"}
         return {
             section: {
                 key: {name: next(iter(values)) for name, values in one.fields.items() if values}
-                for key, one in self.truth.entities[kind].items()  # type: ignore[index]  # the kinds are spelled above
+                for key, one in self.expected.entities[kind].items()  # type: ignore[index]  # the kinds are spelled above
             }
             for section, kind in sections.items()
         }
@@ -372,7 +372,7 @@ def test_a_failed_deploy_ends_in_error() -> None:
     cast = {"monitored": [stage.watched], "unmonitored": [stage.unwatched], "failed": [failed]}
     operation = stage.play("deploy-fails", cast)
     assert (stage.state(), stage.state(stage.watched), stage.outcome(operation)) == ("ERROR", "ALIVE", "FAILED")
-    assert not [key for key in stage.truth.entities["vm"] if failed.name in key]
+    assert not [key for key in stage.expected.entities["vm"] if failed.name in key]
 
 
 def test_a_stopped_service_starts_again() -> None:
@@ -388,7 +388,7 @@ def test_a_stopped_service_starts_again() -> None:
 
 def aliases(stage: Stage) -> tuple[set[str], set[str], set[str]]:
     """The uuid the watched VM has now, those it must have had, and those it may."""
-    vm = stage.truth.entities["vm"][(*key_of(stage.deployment), stage.watched.name)]
+    vm = stage.expected.entities["vm"][(*key_of(stage.deployment), stage.watched.name)]
     return set(vm.fields["vm_uuid"]), vm.uuids_known, vm.uuids_possible
 
 
@@ -443,7 +443,7 @@ def test_a_vm_nobody_told_of_need_not_be_there() -> None:
     stage.play("undeploy", {"gone": [stage.watched, stage.unwatched]}, {"VM_UNDEPLOYED": "lost"})
     actual = stage.actual()
     actual["vms"] = {}
-    assert stage.truth.check(actual) == []
+    assert stage.expected.check(actual) == []
 
 
 def redeployed(lost: Mapping[str, Fate]) -> tuple[Stage, Deployment]:
@@ -462,45 +462,45 @@ def test_a_reused_id_is_a_new_incarnation() -> None:
     """The old incarnation stays undeployed while the new one is active."""
     stage, first = redeployed({})
     assert stage.state() == "ACTIVE"
-    assert stage.truth.entities["deployment"][key_of(first)].fields["state"] == {"UNDEPLOYED"}
+    assert stage.expected.entities["deployment"][key_of(first)].fields["state"] == {"UNDEPLOYED"}
 
 
 def test_nothing_is_claimed_of_incarnations_that_cannot_be_told_apart() -> None:
     """Whoever missed the undeploy takes both incarnations for one: neither is claimed, nor found superfluous."""
     stage, first = redeployed({"SERVICE_UNDEPLOYED": "lost"})
     assert stage.state() == ""
-    assert not stage.truth.entities["deployment"][key_of(first)].exists
+    assert not stage.expected.entities["deployment"][key_of(first)].exists
     mixed: dict[Any, Any] = {
-        **{key: {} for key in stage.truth.entities["deployment"]},
+        **{key: {} for key in stage.expected.entities["deployment"]},
         ("lab", first.internal_id, 9): {},
     }
-    assert stage.truth.check({"deployments": mixed}) == []
+    assert stage.expected.check({"deployments": mixed}) == []
 
 
 # The check
 
 
-def test_check_is_content_with_what_truth_claims() -> None:
+def test_check_finds_nothing_in_the_claimed_state() -> None:
     """A receiver that shows exactly what is claimed gets no complaint, of whatever fault the traffic had."""
-    truth = Truth()
-    for performance in played(Traffic(9, deployments=30, faults=ALL_FAULTS)):
-        truth.note(performance, ["lost" if one.sort == "wrong-token" else "kept" for one in performance.sendings])
+    expected = ExpectedState()
+    for delivery in played(Traffic(9, deployments=30, faults=ALL_FAULTS)):
+        expected.record(delivery, ["lost" if one.sort == "wrong-token" else "kept" for one in delivery.sendings])
     sections = {"deployments": "deployment", "vms": "vm", "operations": "operation", "resources": "resource"}
     actual = {
         section: {
             key: {name: max(values) for name, values in one.fields.items() if values}
-            for key, one in truth.entities[kind].items()  # type: ignore[index]  # the kinds are spelled above
+            for key, one in expected.entities[kind].items()  # type: ignore[index]  # the kinds are spelled above
         }
         for section, kind in sections.items()
     }
-    kept = Counter(sort for (sort, fate), number in truth.sent.items() for _ in range(number) if fate == "kept")
+    kept = Counter(sort for (sort, fate), number in expected.sent.items() for _ in range(number) if fate == "kept")
     outcomes = {
         "applied": kept["real"],
         "duplicate": kept["duplicate"],
         "unclassified": kept["unknown"],
         "malformed": kept["malformed"],
     }
-    assert truth.check({**actual, "outcomes": outcomes}) == []
+    assert expected.check({**actual, "outcomes": outcomes}) == []
 
 
 def test_check_names_a_wrong_state() -> None:
@@ -509,7 +509,7 @@ def test_check_names_a_wrong_state() -> None:
     stage.deploy()
     actual = stage.actual()
     actual["deployments"][key_of(stage.deployment)]["state"] = "STOPPED"
-    (found,) = stage.truth.check(actual)
+    (found,) = stage.expected.check(actual)
     assert str(found).endswith("state should be ACTIVE, but is STOPPED")
 
 
@@ -520,7 +520,7 @@ def test_check_names_what_is_missing_and_what_should_not_be() -> None:
     actual = stage.actual()
     vm = actual["vms"].pop((*key_of(stage.deployment), stage.watched.name))
     actual["vms"][*key_of(stage.deployment), "ghost"] = vm
-    found = {(one.field, one.expected, one.actual) for one in stage.truth.check(actual)}
+    found = {(one.field, one.expected, one.actual) for one in stage.expected.check(actual)}
     assert found == {("existence", "there", "missing"), ("existence", "unknown to the simulator", "there")}
 
 
@@ -534,9 +534,9 @@ def test_check_wants_the_aliases_of_a_vm() -> None:
     for wrong in ({stage.watched.instance.vm_uuid}, {*known, "stranger"}):
         actual = stage.actual()
         actual["vms"][key]["aliases"] = list(wrong)
-        assert [one.field for one in stage.truth.check(actual)] == ["aliases"]
+        assert [one.field for one in stage.expected.check(actual)] == ["aliases"]
     actual["vms"][key]["aliases"] = list(known)
-    assert stage.truth.check(actual) == []
+    assert stage.expected.check(actual) == []
 
 
 def test_what_has_ended_may_be_absent_when_told_so() -> None:
@@ -545,30 +545,30 @@ def test_what_has_ended_may_be_absent_when_told_so() -> None:
     stage.deploy()
     stage.play("undeploy", {"gone": [stage.watched, stage.unwatched]})
     empty: dict[str, dict[Any, Any]] = {"deployments": {}, "vms": {}}
-    assert len(stage.truth.check(empty)) == 3
-    assert stage.truth.check(empty, ended_may_be_absent=True) == []
+    assert len(stage.expected.check(empty)) == 3
+    assert stage.expected.check(empty, ended_may_be_absent=True) == []
 
 
 def test_check_counts_callbacks_by_outcome() -> None:
     """One callback too few, or a repeat that nobody sent, is told."""
     stage = Stage()
     number = len(stage.deploy().messages)
-    assert stage.truth.check({"outcomes": {"applied": number}}) == []
-    assert [one.key for one in stage.truth.check({"outcomes": {"applied": number - 1}})] == [
+    assert stage.expected.check({"outcomes": {"applied": number}}) == []
+    assert [one.key for one in stage.expected.check({"outcomes": {"applied": number - 1}})] == [
         "applied + duplicate + late"
     ]
-    assert [one.key for one in stage.truth.check({"outcomes": {"applied": number - 1, "late": 1}})] == [
+    assert [one.key for one in stage.expected.check({"outcomes": {"applied": number - 1, "late": 1}})] == [
         "duplicate + late"
     ]
 
 
-def test_truth_holds_however_the_messages_are_ordered() -> None:
+def test_claims_hold_however_the_messages_are_ordered() -> None:
     """Reordering and repetition change no claim on a state."""
-    plain, spoilt_truth = Truth(), Truth()
+    plain, with_faults = ExpectedState(), ExpectedState()
     faults = Faults(reorder=1.0, duplicate=0.5)
-    for truth, traffic in ((plain, Traffic(4)), (spoilt_truth, Traffic(4, faults=faults))):
-        for performance in played(traffic):
-            truth.note(performance, ["kept"] * len(performance.sendings))
+    for expected, traffic in ((plain, Traffic(4)), (with_faults, Traffic(4, faults=faults))):
+        for delivery in played(traffic):
+            expected.record(delivery, ["kept"] * len(delivery.sendings))
     for kind, entities in plain.entities.items():
-        others = spoilt_truth.entities[kind]
+        others = with_faults.entities[kind]
         assert {key: one.fields for key, one in entities.items()} == {key: one.fields for key, one in others.items()}

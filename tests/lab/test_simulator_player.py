@@ -82,7 +82,7 @@ async def target() -> AsyncIterator[Target]:
 
 def options(target: Target) -> SimulateOptions:
     """A short run without any limit of speed."""
-    return SimulateOptions(target=target.url, seed=7, deployments=6, operations=4, rate=0.0, keep_book=True)
+    return SimulateOptions(target=target.url, seed=7, deployments=6, operations=4, rate=0.0, keep_audit_log=True)
 
 
 def expected(options: SimulateOptions) -> dict[str, list[bytes]]:
@@ -126,12 +126,12 @@ async def test_faults_arrive_as_planned(target: Target) -> None:
 async def test_truth_and_receipts_are_kept_for_an_auditor(target: Target) -> None:
     """Every answer's receipt is written down with the bytes it stands for, and truth knows every operation."""
     summary = await simulate(options(target))
-    assert summary.book is not None
+    assert summary.audit_log is not None
     assert [
-        receipt.body for receipt in sorted(summary.book.receipts, key=lambda one: int(one.receipt.split("-")[1]))
+        receipt.body for receipt in sorted(summary.audit_log.receipts, key=lambda one: int(one.receipt.split("-")[1]))
     ] == [post.body for post in target.posts]
-    assert len(summary.book.truth.entities["operation"]) == summary.operations.total() == 7 * 4
-    json.dumps(summary.book.as_dict())
+    assert len(summary.audit_log.expected.entities["operation"]) == summary.operations.total() == 7 * 4
+    json.dumps(summary.audit_log.as_dict())
 
 
 async def test_sources_channels_and_tokens_make_the_path(target: Target) -> None:
@@ -156,9 +156,9 @@ async def test_unexpected_answers_are_counted_by_status(target: Target) -> None:
     target.answer = refuse
     summary = await simulate(options(target))
     assert summary.surprises == {"404 to a real message": summary.sent.total()}
-    assert summary.book is not None
-    assert summary.book.truth.sent == {("real", "lost"): summary.sent.total()}
-    assert summary.book.truth.check({"deployments": {}, "vms": {}, "operations": {}, "resources": {}}) == []
+    assert summary.audit_log is not None
+    assert summary.audit_log.expected.sent == {("real", "lost"): summary.sent.total()}
+    assert summary.audit_log.expected.check({"deployments": {}, "vms": {}, "operations": {}, "resources": {}}) == []
 
 
 async def test_right_refusals_are_no_surprise(target: Target) -> None:
@@ -206,8 +206,8 @@ async def test_a_broken_connection_leaves_the_message_unsure(target: Target) -> 
     async with TestServer(application) as server:
         summary = await simulate(replace(options(target), target=str(server.make_url("/")), deployments=1))
     assert summary.answers == {"connection broke": summary.sent.total()}
-    assert summary.book is not None
-    assert summary.book.truth.sent == {("real", "unsure"): summary.sent.total()}
+    assert summary.audit_log is not None
+    assert summary.audit_log.expected.sent == {("real", "unsure"): summary.sent.total()}
 
 
 async def test_no_more_than_the_limit_is_under_way(target: Target) -> None:
@@ -240,8 +240,8 @@ async def test_a_stopped_run_knows_what_it_sent(target: Target) -> None:
 
     target.answer = stop_it
     summary = await simulate(replace(options(target), loop=True), stop=stop)
-    assert summary.book is not None
-    assert summary.book.truth.sent == {("real", "kept"): len(target.posts)}
+    assert summary.audit_log is not None
+    assert summary.audit_log.expected.sent == {("real", "kept"): len(target.posts)}
     assert summary.cut_short > 0
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from esc_lab.emulator.control import BASE, CONTROLS
-from esc_lab.emulator.endpoint_model import Evidence, Need, Row
+from esc_lab.emulator.endpoint_model import Evidence, Need, Row, evidence_of
 from esc_lab.emulator.endpoint_tables import ROWS
-from esc_lab.emulator.evidence import of_message
 from esc_lab.emulator.injected_faults import DELIVERY, WORK
 
 NONE = "-"
@@ -60,7 +59,7 @@ def _headers(row: Row) -> str:
 
 
 def _sends(row: Row) -> str:
-    return ", ".join(f"{MARKS[of_message(says)]} {says}" for says in row.sends) or NONE
+    return ", ".join(f"{MARKS[evidence_of(event)]} {event}" for event in row.sends) or NONE
 
 
 EMULATOR_PARTS: Mapping[str, Callable[[], str]] = {

@@ -9,7 +9,6 @@ from esc_lab.emulator.endpoint_tables.deployments import DEPLOYMENTS
 from esc_lab.emulator.endpoint_tables.resources import RESOURCES
 from esc_lab.emulator.endpoint_tables.snapshots import SNAPSHOTS
 from esc_lab.emulator.endpoint_tables.system import SYSTEM
-from esc_lab.emulator.endpoint_tables.vims import VIMS
 
-ROWS: Sequence[Row] = tuple(sorted((*RESOURCES, *DEPLOYMENTS, *SNAPSHOTS, *SYSTEM, *VIMS), key=lambda row: row.chapter))
+ROWS: Sequence[Row] = tuple(sorted((*RESOURCES, *DEPLOYMENTS, *SNAPSHOTS, *SYSTEM), key=lambda row: row.chapter))
 """In the order of the document's chapters."""

@@ -1,4 +1,4 @@
-"""Chapters 06 to 08: deployments, and what is done to them and to their VMs.
+"""Chapters 06 to 08: deployments, and operations on them and on their VMs.
 
 Answers are those of the document's tables. Data only.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, Evidence, Need, Row
+from esc_lab.emulator.handlers import deployments, vms
 
 DEPLOYMENTS_CHAPTER = "06 Deployments"
 OPERATIONS_CHAPTER = "07 Deployment Operations"
@@ -31,50 +32,50 @@ _VM_ANSWERS = {
     404: "VM or tenant not found",
 }
 _SNAPSHOT_ANSWERS = {201: "VM snapshot operation request accepted", **{s: _VM_ANSWERS[s] for s in (400, 404)}}
-_FOR_VM = {"callback": Need.ENFORCED, "events": Need.ENFORCED}
 
 
 def _vm_row(name: str, path: str, summary: str, body: str, sends: Sequence[str], answers: dict[int, str]) -> Row:
+    """The handler has the name of the row."""
     return Row(
-        name, VMS_CHAPTER, "POST", path, summary, name.removeprefix("internal_"), answers,
+        name, VMS_CHAPTER, "POST", path, summary, getattr(vms, name.removeprefix("internal_")), answers,
         callback=Need.ENFORCED, events=Need.ENFORCED, body=body, sends=sends, evidence=_G, extra=BAD_BODY,
     )  # fmt: skip
 
 
 DEPLOYMENTS: Sequence[Row] = (
     Row(
-        "list_deployments", DEPLOYMENTS_CHAPTER, "GET", "/v0/deployments", "Find all deployments", "list_deployments",
+        "list_deployments", DEPLOYMENTS_CHAPTER, "GET", "/v0/deployments", "Find all deployments", deployments.list_deployments,
         {200: _ACCEPTED}, answer="deployment", many=True, evidence=_G,
     ),
     Row(
-        "undeploy", DEPLOYMENTS_CHAPTER, "DELETE", _ONE, "Delete a deployment", "undeploy",
+        "undeploy", DEPLOYMENTS_CHAPTER, "DELETE", _ONE, "Delete a deployment", deployments.undeploy,
         {200: _ACCEPTED, 400: "Invalid Request", 404: _NO_DEPLOYMENT}, callback=Need.REQUIRED,
         sends=("VM_UNDEPLOYED", "DELETE_SUBNET", "DELETE_NETWORK", "SERVICE_UNDEPLOYED"), evidence=_R,
     ),
     Row(
-        "get_deployment", DEPLOYMENTS_CHAPTER, "GET", _ONE, "Find a deployment by its internal ID", "get_deployment",
+        "get_deployment", DEPLOYMENTS_CHAPTER, "GET", _ONE, "Find a deployment by its internal ID", deployments.get_deployment,
         {200: _ACCEPTED, 404: _NO_DEPLOYMENT}, answer="deployment", evidence=_G,
     ),
     Row(
-        "deploy", DEPLOYMENTS_CHAPTER, "POST", _ONE, "Create a deployment", "deploy",
+        "deploy", DEPLOYMENTS_CHAPTER, "POST", _ONE, "Create a deployment", deployments.deploy,
         {**_MODEL_ANSWERS, 503: "Failed to query VIM"}, callback=Need.REQUIRED, events=Need.REQUIRED,
         body="esc_datamodel", sends=("CREATE_NETWORK", "CREATE_SUBNET", "VM_DEPLOYED", "VM_ALIVE", "SERVICE_ALIVE"),
         extra=BAD_BODY,
     ),
     Row(
-        "update", DEPLOYMENTS_CHAPTER, "PUT", _ONE, "Update an existing deployment", "update", _MODEL_ANSWERS,
+        "update", DEPLOYMENTS_CHAPTER, "PUT", _ONE, "Update an existing deployment", deployments.update, _MODEL_ANSWERS,
         callback=Need.REQUIRED, events=Need.REQUIRED, body="esc_datamodel",
         sends=("VM_DEPLOYED", "VM_ALIVE", "VM_UPDATED", "VM_UNDEPLOYED", "SERVICE_UPDATED"), extra=BAD_BODY,
     ),
     Row(
         "get_deployment_config", DEPLOYMENTS_CHAPTER, "GET", "/v0/deployments/config/{internal_deployment_id}",
-        "Find deployment configuration data by its internal ID", "get_deployment_config",
+        "Find deployment configuration data by its internal ID", deployments.get_deployment_config,
         {200: _ACCEPTED, 404: _NO_DEPLOYMENT}, answer="esc_datamodel", evidence=_G,
     ),
     Row(
         "service_operation", OPERATIONS_CHAPTER, "POST",
         "/v0/{internal_tenant_id}/deployments/service/{internal_deployment_id}",
-        "Stop, start or reboot a deployment, switch its monitoring on or off", "service_operation",
+        "Stop, start or reboot a deployment, switch its monitoring on or off", deployments.service_operation,
         {
             200: "Deployment operation request accepted",
             400: "Missing callback or, Deployment operation is not applicable",
@@ -91,7 +92,7 @@ DEPLOYMENTS: Sequence[Row] = (
     ),
     Row(
         "recovery_vm", VMS_CHAPTER, "POST", "/v0/{internal_tenant_id}/deployments/recovery-vm/{vm_name}",
-        "Recover a VM by hand", "recovery_vm",
+        "Recover a VM by hand", vms.recovery_vm,
         {
             200: "Recovery VM operation request accepted",
             400: "Recovery VM operation is not applicable",
@@ -110,7 +111,7 @@ DEPLOYMENTS: Sequence[Row] = (
     ),
     Row(
         "vm_operation", VMS_CHAPTER, "POST", "/v0/{internal_tenant_id}/deployments/vm/{vm_name}",
-        "Stop, start or reboot a VM, switch its monitoring, confirm or revert a resize", "vm_operation", _VM_ANSWERS,
+        "Stop, start or reboot a VM, switch its monitoring, confirm or revert a resize", vms.vm_operation, _VM_ANSWERS,
         callback=Need.ENFORCED, events=Need.ENFORCED, body="vm_operation",
         sends=(
             "VM_STOP_COMPLETE", "VM_START_COMPLETE", "VM_REBOOT_COMPLETE", "VM_ALIVE", "VM_MONITOR_SET",

@@ -1,16 +1,19 @@
-"""Chapters 01 to 05, 10, 16 and 19: what is made, changed and removed with one callback each.
+"""Chapters 01 to 05, 10, 13, 14, 16 and 19: resources, created, updated and deleted with one callback each.
 
 Answers are those of the document's tables. Data only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, Evidence, Need, Row
+from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, CONFLICT, Evidence, Need, Row
+from esc_lab.emulator.handlers import resources
 
 TENANTS, NETWORKS, SUBNETS = "01 Tenants", "02 Networks", "03 Subnets"
 IMAGES, FLAVORS, VOLUMES = "04 Images", "05 Flavors", "10 Volumes"
+CONNECTORS, USERS = "13 ESC VIM Connectors", "14 ESC VIM Users"
 FILE_SERVERS, ROUTERS = "16 File Servers", "19 Routers"
 
 _ACCEPTED = "Request accepted"
@@ -26,51 +29,61 @@ _FLAVOR = "/v0/flavors/{internalFlavorId}"
 _VOLUME = "/v0/{internalTenantId}/volumes/{internalVolumeId}"
 _SERVER = "/v0/fileserver/{internalServerId}"
 _ROUTER = "/v0/{internalTenantId}/routers/{internalRouterId}"
+_VIM_PATH, _USERS_PATH = "/v0/vims/{vim_id}", "/v0/vims/{vim_id}/vim_users"
+_USER = f"{_USERS_PATH}/{{vim_user_id}}"
+_DEFAULT = "/v0/vims/default_vim_connector"
+_WORK = {200: _ACCEPTED, 400: _INVALID, 500: "Internal Server Error"}
+_GET = "Get request accepted"
+_NO_VIM, _NO_USER = "VIM Id not found", "VIM User Id not found"
 
-_DONE: dict[str, tuple[str, str]] = {
-    "POST": ("create", "CREATE"),
-    "PUT": ("update", "UPDATE"),
-    "DELETE": ("delete", "DELETE"),
+_HANDLERS = {
+    "POST": ("create", resources.create_resource),
+    "PUT": ("update", resources.update_resource),
+    "DELETE": ("delete", resources.delete_resource),
 }
 
 
-def _work(kind: str, chapter: str, method: str, path: str, answers: dict[int, str], evidence: Evidence) -> Row:
+def _work(
+    kind: str,
+    chapter: str,
+    method: Literal["POST", "PUT", "DELETE"],
+    path: str,
+    answers: dict[int, str],
+    evidence: Evidence,
+    extra: Mapping[int, str] | None = None,
+) -> Row:
     """POST, PUT or DELETE: one callback ends it."""
-    verb, word = _DONE[method]
+    verb, handler = _HANDLERS[method]
     has_body = method != "DELETE"
     return Row(
-        f"{verb}_{kind}",
-        chapter,
-        method,  # type: ignore[arg-type]  # a key of _DONE
-        path,
-        f"{verb.capitalize()} a {kind.replace('_', ' ')}",
-        f"{verb}_resource",
-        answers,
-        kind=kind,
-        callback=Need.REQUIRED,
-        body=kind if has_body else "",
-        sends=(f"{word}_{kind.upper()}",),
-        evidence=evidence,
-        extra={**BAD_HEADER, **(BAD_BODY if has_body else {})},
-    )
+        f"{verb}_{kind}", chapter, method, path, f"{verb.capitalize()} a {_words(kind)}", handler, answers, kind=kind,
+        callback=Need.REQUIRED, body=kind if has_body else "", sends=(f"{verb.upper()}_{kind.upper()}",),
+        evidence=evidence, extra={**BAD_HEADER, **(BAD_BODY if has_body else {}), **(extra or {})},
+    )  # fmt: skip
 
 
-def _one(kind: str, chapter: str, path: str, answers: dict[int, str], guessed: bool = False) -> Row:
+def _one(
+    kind: str, chapter: str, path: str, answers: dict[int, str], guessed: bool = False, summary: str = "Get one {}"
+) -> Row:
     evidence = Evidence.GUESSED if guessed else Evidence.VERIFIED
-    summary = f"Get one {kind.replace('_', ' ')}"
     return Row(
-        f"get_{kind}", chapter, "GET", path, summary, "get_resource", answers, kind=kind, answer=kind, evidence=evidence
-    )
+        f"get_{kind}", chapter, "GET", path, summary.format(_words(kind)), resources.get_resource, answers, kind=kind,
+        answer=kind, evidence=evidence,
+    )  # fmt: skip
 
 
 def _all(kind: str, chapter: str, path: str, answers: dict[int, str], guessed: bool = False) -> Row:
     evidence = Evidence.GUESSED if guessed else Evidence.VERIFIED
-    summary = f"Get all {kind.replace('_', ' ')}s"
     return Row(
-        f"list_{kind}s", chapter, "GET", path, summary, "list_resources", answers, kind=kind, answer=kind, many=True,
+        f"list_{kind}s", chapter, "GET", path, f"Get all {_words(kind)}s", resources.list_resources, answers, kind=kind,
+        answer=kind, many=True,
         headers=("internalNetworkId",) if kind == "subnet" else (), evidence=evidence,
         extra={} if 404 in answers or "{" not in path else {404: "Tenant not found"},
     )  # fmt: skip
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ").replace("vim", "VIM")
 
 
 _V, _R, _G = Evidence.VERIFIED, Evidence.RECONSTRUCTED, Evidence.GUESSED
@@ -111,4 +124,17 @@ RESOURCES: Sequence[Row] = (
     _work("router", ROUTERS, "DELETE", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G),
     _work("router", ROUTERS, "POST", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 404: "Router Id not found", 409: "Conflicting request", 503: _VIM}, _R),
     _work("router", ROUTERS, "PUT", _ROUTER, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
+    _all("vim_connector", CONNECTORS, "/v0/vims", {200: _GET}),
+    _work("vim_connector", CONNECTORS, "POST", "/v0/vims", _WORK, _G),
+    Row("get_default_vim_connector", CONNECTORS, "GET", _DEFAULT, "Get the default VIM connector's name", resources.get_default_vim, {200: _ACCEPTED}, answer="default_vim_connector"),
+    Row("set_default_vim_connector", CONNECTORS, "POST", _DEFAULT, "Choose the default VIM connector", resources.set_default_vim, _WORK, callback=Need.REQUIRED, body="default_vim_connector", sends=("CREATE_DEFAULT_VIM_CONNECTOR",), evidence=_G, extra=BAD_BODY),
+    _work("vim_connector", CONNECTORS, "DELETE", _VIM_PATH, {200: "VIM Connector deletion request accepted", 400: _INVALID, 404: _NO_VIM, 500: "Internal Server Error"}, _G),
+    _one("vim_connector", CONNECTORS, _VIM_PATH, {200: _GET, 404: _NO_VIM}, summary="Get a {} by its id"),
+    _work("vim_connector", CONNECTORS, "PUT", _VIM_PATH, _WORK, _G),
+    Row("check_vim_status", CONNECTORS, "PUT", f"{_VIM_PATH}/check_status", "Trigger VIM connector status checking", resources.check_vim, {200: _ACCEPTED, 400: _INVALID, 404: "Not Found", 500: "Internal Server Error"}),
+    _all("vim_user", USERS, _USERS_PATH, {200: _GET, 404: "Unknown VIM Id provided"}),
+    _work("vim_user", USERS, "POST", _USERS_PATH, _WORK, _G),
+    _work("vim_user", USERS, "DELETE", _USER, {200: _ACCEPTED, 400: _INVALID, 404: _NO_USER, 500: "Internal Server Error"}, _G),
+    _one("vim_user", USERS, _USER, {200: _GET, 404: _NO_USER}, summary="Get a {} by its id"),
+    _work("vim_user", USERS, "PUT", _USER, _WORK, _G, CONFLICT),
 )  # fmt: skip

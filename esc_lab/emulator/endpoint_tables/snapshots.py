@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, Evidence, Need, Row
+from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, CONFLICT, Evidence, Need, Row
+from esc_lab.emulator.handlers import resources, vms
 
 CHAPTER = "18 VM Snapshots"
 _G = Evidence.GUESSED
-_BUSY = {409: "Conflicting Request"}
 
 
 def _rows(base: str, prefix: str) -> Iterable[Row]:
     one = f"{base}/snapshots/{{snapshotIdOrName}}"
     yield Row(
         f"{prefix}create_volume_from_snapshot", CHAPTER, "POST", f"{base}/snapshots/{{snapshotId}}/volumes",
-        "Create a volume from a snapshot", "volume_from_snapshot",
+        "Create a volume from a snapshot", vms.volume_from_snapshot,
         {202: "Request Accepted", 404: "Snapshot not found"}, callback=Need.REQUIRED, body="snapshot_volume",
-        sends=("CREATE_VOLUME",), evidence=_G, extra={**BAD_HEADER, **BAD_BODY, **_BUSY},
+        sends=("CREATE_VOLUME",), evidence=_G, extra={**BAD_HEADER, **BAD_BODY, **CONFLICT},
     )  # fmt: skip
     yield Row(
-        f"{prefix}delete_snapshot", CHAPTER, "DELETE", one, "Delete a VM snapshot", "delete_snapshot",
+        f"{prefix}delete_snapshot", CHAPTER, "DELETE", one, "Delete a VM snapshot", vms.delete_snapshot,
         {
             200: "VM snapshot delete operation request accepted",
             404: "Snapshot image not found",
@@ -30,13 +30,13 @@ def _rows(base: str, prefix: str) -> Iterable[Row]:
         extra=BAD_HEADER,
     )  # fmt: skip
     yield Row(
-        f"{prefix}revert_to_snapshot", CHAPTER, "POST", one, "Revert the VM to the snapshot", "revert_to_snapshot",
+        f"{prefix}revert_to_snapshot", CHAPTER, "POST", one, "Revert the VM to the snapshot", vms.revert_to_snapshot,
         {202: "Request Accepted", 404: "Snapshot or VM not found"}, callback=Need.REQUIRED, events=Need.REQUIRED,
-        sends=("VM_SNAPSHOT_REVERT_COMPLETE",), evidence=_G, extra={**BAD_HEADER, **_BUSY},
+        sends=("VM_SNAPSHOT_REVERT_COMPLETE",), evidence=_G, extra={**BAD_HEADER, **CONFLICT},
     )  # fmt: skip
     yield Row(
-        f"{prefix}list_snapshots", CHAPTER, "GET", f"{base}/snapshots", "Get all VM snapshots", "list_snapshots",
-        {200: "Request accepted"}, answer="snapshot", many=True, query=("internalTenantId", "generatedVMName"),
+        f"{prefix}list_snapshots", CHAPTER, "GET", f"{base}/snapshots", "Get all VM snapshots", resources.list_resources,
+        {200: "Request accepted"}, kind="snapshot", answer="snapshot", many=True, query=("internalTenantId", "generatedVMName"),
         evidence=_G,
     )  # fmt: skip
 
