@@ -100,7 +100,7 @@ def _errors_in_a_line(ctx: click.Context) -> Iterator[None]:
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
     """Stands at Cisco ESC's callback URL: keeps every message, understands it, and tells everyone else."""
-    # Whoever retries logs it in words of its own, once.
+    # Code that retries logs this itself, once per failure; stamina would log it again, with the arguments.
     stamina.instrumentation.set_on_retry_hooks(())
 
 

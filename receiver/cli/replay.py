@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -81,16 +82,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 def replay_command(
     config: Path | None,
     data_dir: Path | None,
-    quarantine: bool,
-    since: datetime | None,
-    until: datetime | None,
-    source: str | None,
     file: Path | None,
     target: Path | None,
     to_stream: bool,
     purge: bool,
     dry_run: bool,
     as_json: bool,
+    **selected: Any,
 ) -> None:
     """Apply kept callbacks again, as this version reads and judges them.
 
@@ -100,38 +98,37 @@ def replay_command(
     With --to-stream nothing is judged: every ledger entry, and every unclassified callback, is published again, with
     the ids of the first time.
     """
-    selection = Selection(since, until, source, quarantine)
-    if to_stream:
-        others = file or target or dry_run or selection != Selection()
-        _rebuild(config, data_dir, purge=purge, as_json=as_json, alone=not others)
-        return
-    if purge:
-        raise SettingsError("--purge goes with --to-stream")
-    _check(selection, file, target, dry_run=dry_run)
-    settings = _settings(config, data_dir)
+    selection = Selection(**selected)
+    _check(selection, file, target, to_stream=to_stream, purge=purge, dry_run=dry_run)
+    result: dict[str, Any]
+    settings, failures = _settings(config, data_dir), ""
     with _bar(Console(stderr=True)) as bar:
         tell = partial(bar, "callbacks")
-        if target:
-            written = asyncio.run(export(settings, selection, target, tell))
+        if to_stream:
+            count = asyncio.run(rebuilt(settings, bar, purge=purge))
+            result, text = {"published": count}, f"{count} messages published"
+        elif target:
+            count = asyncio.run(export(settings, selection, target, tell))
+            result, text = {"exported": count}, f"{count} callbacks in {target}"
         else:
             show = _show_json if as_json else _show
             summary = asyncio.run(replay(settings, selection, file, dry_run=dry_run, show=show, tell=tell))
-    if target:
-        click.echo(orjson.dumps({"exported": written}).decode() if as_json else f"{written} callbacks in {target}")
-    else:
-        _conclude(summary, as_json=as_json)
+            result, text, failures = {"summary": summary.as_dict()}, _text(summary), _failures(summary)
+    click.echo(orjson.dumps(result).decode() if as_json else text)
+    if failures:
+        raise SetupError(failures)
 
 
-def _rebuild(config: Path | None, data_dir: Path | None, *, purge: bool, as_json: bool, alone: bool) -> None:
-    if not alone:
-        raise SettingsError("--to-stream goes with none of the options that choose callbacks, nor with --dry-run")
-    settings = _settings(config, data_dir)
-    with _bar(Console(stderr=True)) as tell:
-        messages = asyncio.run(rebuilt(settings, tell, purge=purge))
-    click.echo(orjson.dumps({"published": messages}).decode() if as_json else f"{messages} messages published")
-
-
-def _check(selection: Selection, file: Path | None, target: Path | None, *, dry_run: bool) -> None:
+def _check(
+    selection: Selection, file: Path | None, target: Path | None, *, to_stream: bool, purge: bool, dry_run: bool
+) -> None:
+    """Raises SettingsError for options that do not go together."""
+    if to_stream:
+        if file or target or dry_run or selection != Selection():
+            raise SettingsError("--to-stream goes with none of the options that choose callbacks, nor with --dry-run")
+        return
+    if purge:
+        raise SettingsError("--purge goes with --to-stream")
     if file and (target or selection != Selection(source=selection.source)):
         raise SettingsError("--file goes with none of --quarantine, --since, --until and --export")
     if target and dry_run:
@@ -182,17 +179,16 @@ def _show_json(one: ReplayResult) -> None:
         click.echo(orjson.dumps(transition._asdict(), default=str, option=orjson.OPT_UTC_Z).decode())
 
 
-def _conclude(summary: Summary, *, as_json: bool) -> None:
-    """What it comes to. Raises SetupError when anything failed."""
-    if as_json:
-        click.echo(orjson.dumps({"summary": summary.as_dict()}).decode())
-    else:
-        counts = ", ".join(f"{summary.fates[fate]} {fate}" for fate in Fate if summary.fates[fate])
-        would = "would be " if summary.dry_run else ""
-        new = f", {summary.new} of them new" if summary.new else ""
-        click.echo(f"{summary.callbacks} callbacks{f': {counts}' if counts else ''}{new}")
-        click.echo(f"{summary.entries} ledger entries {would}appended")
-    if failed := summary.fates[Fate.FAILED]:
-        raise SetupError(
-            "\n".join((*summary.failures, f"{failed} callbacks could not be applied; nothing came of them"))
-        )
+def _text(summary: Summary) -> str:
+    counts = ", ".join(f"{summary.fates[fate]} {fate}" for fate in Fate if summary.fates[fate])
+    would = "would be " if summary.dry_run else ""
+    new = f", {summary.new} of them new" if summary.new else ""
+    callbacks = f"{summary.callbacks} callbacks{f': {counts}' if counts else ''}{new}"
+    return f"{callbacks}\n{summary.entries} ledger entries {would}appended"
+
+
+def _failures(summary: Summary) -> str:
+    failed = summary.fates[Fate.FAILED]
+    if not failed:
+        return ""
+    return "\n".join((*summary.failures, f"{failed} callbacks could not be applied; nothing came of them"))

@@ -39,9 +39,9 @@ from receiver.model.entities import EntityKind
 FETCH_MESSAGES_MAX = 256
 FETCH_S = 2.0
 CONNECT_S = 3.0
-AGAIN_S = 0.5
-FORGET_AFTER_S = 60.0
-"""JetStream forgets the consumer when nobody has asked it for so long."""
+RETRY_S = 0.5
+CONSUMER_INACTIVE_S = 60.0
+"""JetStream deletes the consumer when nobody has fetched from it for so long."""
 
 EPILOG = """\b
 Examples:
@@ -72,32 +72,29 @@ Examples:
 )
 @click.option(
     "--entity",
-    "entities",
     multiple=True,
     type=click.Choice([*(kind.value for kind in EntityKind), "callback"]),
     help="Only these; may be given several times, like the next three. NATS alone tells of callbacks not understood.",
 )
-@click.option("--change", "changes", multiple=True, help="Only this new state or note: alive, error, succeeded …")
-@click.option("--source", "sources", multiple=True, help="Only this ESC instance.")
-@click.option("--deployment", "deployments", multiple=True, help="Only what belongs to this deployment (internal id).")
+@click.option("--change", multiple=True, help="Only this new state or note: alive, error, succeeded …")
+@click.option("--source", multiple=True, help="Only this ESC instance.")
+@click.option("--deployment", multiple=True, help="Only what belongs to this deployment (internal id).")
 @click.option("--from-start", is_flag=True, help="First all that is still kept, then what comes.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many messages.")
 @click.option("--json", "as_json", is_flag=True, help="Each message in JSON, one a line; from NATS as a CloudEvent.")
 @click.pass_context
 def tail_command(
     ctx: click.Context,
+    /,
     url: str,
     token: str | None,
     nats_url: str | None,
     data_dir: Path | None,
     stream: str,
-    entities: tuple[str, ...],
-    changes: tuple[str, ...],
-    sources: tuple[str, ...],
-    deployments: tuple[str, ...],
     from_start: bool,
     limit: int | None,
     as_json: bool,
+    **filters: tuple[str, ...],
 ) -> None:
     """Follow the feed in the terminal, until Ctrl-C.
 
@@ -109,13 +106,13 @@ def tail_command(
         nats_url = None
     try:
         if nats_url is None:
-            filters = {"entity": entities, "change": changes, "source": sources, "deployment": deployments}
             with QueryClient(url, token) as client, closing(client.feed(filters, from_start=from_start)) as entries:
                 for entry in islice(entries, limit):
                     click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
         else:
-            feed = follow(nats_url, stream, _subjects(entities, changes, sources), from_start=from_start)
-            asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, deployments, limit))
+            subjects = _subjects(filters["entity"], filters["change"], filters["source"])
+            feed = follow(nats_url, stream, subjects, from_start=from_start)
+            asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, filters["deployment"], limit))
     except KeyboardInterrupt:
         return
 
@@ -143,7 +140,7 @@ def _deployment(message: Msg) -> str | None:
 
 
 def _subjects(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """The subjects that fit, none of which overlap. What follows the source has at least one token, or none at all."""
+    """Non-overlapping subjects that match the filters. What follows the source has at least one token, or none."""
     starts = [".".join((SUBJECTS, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
     return [f"{start}{end}" for start in starts for end in ("", ".>")]
 
@@ -152,34 +149,36 @@ def _tokens(texts: Sequence[str]) -> list[str]:
     return sorted({token(text) for text in texts}) or ["*"]
 
 
-async def follow(url: str, stream: str, filters: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
-    """The messages whose subjects fit `filters`, for ever. Raises SetupError when there is no NATS or no stream at
-    the start; whoever leaves must close it (`aclosing`)."""
+async def follow(url: str, stream: str, subjects: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
+    """The messages with one of `subjects` (wildcards allowed), for ever; to be closed by the caller (`aclosing`).
+
+    Raises SetupError when NATS cannot be reached or has no such stream at the start.
+    """
     client = await _connected(url)
     try:
         last = await _last_sequence(client, stream)
-        behind = 0 if from_start else last
+        sequence = 0 if from_start else last
         while True:
             try:
-                async for message in _read(client, stream, filters, behind):
-                    behind = message.metadata.sequence.stream
+                async for message in _read(client, stream, subjects, sequence):
+                    sequence = message.metadata.sequence.stream
                     yield message
             except (NatsError, OSError):
-                await asyncio.sleep(AGAIN_S)  # NATS is away or has forgotten the consumer: read on with a new one
+                await asyncio.sleep(RETRY_S)  # NATS is away or has forgotten the consumer: read on with a new one
     finally:
         await client.close()
 
 
-async def _read(client: Client, stream: str, filters: list[str], behind: int) -> AsyncGenerator[Msg]:
-    """The messages behind a sequence. Raises NatsError when the consumer is no more."""
+async def _read(client: Client, stream: str, subjects: list[str], after_sequence: int) -> AsyncGenerator[Msg]:
+    """The messages after a sequence number. Raises NatsError when the consumer is gone."""
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=behind + 1,
+        opt_start_seq=after_sequence + 1,
         ack_policy=AckPolicy.NONE,
-        filter_subjects=filters,
+        filter_subjects=subjects,
         mem_storage=True,
         num_replicas=1,
-        inactive_threshold=FORGET_AFTER_S,
+        inactive_threshold=CONSUMER_INACTIVE_S,
     )
     subscription = await client.jetstream().pull_subscribe("", stream=stream, config=config)
     pending = (await subscription.consumer_info()).num_pending or 0
@@ -209,7 +208,7 @@ async def _connected(url: str) -> Client:
                 url.split(","),
                 name="esc-receiver tail",
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=AGAIN_S,  # type: ignore[arg-type]  # seconds, whole or not
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # seconds, whole or not
                 error_cb=note,
             )
     except (NatsError, OSError, ValueError, TimeoutError) as error:

@@ -221,7 +221,7 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 
 async def end_leftover(pid_file: Path, folder: Path, *, patience_s: float) -> None:
-    """Stop the server that a former, killed process of ours left running in `folder`; a reused pid is let alone."""
+    """Stop the server that a killed process of ours left in `folder`; another process with its pid is left alone."""
     import psutil  # noqa: PLC0415 - of the extra `embedded`, without which all else must work
 
     with suppress(FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
