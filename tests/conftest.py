@@ -1,16 +1,19 @@
-"""Real services for the tests: one PostgreSQL and one NATS for the session, and a fresh world on them for each test.
+"""Real services for the tests: one PostgreSQL and one NATS for each process, and a fresh world on them for each test.
 
 A test's database is a clone of a migrated template (tens of milliseconds); its NATS is emptied of streams and buckets.
 A test that kills a server starts its own, with `EmbeddedPostgres(tmp_path / …)` or `EmbeddedNats(tmp_path / …)`.
+Whatever hypothesis draws is the same in every run; `make fuzz` draws anew.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import hypothesis
@@ -20,16 +23,34 @@ import pytest
 import pytest_asyncio
 
 from receiver.config.settings import Settings
-from receiver.embedded.servers import Embedded
 from receiver.observability import logs
 from receiver.postgres.migrations import migrate
 from tests.support.figures import installed
+from tests.support.servers import Servers, database_dsn, passable, started
 
 TEMPLATE = "template_of_tests"
 
 # Machines differ in speed; how long an example takes says nothing about whether it is right.
-hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("tests")
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.register_profile("random", deadline=None, print_blob=True, derandomize=False)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this run a temporary folder of its own, removed at its end; `--basetemp` names one that is kept.
+
+    pytest closes the one that its runs share to others each time it is started, also to `nobody`, as whom PostgreSQL
+    runs where root runs the tests: another run would end the servers of this one.
+    """
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="esc-receiver-tests-")
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests spend much of their time waiting for servers and programs."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture(autouse=True)
@@ -41,21 +62,18 @@ def log_lines() -> None:
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Path:
     """pytest's own, passable for `nobody`, as whom PostgreSQL runs where the tests are run by root."""
-    if os.geteuid() == 0:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            folder.chmod(0o711)
-    return tmp_path
+    return passable(tmp_path)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def servers() -> AsyncIterator[Embedded]:
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     """The session's PostgreSQL and NATS; shared, so not to be stopped by a test."""
-    async with Embedded() as servers:
+    async with started(passable(tmp_path_factory.mktemp("servers"))) as servers:
         yield servers
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def administrator(servers: Embedded) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def administrator(servers: Servers) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection of the session's own, for making databases."""
     connection = await asyncpg.connect(servers.postgres_dsn)
     yield connection
@@ -63,7 +81,7 @@ async def administrator(servers: Embedded) -> AsyncIterator[asyncpg.Connection[a
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def template(administrator: asyncpg.Connection[asyncpg.Record], servers: Embedded) -> str:
+async def template(administrator: asyncpg.Connection[asyncpg.Record], servers: Servers) -> str:
     """The name of a migrated database that is cloned for each test."""
     await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_dsn(servers.postgres_dsn, TEMPLATE))
@@ -80,18 +98,18 @@ def database_names() -> Iterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def postgres_dsn(
-    administrator: asyncpg.Connection[asyncpg.Record], servers: Embedded, template: str, database_names: Iterator[str]
+    administrator: asyncpg.Connection[asyncpg.Record], servers: Servers, template: str, database_names: Iterator[str]
 ) -> AsyncIterator[str]:
     """A fresh, migrated database."""
     name = next(database_names)
-    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield database_dsn(servers.postgres_dsn, name)
     await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def empty_postgres_dsn(
-    administrator: asyncpg.Connection[asyncpg.Record], servers: Embedded, database_names: Iterator[str]
+    administrator: asyncpg.Connection[asyncpg.Record], servers: Servers, database_names: Iterator[str]
 ) -> AsyncIterator[str]:
     """A fresh database without any table."""
     name = next(database_names)
@@ -116,7 +134,7 @@ async def pool(postgres_dsn: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nats_url(servers: Embedded) -> AsyncIterator[str]:
+async def nats_url(servers: Servers) -> AsyncIterator[str]:
     """The session's NATS, without any stream or bucket."""
     yield servers.nats_url
     client = await nats.connect(servers.nats_url)
@@ -130,8 +148,3 @@ async def nats_url(servers: Embedded) -> AsyncIterator[str]:
 def promtool() -> Path:
     """Prometheus's own judge of metrics, rules and expressions."""
     return installed("promtool")
-
-
-def database_dsn(dsn: str, database: str) -> str:
-    """The same server, another database."""
-    return urlsplit(dsn)._replace(path=f"/{database}").geturl()

@@ -5,7 +5,7 @@ The simulator knows nothing of our lifecycle: where both disagree, one of them i
 
 from __future__ import annotations
 
-import secrets
+import os
 from pathlib import Path
 
 import aiohttp
@@ -30,7 +30,8 @@ from tests.support.auditor import (
 
 SOURCES = ("lab1", "lab2", "default")
 ALL_FAULTS = Faults(duplicate=0.05, reorder=0.1, gap=0.03, malformed=0.02, unknown=0.02, wrong_token=0.01)
-ANY_SEED = secrets.randbelow(2**31)
+DRAWN_SEED = int(os.environ.get("SIMULATION_SEED", "5"))
+"""`make fuzz` draws another in every run."""
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ ANY_SEED = secrets.randbelow(2**31)
         pytest.param(2, Faults(duplicate=0.3), id="duplicates"),
         pytest.param(3, Faults(reorder=0.5, gap=0.1), id="disorder-and-gaps"),
         pytest.param(4, ALL_FAULTS, id="all-faults"),
-        pytest.param(ANY_SEED, ALL_FAULTS, id=f"all-faults-seed-{ANY_SEED}"),
+        pytest.param(DRAWN_SEED, ALL_FAULTS, id=f"all-faults-seed-{DRAWN_SEED}"),
     ],
 )
 async def test_what_the_simulator_claims_is_so(

@@ -14,6 +14,7 @@ from chaos.plan import Event, Plan, drawn
 from chaos.run import Result, played, run
 from chaos.stage import Stage, World
 from esc_lab.simulator.delivery_faults import Faults
+from tests.support.servers import passable
 
 FAULTS = (
     ("kill-receiver", "kill-postgres"),
@@ -46,10 +47,7 @@ DAMAGES = (
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Servers of this file's own, as they are killed."""
-    folder = tmp_path_factory.mktemp("chaos")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o711)  # PostgreSQL, who is nobody when root runs the tests, passes through
-    async with World(folder).running() as world:
+    async with World(passable(tmp_path_factory.mktemp("chaos"))).running() as world:
         yield world
 
 

@@ -17,6 +17,7 @@ import pytest_asyncio
 from tests.support.boards import Asked, expressions, promql, questions, sql
 from tests.support.figures import run_with_input
 from tests.support.live_service import ALERTS, DEPLOYMENTS, RULES, Stage, staged
+from tests.support.servers import passable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,10 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """All of it, played and scraped."""
-    folder = tmp_path_factory.mktemp("stage")
-    for passed in (folder, folder.parent, folder.parent.parent):
-        passed.chmod(0o711)  # PostgreSQL runs as nobody where the tests are run by root
-    async with staged(folder) as found:
+    async with staged(passable(tmp_path_factory.mktemp("stage"))) as found:
         yield found
 
 

@@ -22,6 +22,7 @@ from receiver.embedded import servers as embedded
 from receiver.embedded.child_process import Server, watch
 from receiver.embedded.servers import Embedded, EmbeddedNats, EmbeddedPostgres, bundled_nats, bundled_postgres
 from receiver.errors import SetupError
+from tests.support.servers import Servers
 
 END_TIMEOUT_S = 30
 
@@ -144,7 +145,7 @@ async def test_a_folder_in_use_is_refused(kind: str, tmp_path: Path) -> None:
         assert await read(server) == "this"
 
 
-async def test_other_users_of_the_machine_are_kept_out(servers: Embedded) -> None:
+async def test_other_users_of_the_machine_are_kept_out(servers: Servers) -> None:
     """Loopback is open to every local user, so both ask for their secret."""
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(servers.postgres_dsn.replace(":", ":x", 2).replace(":x//", "://"))
@@ -162,7 +163,7 @@ async def answer_without_secret(nats_url: str) -> bytes:
     return answer
 
 
-async def test_ctrl_c_reaches_only_us(servers: Embedded) -> None:
+async def test_ctrl_c_reaches_only_us(servers: Servers) -> None:
     """The servers have sessions of their own, so that a terminal's Ctrl-C leaves the order of stopping to us."""
     assert servers.pids
     for pid in servers.pids:

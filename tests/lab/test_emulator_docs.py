@@ -52,6 +52,6 @@ async def test_the_example_of_the_fixture_passes(tmp_path: Path) -> None:
     """As a user's test, in a folder of its own, without any setting of this project."""
     (example,) = blocks("python")
     (tmp_path / "test_example.py").write_text(example)
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py")
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp=folders", "test_example.py")
     status, output = await said(*command, folder=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert (status, "2 passed" in output) == (0, True), output

@@ -524,7 +524,7 @@ def test_security_groups_are_a_list(groups: str, expected: list[object]) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"), [(kind, event) for kind in RESOURCE_EVENTS for event in RESOURCE_EVENTS[kind]]
+    ("kind", "word"), [(kind, event) for kind in RESOURCE_EVENTS for event in sorted(RESOURCE_EVENTS[kind])]
 )
 def test_every_event_of_a_resource_is_known(kind: str, word: str) -> None:
     """By the id its kind has, else by another; what else it says is kept as attributes."""
