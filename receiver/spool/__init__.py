@@ -1,9 +1,10 @@
 """Where callbacks wait on this machine's disk while PostgreSQL does not take them: one SQLite file.
 
-`spool` is the room that others use, on the event loop; `file` works in its one thread, and knows what to do when disk
-or file fail; `table` holds the statements, `rows` the form of a callback; `folder` keeps the files private and whole;
-`inspection` finds damage that SQLite would pass over, `salvage` takes over what is left, `pages` reads it past SQLite;
-`room` is what it may take of the disk, `account` what it holds, `retry` when it is tried again.
+`spool` is what others use, on the event loop; `spool_file` works in the spool's one thread (`executor`), and knows
+what to do when disk or file fail; `table` holds the statements, `records` the form of a callback; `folder` keeps the
+files private and whole; `salvage` finds damage that SQLite would pass over and takes over what is left, `page_reader`
+reads it past SQLite; `spool_state` is what is known of it: counts, sizes, quota, when it is tried again. `router`
+chooses the way of new callbacks, `drainer` brings those in the spool to PostgreSQL.
 
 To look into it by hand, as the receiver's own user, also while the receiver runs:
 

@@ -180,7 +180,7 @@ class SpoolDrainer:
         """Have the spool let go of what PostgreSQL has, also of what it failed to let go of before. It may be gone all
         the same: it is counted when that is known, and once. Raises SpoolBrokenError."""
         gone = tuple(self._committed)
-        await self._spool.forget(gone)
+        await self._spool.delete(gone)
         for letter, decision in map(self._committed.pop, gone):
             self._metrics.count_drained(letter.envelope.source, letter.family, decision.outcome)
             self._metrics.count_decision(decision)

@@ -1,52 +1,48 @@
-"""One thread that does what it is given, one thing after the other.
+"""One thread that runs what it is given, one after the other. Must not know what it runs.
 
-Unlike that of a ThreadPoolExecutor it is not waited for when the process ends: a disk that hangs would keep it for
-ever. Must not know what it does.
+A ThreadPoolExecutor waits for its threads when the process ends: a disk that hangs would keep it for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class SerialExecutor(Executor):
-    """An executor with that thread."""
+    """An executor with one daemon thread, started when it is first needed."""
 
     def __init__(self, name: str) -> None:
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=self._do, name=name, daemon=True)
-        self._started = False
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Do it when all that was given before is done."""
+        """Run it when all that was given before is done."""
         future: Future[T] = Future()
-
-        def do() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it was
-                    future.set_exception(error)
-
-        self._work.put(do)
-        if not self._started:
-            self._started = True
+        self._work.put((future, partial(work, *args, **kwargs)))
+        if not self._thread.ident:
             self._thread.start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """It ends when all that was given is done."""
+        """The thread ends when all that was given is done."""
         self._work.put(None)
-        if wait and self._started:
+        if wait and self._thread.ident:
             self._thread.join()
 
-    def _do(self) -> None:
-        while work := self._work.get():
-            work()
+    def _run(self) -> None:
+        while item := self._work.get():
+            future, work = item
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it, whatever it is
+                    future.set_exception(error)
+            del item, future, work  # else the last result stays in memory

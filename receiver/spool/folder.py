@@ -30,14 +30,14 @@ class SpoolFolder:
         self.database = path / NAME
         self.log = path / f"{NAME}-wal"
         self.draft = path / f"{NAME}.draft"
-        """Takes what is read of a damaged file; worth nothing until it is complete."""
+        """A new database being written; of no use until it is complete."""
         self._complete = path / f"{NAME}.complete"
         self._reserve = path / "spool.reserve"
         self._suspicion = path / "spool.suspected"
         self._lock: int | None = None
 
     def take(self) -> None:
-        """Make it, and hold it until `release` or our death. Raises SetupError when somebody else holds it."""
+        """Create and lock it, until `release` or the end of the process. Raises SetupError when another one has it."""
         if self._lock is not None:
             return
         new = [path for path in (self.path, *self.path.parents) if not path.exists()]
@@ -56,7 +56,7 @@ class SpoolFolder:
             return 0
 
     def release(self) -> None:
-        """Let others have it; harmless when it is not held."""
+        """Unlock it; harmless when it is not locked."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -74,7 +74,7 @@ class SpoolFolder:
         return self._suspicion.exists()
 
     def suspect(self, newest: int | None) -> None:
-        """Tell the process after us, and up to which position callbacks were acknowledged.
+        """Leave a note for the next process, with the last position that was acknowledged.
 
         It need not reach the disk: after a start of the machine there is nothing to suspect.
         """
@@ -83,21 +83,21 @@ class SpoolFolder:
             self._suspicion.write_text("" if newest is None else f"{newest}\n")
 
     def suspected_after(self) -> int | None:
-        """The last position acknowledged before the disk failed, if a process before us told."""
+        """The last position acknowledged before the disk failed, if an earlier process noted it."""
         text = self._suspicion.read_text() if self.suspected else ""
         return int(text) if text.strip().isdigit() else None
 
     def trust(self) -> None:
-        """The files are new."""
+        """The files are new: remove the note."""
         self._suspicion.unlink(missing_ok=True)
 
     @property
     def holds_reserve(self) -> bool:
-        """Whether there is room that was set apart."""
+        """Whether space is set apart."""
         return self._reserve.exists()
 
     def hold_reserve(self, length: int) -> None:
-        """Set so much room apart, for what must go on when the disk is full. Raises OSError when there is none left."""
+        """Set so much space apart, for what must go on when the disk is full. Raises OSError when there is none."""
         if self.holds_reserve:
             return
         draft = self._reserve.with_suffix(".draft")
@@ -113,7 +113,7 @@ class SpoolFolder:
         draft.rename(self._reserve)
 
     def use_reserve(self) -> None:
-        """Give that room to whoever needs it now."""
+        """Free that space."""
         self._reserve.unlink(missing_ok=True)
 
     def begin_draft(self) -> None:
@@ -122,13 +122,13 @@ class SpoolFolder:
         self.make_private(self.draft)
 
     def drop_draft(self) -> None:
-        """It came to nothing."""
+        """Delete an incomplete draft."""
         self.draft.unlink(missing_ok=True)
 
     def end_draft(self, *, keep: bool = True) -> Path:
         """The draft is complete and on the disk: it becomes the database.
 
-        What was there is set aside, and kept under the name returned.
+        What was there is renamed to the name returned, and deleted unless `keep`.
         """
         self.draft.rename(self._complete)
         sync(self.path)
@@ -139,7 +139,7 @@ class SpoolFolder:
         return aside
 
     def settle(self) -> Path:
-        """Finish what `end_draft` began, perhaps in another life; where nothing was begun, nothing is done.
+        """Finish what `end_draft` began, perhaps in an earlier process; where nothing was begun, nothing is done.
 
         The log is set aside after its database: a database without its log would look whole, and lack rows.
         """
@@ -165,7 +165,7 @@ class SpoolFolder:
         self.path.chmod(0o700)
 
     def _locked(self) -> int:
-        """The kernel lets go of it when we die, however we die; children do not inherit it."""
+        """The kernel releases it when the process ends, however it ends; children do not inherit it."""
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""What a damaged spool still holds: read page by page, past SQLite, which reads nothing behind a broken page.
+"""Rows of a damaged spool, read page by page past SQLite, which reads nothing behind a broken page.
 
-Every image of a table's leaf page is looked at, in the database file and in its write-ahead log, whether anything
-still points at it or not; a row counts when its checksum is right. So a broken header, root or log loses nothing
-but the rows on the broken pages themselves, and rows may come back that were forgotten a moment before. Must not know
-what is done with them (`salvage`). The formats: https://sqlite.org/fileformat2.html.
+Every image of a table's leaf page is read, in the database file and in its write-ahead log, whether anything still
+points at it or not; a row counts when its checksum is right. So a broken header, root or log loses nothing but the
+rows on the broken pages themselves, and rows may come back that were deleted a moment before. Must not know what is
+done with them (`salvage`). The formats: https://sqlite.org/fileformat2.html.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ _LOCAL_MAX = PAGE_BYTES - 35
 _LOCAL_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 _PAYLOAD_BYTES_MAX = 2**31 - 1
 _TABLE_LEAF = 0x0D
-_DATABASE_HEADER_BYTES = 100
 _LOG_HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
 _FRAME_BYTES = _FRAME_HEADER_BYTES + PAGE_BYTES
@@ -32,7 +32,7 @@ _LOG_MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
 _COLUMNS = 4
 
-Read = Callable[[int], bytes]
+ReadPage = Callable[[int], bytes]
 """A page by its number; empty when there is none or it cannot be read."""
 
 
@@ -59,15 +59,13 @@ class Frame(NamedTuple):
 
 
 def is_torn(log: Path) -> bool:
-    """Whether committed frames lie behind a frame that is not what its checksum says.
+    """Whether committed frames lie behind a frame that does not match its checksum.
 
-    SQLite takes such a log to end there, without a word. A writer that was killed leaves no such log; a machine that
+    SQLite takes such a log to end there, without an error. A writer that was killed leaves no such log; a machine that
     lost power may, when it wrote the last, unfinished transaction in another order: then nothing is lost either way.
     """
-    if not log.exists():
-        return False
-    with log.open("rb") as file:
-        header, frames = file.read(_LOG_HEADER_BYTES), _frames(file.fileno())
+    with _opened(log) as file:
+        header, frames = file.read(_LOG_HEADER_BYTES) or b"", _frames(file.fileno())
         if not frames:
             return False
         order = _LOG_MAGIC.get(int.from_bytes(header[:4], "big"))
@@ -85,47 +83,47 @@ class PageReader:
 
     def __init__(self, database: Path, log: Path) -> None:
         self.read = 0
-        """How many were looked at."""
+        """How many were asked for."""
         self.refused = 0
         """How many of these the disk did not give back."""
         self._paths = (database, log)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        """Every row that can be made out, with its position, in no order; the same one may come often.
+        """Every row that can be decoded, with its position, in no order; the same one may come often.
 
-        It is the caller's to ask the checksum.
+        The caller has to check the checksum.
         """
-        with ExitStack() as closing:
-            yield from self._rows(
-                *(closing.enter_context(path.open("rb")).fileno() if path.exists() else None for path in self._paths)
-            )
+        database_path, log_path = self._paths
+        with _opened(database_path) as database, _opened(log_path) as log:
+            yield from self._rows(database.fileno(), log.fileno())
 
-    def _rows(self, database: int | None, log: int | None) -> Iterator[tuple[int, Row]]:
+    def _rows(self, database: int, log: int) -> Iterator[tuple[int, Row]]:
         def in_database(number: int) -> bytes:
-            return b"" if database is None else self._page(database, (number - 1) * PAGE_BYTES)
+            return self._page(database, (number - 1) * PAGE_BYTES)
 
-        def in_log_first(frames: list[Frame]) -> Read:
+        def in_log_first(frames: list[Frame]) -> ReadPage:
             at = {frame.page: frame.offset for frame in frames}
-            return lambda number: (
-                self._page(log, at[number]) if log is not None and number in at else in_database(number)
-            )
+            return lambda number: self._page(log, at[number]) if number in at else in_database(number)
 
-        frames, salts = ([], b"") if log is None else (_frames(log), _read(log, 16, 8))
+        frames, salts = _frames(log), _read(log, 16, 8)
         # Behind the frames of now may lie some from before the log was begun anew; they are in the database, if it is.
         now = [frame for frame in frames if frame.salts == salts]
         views = (in_log_first(now), in_database, in_log_first(frames)) if frames else (in_database,)
         for frame in frames:
-            if log is not None:
-                yield from _rows(self._page(log, frame.offset), frame.page == 1, views)
-        pages = 0 if database is None else os.fstat(database).st_size // PAGE_BYTES
-        for number in range(1, pages + 1):
-            yield from _rows(in_database(number), number == 1, views)
+            yield from _rows(self._page(log, frame.offset), views)
+        for number in range(2, os.fstat(database).st_size // PAGE_BYTES + 1):  # the first holds the schema
+            yield from _rows(in_database(number), views)
 
     def _page(self, file: int, offset: int) -> bytes:
         page = _read(file, offset, PAGE_BYTES)
         self.read += 1
         self.refused += not page
         return page
+
+
+def _opened(path: Path) -> FileIO:
+    """A file that is gone has no pages."""
+    return FileIO(path if path.exists() else os.devnull)
 
 
 def _frames(log: int) -> list[Frame]:
@@ -145,22 +143,18 @@ def _sum(order: str, content: bytes, so_far: bytes) -> bytes:
     return struct.pack(">II", first, second)
 
 
-def _rows(page: bytes, is_first: bool, views: tuple[Read, ...]) -> Iterator[tuple[int, Row]]:
-    """The rows of a leaf page; where a row goes on elsewhere, as it goes on in each of the views."""
-    start = _DATABASE_HEADER_BYTES if is_first else 0
-    if len(page) < PAGE_BYTES or page[start] != _TABLE_LEAF:
+def _rows(page: bytes, views: tuple[ReadPage, ...]) -> Iterator[tuple[int, Row]]:
+    """The rows of a leaf page; where a row is continued on other pages, as each of the views has them."""
+    if len(page) < PAGE_BYTES or page[0] != _TABLE_LEAF:
         return
-    count = min(int.from_bytes(page[start + 3 : start + 5], "big"), PAGE_BYTES // 4)
-    for number in range(count):
-        pointer = start + 8 + 2 * number
-        at = int.from_bytes(page[pointer : pointer + 2], "big")
+    count = min(int.from_bytes(page[3:5], "big"), PAGE_BYTES // 4)
+    for pointer in range(8, 8 + 2 * count, 2):
         for view in views:
-            # Whatever does not hold together is no row.
-            with suppress(ValueError, IndexError):
-                yield _row(page, at, view)
+            with suppress(ValueError, IndexError):  # what is not consistent is no row
+                yield _row(page, int.from_bytes(page[pointer : pointer + 2], "big"), view)
 
 
-def _row(page: bytes, at: int, view: Read) -> tuple[int, Row]:
+def _row(page: bytes, at: int, view: ReadPage) -> tuple[int, Row]:
     length, at = _varint(page, at)
     position, at = _varint(page, at)
     if length > _PAYLOAD_BYTES_MAX:
@@ -182,7 +176,7 @@ def _local_bytes(length: int) -> int:
     return rest if rest <= _LOCAL_MAX else _LOCAL_MIN
 
 
-def _overflow(view: Read, number: int, length: int) -> bytes:
+def _overflow(view: ReadPage, number: int, length: int) -> bytes:
     parts = []
     while length > 0 and number and (page := view(number)):
         parts.append(page[4 : 4 + length])
@@ -220,7 +214,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _read(file: int, offset: int, length: int) -> bytes:
-    """Empty where the disk does not give it."""
+    """Empty where the disk does not give it back."""
     try:
         content = os.pread(file, length, offset)
     except OSError:

@@ -1,8 +1,8 @@
-"""The room that others use: callbacks on disk, in order of arrival.
+"""The spool for others: callbacks on disk, in order of arrival.
 
 SQLite works in a thread of its own, so that the event loop never waits for the disk. Those that come together are
 written and fsynced together; one that comes alone is written at once. Must not know who fills it, who empties it, or
-why, nor what is done when the disk fails (`file`).
+why, nor what is done when the disk fails (`spool_file`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ log = structlog.get_logger()
 
 
 class Waiting(NamedTuple):
-    """What one `put` brought; `kept` tells its positions."""
+    """What one `put` brought; `positions` is done when it is written."""
 
     rows: list[Row]
     bytes: int
-    kept: asyncio.Future[list[int]]
+    positions: asyncio.Future[list[int]]
 
 
 class Spool:
-    """Open it, put callbacks in, take the first, forget them when they are kept elsewhere, close it."""
+    """Open it, put callbacks in, read the first, delete them when they are stored elsewhere, close it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class Spool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._overdue = False
-        """Somebody waited for the disk in vain, and it has written nothing since."""
+        """The disk did not answer in time, and has written nothing since."""
         self._withdrawn: set[int] = set()
         self._closed = False
 
@@ -61,37 +61,38 @@ class Spool:
 
         Raises SetupError (in use by another process, written by a newer program, not ours to write to), or
         SpoolBrokenError when disk or file fail: then `put` and the others try again by themselves, and
-        `recovered` tells what they found.
+        `recovered` says what they found.
         """
         await self._run(self._file.open)
         return self.recovered
 
     async def put(self, envelopes: Iterable[Envelope]) -> None:
-        """Return when all of them are on the disk. Raises SpoolFullError or SpoolBrokenError: then none is kept.
+        """Return when all of them are on the disk. Raises SpoolFullError or SpoolBrokenError: then none is stored.
 
-        It does so within `spool_timeout_s`. Late or cancelled, it keeps none of them either: what was written by then
-        is taken out again.
+        It does so within `spool_timeout_s`. Late or cancelled, it stores none of them either: what was written by then
+        is deleted again.
         """
         rows = [to_row(envelope) for envelope in envelopes]
         if not rows:
             return
         self._check()
-        kept: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(rows, sum(len(row.head) + len(row.body) for row in rows), kept))
-        self._write_on()
+        positions: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(rows, sum(len(row.head) + len(row.body) for row in rows), positions))
+        if self._writing is None:
+            self._writing = self._task(self._write_all())
         try:
             async with asyncio.timeout(self._settings.spool_timeout_s):
-                await self._answered(kept)
+                await self._written(positions)
         except TimeoutError:
             self._overdue = self._writing is not None
             raise self._too_slow() from None
 
-    async def _answered(self, kept: asyncio.Future[list[int]]) -> None:
+    async def _written(self, positions: asyncio.Future[list[int]]) -> None:
         try:
-            await kept
+            await positions
         except asyncio.CancelledError:
-            if not kept.cancelled() and not kept.exception():
-                self._withdraw(kept.result())  # the answer was on its way
+            if not positions.cancelled() and not positions.exception():
+                self._withdraw(positions.result())  # written in the same moment
             raise
 
     async def first(self, count: int, after: int = -1) -> list[tuple[int, Envelope]]:
@@ -102,17 +103,17 @@ class Spool:
         found = await self._run(lambda: self._file.first(count, self._settings.drain_batch_bytes_max, after))
         return [(position, envelope) for position, envelope in found if position not in self._withdrawn]
 
-    async def forget(self, positions: Iterable[int]) -> None:
-        """Give up these; when it returns they are gone for good. Positions it does not hold are passed over.
+    async def delete(self, positions: Iterable[int]) -> None:
+        """Delete these; when it returns they are gone for good. Positions it does not hold are passed over.
 
         Raises SpoolBrokenError: then some may be gone already; ask again with the same positions.
         """
         gone = list(positions)
         if gone:
-            await self._run(lambda: self._file.forget(gone))
+            await self._run(lambda: self._file.delete(gone))
 
     async def ping(self) -> None:
-        """Raises SpoolFullError or SpoolBrokenError when the next callback would not be kept.
+        """Raises SpoolFullError or SpoolBrokenError when the next callback would not be stored.
 
         A spool that failed the last time is tried again by writing to it.
         """
@@ -141,7 +142,7 @@ class Spool:
         while self._tasks:
             await asyncio.wait(self._tasks)
         with suppress(SpoolBrokenError):
-            await self.forget(self._withdrawn)  # nobody was told that these are kept
+            await self.delete(self._withdrawn)  # these were never acknowledged
         await self._run(self._file.close)
         self._thread.shutdown(wait=False)
 
@@ -168,26 +169,22 @@ class Spool:
     @property
     def recovered(self) -> int:
         """Callbacks found in it when it was opened (or salvaged) that this process had not put there."""
-        return self._file.account.recovered
+        return self._file.statistics.recovered
 
     @property
     def lost(self) -> int:
-        """Callbacks put there or recovered by this process that a damaged file no longer gave back."""
-        return self._file.account.lost
+        """Callbacks put there or recovered by this process that a damaged file no longer gives back."""
+        return self._file.statistics.lost
 
     @property
     def trouble(self) -> str | None:
-        """Why the last thing asked of it was not done; None when it was."""
+        """Why the last operation failed; None when it succeeded."""
         return self._file.state.trouble
 
     @property
     def full(self) -> bool:
-        """Whether `spool_bytes_max` is reached, with the room for the log and what is set apart for a full disk."""
+        """Whether `spool_bytes_max` is reached, with the space for the log and what is set apart for a full disk."""
         return self._file.state.full
-
-    def _write_on(self) -> None:
-        if self._writing is None:
-            self._writing = self._task(self._write_all())
 
     async def _write_all(self) -> None:
         try:
@@ -207,24 +204,26 @@ class Spool:
             if group and (rows > self._settings.spool_batch_max or length > self._settings.spool_batch_bytes_max):
                 break
             self._waiting.popleft()
-            if not one.kept.cancelled():
+            if not one.positions.cancelled():
                 group.append(one)
         return group
 
     async def _write(self, group: Sequence[Waiting]) -> None:
         try:
             positions = iter(await self._put([row for one in group for row in one.rows]))
-        except Exception as error:  # noqa: BLE001 - nobody who waits may be left waiting, whatever it was
+        except Exception as error:  # noqa: BLE001 - no caller may be left waiting, whatever it was
             for one in group:
-                if not one.kept.done():
-                    one.kept.set_exception(type(error)(str(error)) if isinstance(error, CannotKeepError) else error)
+                if not one.positions.done():
+                    one.positions.set_exception(
+                        type(error)(str(error)) if isinstance(error, CannotKeepError) else error
+                    )
         else:
             for one in group:
                 given = list(islice(positions, len(one.rows)))
-                if one.kept.done():
+                if one.positions.done():
                     self._withdraw(given)
                 else:
-                    one.kept.set_result(given)
+                    one.positions.set_result(given)
 
     async def _put(self, rows: Sequence[Row]) -> list[int]:
         if self.full:
@@ -242,14 +241,14 @@ class Spool:
             raise self._too_slow()
 
     def _withdraw(self, positions: list[int]) -> None:
-        """Nobody was told that these are kept, so they must not be."""
+        """These were not acknowledged, so they must not be stored."""
         self._withdrawn.update(positions)
-        self._task(self._forget_withdrawn(positions))
+        self._task(self._delete_withdrawn(positions))
 
-    async def _forget_withdrawn(self, positions: list[int]) -> None:
+    async def _delete_withdrawn(self, positions: list[int]) -> None:
         while not self._closed:
             try:
-                await self.forget(positions)
+                await self.delete(positions)
             except SpoolBrokenError:
                 await asyncio.sleep(self._settings.spool_retry_s)
             else:

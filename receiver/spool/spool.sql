@@ -20,7 +20,7 @@ SELECT position,
 FROM callbacks
 ORDER BY position;
 
--- name: extent
+-- name: count_rows
 -- How many there are, and the newest.
 SELECT count(*), max(position) FROM callbacks;
 
@@ -32,11 +32,11 @@ SELECT position, checksum, head, body FROM callbacks WHERE position > ? ORDER BY
 -- To copy them elsewhere.
 SELECT position, checksum, head, body FROM callbacks ORDER BY position;
 
--- name: forget
+-- name: delete
 -- These are kept elsewhere now.
 DELETE FROM callbacks WHERE position IN (SELECT value FROM json_each(?));
 
--- name: forget_after
+-- name: delete_after
 -- What a commit wrote that was then reported as failed.
 DELETE FROM callbacks WHERE position > ?;
 

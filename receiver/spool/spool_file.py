@@ -11,8 +11,8 @@ Must not know the event loop (`spool`). What holds when something goes wrong:
   hides a failed fsync of its own checkpoints; therefore they are ours to begin, and the last one is left out.
 - At every opening the log is written over with its own bytes and fsynced: what SQLite reads of it is on the disk then,
   whatever became of the process before us. The log is kept until the pages copied from there are fsynced.
-- A full disk fails a write before the commit is in the log; the connection stays good. Forgetting needs room too, so
-  some is set apart (`spool.reserve`), and given up when forgetting fails; nothing is put before it is there again.
+- A full disk fails a write before the commit is in the log; the connection stays good. Deleting needs space too, so
+  some is set apart (`spool.reserve`), and given up when deleting fails; nothing is put before it is there again.
 - Nothing is put into a damaged file, and it is not deleted. What `salvage` reads of it goes into a draft, which takes
   its place when it is complete; the damaged one is renamed.
 """
@@ -31,13 +31,10 @@ import structlog
 from receiver.errors import SetupError, SpoolBrokenError
 from receiver.model.envelope import Envelope
 from receiver.spool import table
-from receiver.spool.backoff import Retry
-from receiver.spool.disk_quota import DiskQuota, State
 from receiver.spool.folder import SpoolFolder, write_again
-from receiver.spool.inspection import inspect
 from receiver.spool.records import Row, UnreadableError, received_at
-from receiver.spool.salvage import renew, salvage
-from receiver.spool.statistics import SpoolStatistics
+from receiver.spool.salvage import inspect, renew, salvage
+from receiver.spool.spool_state import DiskQuota, RetryPause, SpoolState, SpoolStatistics
 
 _POSITION_MAX = 2**63 - 1
 _MISPLACED = (PermissionError, NotADirectoryError, FileExistsError)
@@ -47,14 +44,14 @@ log = structlog.get_logger()
 
 
 class SpoolFile:
-    """Every method may raise SpoolBrokenError, and may be called again: what can be mended is mended then."""
+    """Every method may raise SpoolBrokenError, and may be called again: what can be repaired is repaired then."""
 
     def __init__(self, folder: Path, *, bytes_max: int, retry_s: float, locked_timeout_s: float) -> None:
-        self.state = State()
-        self.account = SpoolStatistics()
+        self.state = SpoolState()
+        self.statistics = SpoolStatistics()
         self._folder = SpoolFolder(folder)
-        self._room = DiskQuota(bytes_max)
-        self._retry = Retry(retry_s)
+        self._quota = DiskQuota(bytes_max)
+        self._pause = RetryPause(retry_s)
         self._locked_timeout_s = locked_timeout_s
         self._connection: sqlite3.Connection | None = None
         self._next = 1
@@ -68,10 +65,10 @@ class SpoolFile:
         """Take the folder and find what is there. Raises SetupError when it is not ours to use, or SpoolBrokenError."""
         try:
             try:
-                self._do(lambda: None, at_start=True)
+                self._run(lambda: None, at_start=True)
             except SpoolBrokenError:
-                self._retry.at_once()  # there may have been no room, and now is
-                self._do(lambda: None, at_start=True)
+                self._pause.end()  # there may have been no space, and now is
+                self._run(lambda: None, at_start=True)
         except _MISPLACED as error:
             raise SetupError(f"spool_dir: {self._folder.path}: {error.strerror}") from error
         finally:
@@ -79,30 +76,30 @@ class SpoolFile:
                 self._folder.release()
 
     def put(self, rows: Sequence[Row]) -> list[int]:
-        """Keep them; their positions, when they are on the disk."""
-        positions = self._do(lambda: self._put(rows))
+        """Write them; their positions, when they are on the disk."""
+        positions = self._run(lambda: self._put(rows))
         self._newest = positions[-1]
-        self._fold_if_due()
+        self._checkpoint_if_due()
         return positions
 
     def first(self, count: int, bytes_max: int, after: int = -1) -> list[tuple[int, Envelope]]:
         """The oldest behind a position, in order: at most `count`, and no more once they have `bytes_max`."""
-        return self._do(lambda: table.first(self._opened(), count, bytes_max, after))
+        return self._run(lambda: table.first(self._opened(), count, bytes_max, after))
 
-    def forget(self, positions: Sequence[int]) -> None:
-        """Let go of them. Those it does not hold are passed over."""
+    def delete(self, positions: Sequence[int]) -> None:
+        """Delete these; positions it does not hold are passed over."""
         try:
-            self._do(lambda: self._forget(positions))
+            self._run(lambda: self._delete(positions))
         except SpoolBrokenError:
-            self.account.doubt(positions)
+            self.statistics.note_deletion(positions, is_certain=False)
             self._use_reserve()
             raise
-        self.account.believe(positions)
-        self._fold_if_due()
+        self.statistics.note_deletion(positions, is_certain=True)
+        self._checkpoint_if_due()
 
     def probe(self) -> None:
         """Write something that changes nothing, durably."""
-        self._do(self._probe)
+        self._run(self._probe)
 
     @property
     def ready(self) -> bool:
@@ -112,23 +109,23 @@ class SpoolFile:
 
     @property
     def known(self) -> bool:
-        """Whether it was opened once, so that it is known what is in it."""
+        """Whether it was opened once, so that its content is known."""
         return self._newest is not None
 
     def close(self) -> None:
         """Leave it to others; what is in it stays."""
         if self._connection is not None:
             with suppress(sqlite3.Error):
-                self._fold(table.fold)
+                self._checkpoint(table.checkpoint_all)
         if self._connection is not None and not self._suspected:
             self._connection.close()
             self._connection = None
         self._drop()
         self._folder.release()
 
-    # Doing something, whatever happens.
+    # An operation, and its failures.
 
-    def _do(self, work: Callable[[], T], *, at_start: bool = False) -> T:
+    def _run(self, work: Callable[[], T], *, at_start: bool = False) -> T:
         started_s = time.monotonic()
         try:
             try:
@@ -150,7 +147,7 @@ class SpoolFile:
         try:
             self._measure(self._opened())
         except BaseException:
-            self._drop()  # the work is done and will be told to be not; the next opening takes it back
+            self._drop()  # it is committed, and will be reported as failed: the next opening takes it back
             raise
         return result
 
@@ -160,11 +157,11 @@ class SpoolFile:
         self.state = self.state._replace(trouble=why)
         if table.is_unsynced(error):
             self._suspect(why)
-        elif not table.is_passing(error) and not self._suspected:
+        elif not table.is_temporary(error) and not self._suspected:
             self._drop()
         if self._connection is None:
-            self._use_reserve()  # opening needs a little room, too
-        self._retry.failed(why, took_s)
+            self._use_reserve()  # opening needs a little space, too
+        self._pause.begin(why, took_s)
 
     def _suspect(self, why: str) -> None:
         if not self._suspected:
@@ -172,16 +169,12 @@ class SpoolFile:
         self._suspected = True
         self._folder.suspect(self._newest)
 
-    def _trust(self) -> None:
-        self._suspected = False
-        self._folder.trust()
-
     def _drop(self) -> None:
-        """Leave the files as they are, the log too: what is wrong with them is for the next opening."""
+        """Leave the files as they are, the log too, to the next opening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
-                table.close_unfolded(connection, self._folder.database)
+                table.close_without_checkpoint(connection, self._folder.database)
             with suppress(sqlite3.Error):
                 connection.close()
 
@@ -190,70 +183,71 @@ class SpoolFile:
             self._folder.use_reserve()
 
     def _measure(self, connection: sqlite3.Connection) -> None:
-        size = table.measure(connection)
-        oldest = None if size.oldest_head is None else received_at(size.oldest_head)
-        self._room.measured(size, self._folder.log_bytes)
-        self._oldest = size.oldest
-        self.state = State(self.account.count, self._room.bytes, self._room.full, oldest)
+        size, oldest = table.measure(connection)
+        self._quota.measured(size, self._folder.log_bytes)
+        self._oldest = oldest and oldest.position
+        oldest_at = oldest and received_at(oldest.head)
+        self.state = SpoolState(self.statistics.count, self._quota.bytes, self._quota.full, oldest_at)
 
-    def _fold_if_due(self) -> None:
-        """What was asked is done and stays done, whatever shows now."""
-        if self._room.is_fold_due:
-            self._room.folded()
+    def _checkpoint_if_due(self) -> None:
+        """The operation before is committed, whatever fails now."""
+        if self._quota.is_checkpoint_due:
+            self._quota.checkpointed()
             with suppress(sqlite3.Error):
-                self._fold(table.fold_on)
+                self._checkpoint(table.checkpoint)
 
-    def _fold(self, fold: Callable[[sqlite3.Connection], None]) -> None:
-        """Housekeeping: what cannot be done now can be done another time, but a disk that fails is heeded."""
+    def _checkpoint(self, checkpoint: Callable[[sqlite3.Connection], None]) -> None:
+        """Housekeeping, which may also be done another time; but a failing disk is noted."""
         if self._suspected:
             return
         try:
-            fold(self._opened())
+            checkpoint(self._opened())
         except sqlite3.OperationalError as error:
             if table.is_unsynced(error):
                 self._suspect(str(error))
             elif table.is_damage(error):
                 raise
 
-    # What is done.
+    # The operations.
 
     def _put(self, rows: Sequence[Row]) -> list[int]:
         self._renew()
-        self._folder.hold_reserve(self._room.reserve_bytes)
+        self._folder.hold_reserve(self._quota.reserve_bytes)
         positions = list(range(self._next, self._next + len(rows)))
         self._next += len(rows)
         with table.transaction(self._opened()) as connection:
-            table.insert(connection, positions, rows)
-        self.account.count += len(rows)
+            table.insert(connection, list(zip(positions, rows, strict=True)))
+        self.statistics.count += len(rows)
         return positions
 
-    def _forget(self, positions: Sequence[int]) -> None:
-        self.account.count -= table.forget(self._opened(), positions)
-        if not self.account.count and self._room.is_worth_shrinking:
-            self._fold(table.shrink)
+    def _delete(self, positions: Sequence[int]) -> None:
+        self.statistics.count -= table.delete(self._opened(), positions)
+        if not self.statistics.count and self._quota.is_worth_shrinking:
+            self._checkpoint(table.shrink)
 
     def _probe(self) -> None:
         self._renew()
-        self._folder.hold_reserve(self._room.reserve_bytes)
-        table.write_format(self._opened())
+        self._folder.hold_reserve(self._quota.reserve_bytes)
+        self._opened().execute(table.WRITE_FORMAT)
 
     def _renew(self) -> None:
-        """See that what is put now is written to blocks that the disk has not failed to write before."""
+        """After a failed fsync, copy all into a new file: on blocks that the disk has not failed to write."""
         if not self._suspected:
             return
-        self._retry.check()
+        self._pause.check()
         renew(self._folder, self._opened())
         self._opened().close()  # not later: this removes a log of that name, and as yet there is none
         self._connection = None
-        self._trust()
+        self._suspected = False
+        self._folder.trust()
         self._opened()
-        log.warning("the spool was copied into a new file, and works again", callbacks=self.account.count)
+        log.warning("the spool was copied into a new file, and works again", callbacks=self.statistics.count)
 
     # Opening it.
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._retry.check()
+            self._pause.check()
             self._folder.take()
             self._folder.settle()
             self._suspected = self._suspected or self._folder.suspected
@@ -269,29 +263,30 @@ class SpoolFile:
         return self._connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        table.set_up(connection, self._room.log_bytes_max)
+        table.set_up(connection, self._quota.log_bytes_max)
         if self._newest is None:
             table.check(connection)
         acknowledged = self._folder.suspected_after() if self._newest is None else self._newest
-        if acknowledged is not None and table.extent(connection).newest > acknowledged:
-            table.forget_after(connection, acknowledged)
+        if acknowledged is not None and table.count_rows(connection)[1] > acknowledged:
+            table.delete_after(connection, acknowledged)
         # So that nothing of a failed commit stays in the log, and the number of the format is in the file itself.
-        self._fold(table.fold)
+        self._checkpoint(table.checkpoint_all)
         expected = None if self._newest is None else self.state.callbacks
-        self.account.count, newest = table.extent(connection)
+        self.statistics.count, newest = table.count_rows(connection)
         self._measure(connection)
-        self.account.settle(expected)
+        self.statistics.note_opening(expected)
         self._newest = max(self._newest or 0, newest)
         # Of an empty file the last position is not known; the clock is beyond it.
         self._next = max(self._next, self._newest + 1, time.time_ns() // 1000)
-        self._room.folded()
+        self._quota.checkpointed()
 
     # Damage.
 
     def _salvage(self, why: Exception) -> None:
         self._drop()
         salvage(self._folder, *self._expected(), str(why))
-        self._trust()
+        self._suspected = False
+        self._folder.trust()
 
     def _expected(self) -> tuple[int, int]:
         """The least and the greatest position that can be in it; all, as long as nothing is known of it."""

@@ -1,6 +1,6 @@
 """The spool's table and its statements, on a connection that is handed in.
 
-Must not know what to do when one fails (`file`), only what kind of failure it is.
+Must not know what to do when one fails (`spool_file`), only what kind of failure it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from receiver.spool.page_reader import PAGE_BYTES
 from receiver.spool.records import FORMAT, Row, UnreadableError, to_envelope
 
 ROWS_AT_ONCE = 256
-"""Rows in one INSERT. Each statement gives up the interpreter's lock, and may wait long to have it back."""
+"""Rows in one INSERT. Each statement releases the interpreter's lock, and may wait long to get it again."""
 
 COMMIT_BYTES = 4 * PAGE_BYTES
 """About what a commit writes to the log besides the pages that it fills or empties."""
@@ -47,42 +47,40 @@ _DAMAGED = {
     sqlite3.SQLITE_IOERR_SHORT_READ,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 }
-_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_TEMPORARY = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _PRIMARY = 0xFF
 """What SQLite's extended codes have in common with the plain one."""
 
 SQL = statements("spool/spool.sql")
+WRITE_FORMAT = f"PRAGMA user_version = {FORMAT}"
+"""Also a write that changes nothing."""
 
 
-class Extent(NamedTuple):
-    """How many rows there are."""
+class FileSize(NamedTuple):
+    """Bytes of the file: of the pages in use, and of all."""
 
-    rows: int
-    newest: int
-    """The greatest position, or 0."""
+    bytes_used: int = 0
+    bytes_all: int = 0
 
 
-class Measure(NamedTuple):
-    """The file without its rows."""
+class OldestRow(NamedTuple):
+    """The oldest callback of the file."""
 
-    bytes_used: int
-    bytes_all: int
-    oldest: int | None
-    """Its position."""
-    oldest_head: bytes | None
+    position: int
+    head: bytes
 
 
 def connect(path: Path, locked_timeout_s: float) -> sqlite3.Connection:
     """A connection for one thread, each statement a transaction of its own."""
     connection = sqlite3.connect(path, timeout=locked_timeout_s, isolation_level=None, cached_statements=ROWS_AT_ONCE)
-    # A head may be damaged, and is told to be by its checksum rather than by the driver.
+    # A damaged head is to be found by its checksum rather than by the driver.
     connection.text_factory = bytes
     return connection
 
 
-def close_unfolded(connection: sqlite3.Connection, path: Path) -> None:
+def close_without_checkpoint(connection: sqlite3.Connection, path: Path) -> None:
     """Close it without the last checkpoint, which a connection that cannot write does not begin."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)) as last:
         with suppress(sqlite3.Error):  # it may be damaged; what counts is that it is open
@@ -115,12 +113,7 @@ def create(connection: sqlite3.Connection) -> None:
     with transaction(connection):
         connection.execute(SQL["create_callbacks"])
         connection.execute(SQL["create_readable"])
-        write_format(connection)
-
-
-def write_format(connection: sqlite3.Connection) -> None:
-    """Number the format, with the number it has."""
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute(WRITE_FORMAT)
 
 
 def check(connection: sqlite3.Connection) -> None:
@@ -130,16 +123,16 @@ def check(connection: sqlite3.Connection) -> None:
         raise UnreadableError(found.decode(errors="replace"))
 
 
-def extent(connection: sqlite3.Connection) -> Extent:
-    """All rows."""
-    count, newest = connection.execute(SQL["extent"]).fetchone()
-    return Extent(count, newest or 0)
+def count_rows(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many rows there are, and the greatest position, or 0."""
+    count, newest = connection.execute(SQL["count_rows"]).fetchone()
+    return count, newest or 0
 
 
-def measure(connection: sqlite3.Connection) -> Measure:
+def measure(connection: sqlite3.Connection) -> tuple[FileSize, OldestRow | None]:
     """How large the file is, and what is the oldest in it."""
     used, pages, oldest, head = connection.execute(SQL["measure"]).fetchone()
-    return Measure(used * PAGE_BYTES, pages * PAGE_BYTES, oldest, head)
+    return FileSize(used * PAGE_BYTES, pages * PAGE_BYTES), None if oldest is None else OldestRow(oldest, head)
 
 
 def gaps(connection: sqlite3.Connection) -> int:
@@ -161,19 +154,16 @@ def first(connection: sqlite3.Connection, count: int, bytes_max: int, after: int
     return found
 
 
-def insert(connection: sqlite3.Connection, positions: Sequence[int], rows: Sequence[Row], verb: str = "INSERT") -> None:
-    """Write rows; many of them in one statement."""
+def insert(connection: sqlite3.Connection, rows: Sequence[tuple[int, Row]], verb: str = "INSERT") -> None:
+    """Write rows at their positions; many of them in one statement."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        values: list[int | str | bytes] = []
-        for position, row in zip(
-            positions[start : start + ROWS_AT_ONCE], rows[start : start + ROWS_AT_ONCE], strict=True
-        ):
-            values += (position, row.checksum, row.head.decode(), row.body)
-        connection.execute(_insertion(verb, len(values) // 4), values)
+        chunk = rows[start : start + ROWS_AT_ONCE]
+        values = [value for position, row in chunk for value in (position, row.checksum, row.head.decode(), row.body)]
+        connection.execute(_insert_statement(verb, len(chunk)), values)
 
 
 @cache
-def _insertion(verb: str, rows: int) -> str:
+def _insert_statement(verb: str, rows: int) -> str:
     places = ", ".join(["(?, ?, ?, ?)"] * rows)
     return f"{verb} INTO callbacks (position, checksum, head, body) VALUES {places}"
 
@@ -187,30 +177,30 @@ def every_row(connection: sqlite3.Connection) -> Iterator[tuple[int, Row]]:
             yield position, row
 
 
-def forget(connection: sqlite3.Connection, positions: Sequence[int]) -> int:
+def delete(connection: sqlite3.Connection, positions: Sequence[int]) -> int:
     """Delete rows; how many there were."""
-    return connection.execute(SQL["forget"], (orjson.dumps(positions).decode(),)).rowcount
+    return connection.execute(SQL["delete"], (orjson.dumps(positions).decode(),)).rowcount
 
 
-def forget_after(connection: sqlite3.Connection, position: int) -> None:
+def delete_after(connection: sqlite3.Connection, position: int) -> None:
     """Delete every later row."""
-    connection.execute(SQL["forget_after"], (position,))
+    connection.execute(SQL["delete_after"], (position,))
 
 
-def fold(connection: sqlite3.Connection) -> None:
+def checkpoint_all(connection: sqlite3.Connection) -> None:
     """Copy the log into the database and empty it."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def fold_on(connection: sqlite3.Connection) -> None:
-    """Copy the log into the database, so that the next commit begins it anew."""
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Copy the log into the database, so that the next commit begins the log anew."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def shrink(connection: sqlite3.Connection) -> None:
-    """Give the room of an emptied file back."""
+    """Give the space of an emptied file back."""
     connection.execute("VACUUM")
-    fold(connection)
+    checkpoint_all(connection)
 
 
 @contextmanager
@@ -226,18 +216,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def is_passing(error: Exception) -> bool:
-    """A full disk or a locked file: nothing was committed, and the connection is as good as before."""
-    return _code(error) & _PRIMARY in _PASSING or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+def is_temporary(error: Exception) -> bool:
+    """A full disk or a locked file: nothing was committed, and the connection can be used on."""
+    return _code(error) & _PRIMARY in _TEMPORARY or (isinstance(error, OSError) and error.errno in _NO_SPACE)
 
 
 def is_unsynced(error: Exception) -> bool:
-    """The disk said that it did not keep what had been written."""
+    """An fsync failed: the disk may not have what was written."""
     return _code(error) in _UNSYNCED or (isinstance(error, OSError) and error.errno == errno.EIO)
 
 
 def is_damage(error: Exception) -> bool:
-    """The file is not what was written."""
+    """The file is damaged."""
     return isinstance(error, UnreadableError) or not _DAMAGED.isdisjoint((_code(error), _code(error) & _PRIMARY))
 
 

@@ -204,9 +204,9 @@ async def test_what_could_not_be_let_go_of_for_a_while_hides_no_loss(tmp_path: P
         with closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(SpoolBrokenError):
-                await spool.forget(first)
+                await spool.delete(first)
             other.execute("ROLLBACK")
-            await spool.forget(first)
+            await spool.delete(first)
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         lose_pages(database)
         left = await spool.first(40)

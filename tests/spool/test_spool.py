@@ -124,12 +124,12 @@ async def test_it_is_emptied_from_the_front(tmp_path: Path) -> None:
         await spool.put(arrived[:20])
         found = await spool.first(8)
         assert [envelope for _, envelope in found] == arrived[:8]
-        await spool.forget(position for position, _ in found if position != found[3][0])
+        await spool.delete(position for position, _ in found if position != found[3][0])
         await spool.put(arrived[20:])
         assert await content(spool) == [arrived[3], *arrived[8:]]
         assert spool.depth == 23
         assert spool.oldest == arrived[3].received_at
-        await spool.forget(position for position, _ in found)
+        await spool.delete(position for position, _ in found)
         assert await empty(spool) == arrived[8:]
         assert spool.depth == 0
         assert spool.oldest is None
@@ -141,9 +141,9 @@ async def test_a_portion_is_bounded_by_its_bytes(tmp_path: Path) -> None:
         await spool.put(envelopes(5, body_bytes=30_000))
         assert len(await spool.first(5)) == 2
         await spool.put(envelopes(1, body_bytes=90_000))
-        await spool.forget([position for position, _ in await spool.first(2)])
-        await spool.forget([position for position, _ in await spool.first(2)])
-        await spool.forget([position for position, _ in await spool.first(2)])
+        await spool.delete([position for position, _ in await spool.first(2)])
+        await spool.delete([position for position, _ in await spool.first(2)])
+        await spool.delete([position for position, _ in await spool.first(2)])
         assert spool.depth == 0
 
 
@@ -176,7 +176,7 @@ async def test_what_is_put_is_on_the_disk_when_put_returns(tmp_path: Path) -> No
         await spool.put(envelopes(1))
         before = commits(tmp_path / "spool")
         await spool.put([])
-        await spool.forget([])
+        await spool.delete([])
         assert commits(tmp_path / "spool") == before
 
 
@@ -208,7 +208,7 @@ async def test_it_takes_no_more_than_its_ceiling(tmp_path: Path) -> None:
         with pytest.raises(SpoolFullError, match="spool_bytes_max"):
             await spool.ping()
         found = await spool.first(full_at // 2)
-        await spool.forget(position for position, _ in found)
+        await spool.delete(position for position, _ in found)
         await spool.ping()
         await _fill(spool, arrived)
         assert len(arrived) > 1.4 * full_at
@@ -315,7 +315,7 @@ async def test_it_can_be_read_by_hand(tmp_path: Path) -> None:
             (head,) = by_hand.execute("SELECT head FROM callbacks").fetchone()
             assert json.loads(head)["headers"] == [list(pair) for pair in arrived.headers]
         by_hand.close()
-        await spool.forget([position for position, _ in await spool.first(1)])
+        await spool.delete([position for position, _ in await spool.first(1)])
         assert spool.depth == 0
 
 
@@ -356,10 +356,10 @@ async def test_positions_never_come_again(tmp_path: Path) -> None:
     async with spooling(folder) as spool:
         await spool.put(envelopes(5))
         stale = [position for position, _ in await spool.first(5)]
-        await spool.forget(stale)
+        await spool.delete(stale)
     async with spooling(folder) as spool:
         await spool.put(envelopes(5))
-        await spool.forget(stale)
+        await spool.delete(stale)
         assert spool.depth == 5
 
 

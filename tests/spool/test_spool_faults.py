@@ -188,7 +188,7 @@ async def _drain(spool: Spool) -> tuple[list[Envelope], int]:
     while found := await spool.first(50):
         for attempt in range(3):
             try:
-                await spool.forget(position for position, _ in found)
+                await spool.delete(position for position, _ in found)
                 break
             except SpoolBrokenError:
                 assert attempt < 2
@@ -295,7 +295,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Envelo
                 some = envelopes(3, body_bytes=9_000 if number % 10 == 5 else 500)
                 await spool.put(some)
                 arrived += some
-            await spool.forget([position for position, _ in await spool.first(11)])
+            await spool.delete([position for position, _ in await spool.first(11)])
             for _ in range(6):
                 await spool.put(some := envelopes(3, body_bytes=500))
                 arrived += some

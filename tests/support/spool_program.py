@@ -65,7 +65,7 @@ async def _take_on(spool: Spool) -> None:
     while True:
         found = (await spool.first(40))[: -1 if spool.depth < 60 else None]
         tell("taking", *receipts([envelope for _, envelope in found]))
-        await spool.forget(position for position, _ in found)
+        await spool.delete(position for position, _ in found)
         tell("taken")
 
 

@@ -62,7 +62,7 @@ async def empty(spool: Spool) -> list[Envelope]:
     """All that was in it, taken out in portions."""
     taken = []
     while found := await spool.first(100):
-        await spool.forget(position for position, _ in found)
+        await spool.delete(position for position, _ in found)
         taken += [envelope for _, envelope in found]
     return taken
 
