@@ -156,7 +156,7 @@ class Batcher:
         """Answer all of a batch, whatever goes wrong: what neither PostgreSQL nor the spool took is refused."""
         error = CannotKeepError("the receiver failed to keep it")
         try:
-            await self._drain.decided()
+            await self._drain.wait_until_decided()
             if self._drain.direct:
                 batch = await self._commit(batch, judged)
             if batch:
@@ -184,7 +184,7 @@ class Batcher:
 
     async def _hold(self, batch: Sequence[Waiting]) -> None:
         """The way of the spool. Raises CannotKeepError."""
-        await self._drain.hold([letter for letter, _ in batch])
+        await self._drain.spool([letter for letter, _ in batch])
         for letter, waiter in batch:
             outcome = Outcome.MALFORMED if letter.malformed else None
             if not waiter.done():

@@ -1,7 +1,7 @@
 """From the spool to PostgreSQL: in order of arrival, each callback once, and out of the spool when it is committed.
 
-While PostgreSQL takes one portion, the next is read, and the spool lets go of the one before. One that PostgreSQL
-refuses stays, and the others go past it. Must not know which way new callbacks take (`drain`), HTTP or SQL.
+While PostgreSQL writes one portion, the next is read, and the one before is deleted from the spool. A callback that
+PostgreSQL refuses stays, and the others go past it. Must not know which way new callbacks take (`router`), HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from receiver.postgres.batch_writer import BatchWriter
 from receiver.spool import Spool
 
 Portion: TypeAlias = Sequence[tuple[int, ParsedCallback]]
-"""Letters with their positions in the spool."""
+"""Callbacks with their positions in the spool."""
 
 log = structlog.get_logger()
 
 
 class SpoolDrainer:
-    """Of one spool."""
+    """Empties one spool."""
 
-    def __init__(self, spool: Spool, keeper: BatchWriter, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics) -> None:
         self._spool = spool
-        self._keeper = keeper
+        self._writer = writer
         self._settings = settings
         self._metrics = metrics
         self._portion_max = settings.drain_batch_max
-        """Less after a portion that was not taken: it may have been too much for `commit_timeout_s`."""
+        """Less after a portion that was not written: it may have been too much for `commit_timeout_s`."""
         self._ahead: asyncio.Task[Portion] | None = None
-        """Reads those behind the ones that PostgreSQL is taking."""
-        self._forgetting: asyncio.Task[None] | None = None
-        """Lets go of those that PostgreSQL took before."""
+        """Reads those behind the ones that PostgreSQL is writing."""
+        self._deleting: asyncio.Task[None] | None = None
+        """Deletes those that PostgreSQL wrote before."""
         self._committed: dict[int, tuple[ParsedCallback, Decision]] = {}
-        """What PostgreSQL has, by position, until it is known that the spool no longer does."""
+        """What PostgreSQL has, by position, until it is certainly deleted from the spool."""
         self._refused: set[int] = set()
         """Positions that PostgreSQL refuses."""
-        self._pardon_at_s = 0.0
+        self._retry_refused_at_s = 0.0
         """When these are tried again, by the loop's clock."""
         self._recovered = self._lost = 0
-        """Of the spool's account, as far as the metrics know it."""
+        """Of the spool's statistics, as far as the metrics have them."""
 
     @property
     def refused(self) -> int:
-        """How many wait that PostgreSQL refuses."""
+        """How many wait in it that PostgreSQL refuses."""
         return len(self._refused)
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing waits, and nothing is left behind in the spool that PostgreSQL has."""
+        """Whether nothing waits, and nothing is left in the spool that PostgreSQL has."""
         return not self._committed and self._spool.depth <= len(self._refused)
 
     @property
-    def is_nearly_at_end(self) -> bool:
-        """Whether all that waits is taken at once; what PostgreSQL refuses, or has, does not wait for it."""
+    def is_last_portion(self) -> bool:
+        """Whether all that waits fits into one portion; what PostgreSQL refuses, or has, does not wait."""
         return self._spool.depth - len(self._refused) - len(self._committed) <= self._portion_max
 
-    async def until_known(self) -> None:
-        """What an earlier run left comes first, so it must be known whether there is any."""
+    async def wait_until_known(self) -> None:
+        """Wait until the spool was opened once: what an earlier run left comes first."""
         while not self._spool.is_known:
             try:
                 await self._spool.first(1)
@@ -76,36 +76,36 @@ class SpoolDrainer:
                 await asyncio.sleep(self._settings.drain_retry_s)
         self.measure()
 
-    async def take(self) -> bool:
-        """Have PostgreSQL take the first that wait; whether that went well. If not, the next call begins again with the
-        oldest, and with fewer. Raises SpoolBrokenError."""
-        taken = False
+    async def drain(self) -> bool:
+        """Write the first portion that waits to PostgreSQL; whether that succeeded. If not, the next call begins again with
+        the oldest, and with fewer. Raises SpoolBrokenError."""
+        done = False
         try:
-            taken = await self._take()
+            done = await self._drain()
         except SpoolBrokenError:
-            self._refused.clear()  # nobody knows what is in it now
+            self._refused.clear()  # its content is not known now
             raise
         finally:
-            if taken:
+            if done:
                 self._portion_max = min(2 * self._portion_max, self._settings.drain_batch_max)
             else:
                 self._portion_max = self._portion_max // 2 or 1
                 await self._begin_again()
-        return taken
+        return done
 
     async def stop(self) -> None:
-        """What is under way comes to its end, and what PostgreSQL has leaves the spool, if that can be."""
+        """Finish what is under way, and delete what PostgreSQL has, if possible."""
         await self._begin_again()
         with suppress(SpoolBrokenError):
-            await self._forget()
+            await self._delete_committed()
 
-    def pardon(self) -> None:
-        """What was refused is tried again when it is time for it."""
-        if self._refused and asyncio.get_running_loop().time() >= self._pardon_at_s:
+    def retry_refused(self) -> None:
+        """Let what was refused be tried again, once `drain_refused_retry_s` is over."""
+        if self._refused and asyncio.get_running_loop().time() >= self._retry_refused_at_s:
             self._refused.clear()
 
     def measure(self) -> None:
-        """Tell the metrics what is in the spool."""
+        """Set the metrics of the spool."""
         recovered, lost = self._spool.recovered - self._recovered, self._spool.lost - self._lost
         if recovered:
             log.info("callbacks were found in the spool", callbacks=recovered)
@@ -119,21 +119,21 @@ class SpoolDrainer:
         oldest = self._spool.oldest
         self._metrics.spool_oldest_timestamp_seconds.set(oldest.timestamp() if oldest else 0)
 
-    async def _take(self) -> bool:
+    async def _drain(self) -> bool:
         some_left = bool(self._committed)
-        if self._ahead is None:  # a beginning: what PostgreSQL has must not be read, and counted, again
-            await self._forget()
+        if self._ahead is None:  # at the oldest: what PostgreSQL has must not be read, and counted, again
+            await self._delete_committed()
         ahead, self._ahead = self._ahead, None
         portion = await (ahead or self._read(-1))
         if not portion:
-            await self._forgotten()
+            await self._wait_until_deleted()
             return some_left
         self._ahead = asyncio.create_task(self._read(portion[-1][0]), name="drain: read on")
-        decided = await self._keep(portion)
-        await self._forgotten()
-        self._forgetting = asyncio.create_task(self._forget(), name="drain: forget")
+        decided = await self._write(portion)
+        await self._wait_until_deleted()
+        self._deleting = asyncio.create_task(self._delete_committed(), name="drain: delete")
         if decided < len(portion):
-            await self._begin_again()  # order: what was not taken comes before what was read meanwhile
+            await self._begin_again()  # order: what was not written comes before what was read meanwhile
         return decided > 0
 
     async def _read(self, after: int) -> Portion:
@@ -146,19 +146,19 @@ class SpoolDrainer:
             after = rows[-1][0]
         return []
 
-    async def _keep(self, portion: Portion) -> int:
-        """Of how many PostgreSQL decided."""
+    async def _write(self, portion: Portion) -> int:
+        """How many were decided or refused."""
         started_s = time.perf_counter()
-        fates = await self._keeper.write([letter for _, letter in portion])
+        results = await self._writer.write([callback for _, callback in portion])
         self._metrics.drain_seconds.observe(time.perf_counter() - started_s)
         refused: list[tuple[int, ParsedCallback]] = []
         decided = 0
-        for (position, letter), fate in zip(portion, fates, strict=True):
-            if isinstance(fate, Decision):
-                self._committed[position] = letter, fate
+        for (position, callback), result in zip(portion, results, strict=True):
+            if isinstance(result, Decision):
+                self._committed[position] = callback, result
                 decided += 1
-            elif isinstance(fate, RefusedError):
-                refused.append((position, letter))
+            elif isinstance(result, RefusedError):
+                refused.append((position, callback))
         self._pass_over(refused)
         return decided + len(refused)
 
@@ -167,7 +167,7 @@ class SpoolDrainer:
         if not refused:
             return
         if not self._refused:
-            self._pardon_at_s = asyncio.get_running_loop().time() + self._settings.drain_refused_retry_s
+            self._retry_refused_at_s = asyncio.get_running_loop().time() + self._settings.drain_refused_retry_s
         self._refused.update(position for position, _ in refused)
         log.error(
             "PostgreSQL refuses callbacks of the spool; they stay in it, and others go past them",
@@ -176,27 +176,27 @@ class SpoolDrainer:
             all=len(self._refused),
         )
 
-    async def _forget(self) -> None:
-        """Have the spool let go of what PostgreSQL has, also of what it failed to let go of before. It may be gone all
-        the same: it is counted when that is known, and once. Raises SpoolBrokenError."""
+    async def _delete_committed(self) -> None:
+        """Delete what PostgreSQL has, also what could not be deleted before. That may have happened all the same: it is
+        counted when it is certain, and once. Raises SpoolBrokenError."""
         gone = tuple(self._committed)
         await self._spool.delete(gone)
-        for letter, decision in map(self._committed.pop, gone):
-            self._metrics.count_drained(letter.envelope.source, letter.family, decision.outcome)
+        for callback, decision in map(self._committed.pop, gone):
+            self._metrics.count_drained(callback.envelope.source, callback.family, decision.outcome)
             self._metrics.count_decision(decision)
         self.measure()
 
-    async def _forgotten(self) -> None:
-        """Wait until what PostgreSQL took before is gone from the spool. Raises SpoolBrokenError."""
-        forgetting, self._forgetting = self._forgetting, None
-        if forgetting:
-            await asyncio.wait([forgetting])
-            forgetting.result()
+    async def _wait_until_deleted(self) -> None:
+        """Raises SpoolBrokenError when the portion before could not be deleted."""
+        deleting, self._deleting = self._deleting, None
+        if deleting:
+            await asyncio.wait([deleting])
+            deleting.result()
 
     async def _begin_again(self) -> None:
-        """From the oldest; what is under way comes to its end first."""
-        under_way = [task for task in (self._ahead, self._forgetting) if task]
-        self._ahead = self._forgetting = None
+        """Go back to the oldest, when what is under way has ended."""
+        under_way = [task for task in (self._ahead, self._deleting) if task]
+        self._ahead = self._deleting = None
         if under_way:
             await asyncio.wait(under_way)
         for task in under_way:

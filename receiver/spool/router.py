@@ -1,8 +1,8 @@
-"""Which way callbacks take: to PostgreSQL at once, or into the spool, and from there in order of arrival (`outflow`).
+"""Which way callbacks take: to PostgreSQL at once, or into the spool, and from there in order of arrival (`drainer`).
 
 While anything waits, new callbacks queue behind it, so that order is kept; when nothing waits any more, they go
-the direct way again. Under steady traffic something would always wait; so when the rest is but one portion, new ones
-are asked to wait for that instead. Must not know HTTP or SQL.
+the direct way again. Under steady traffic something would always wait; so when the rest is only one portion, new ones
+wait for that instead of going into the spool. Must not know HTTP or SQL.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ log = structlog.get_logger()
 
 
 class SpoolRouter:
-    """The spool, and the way out of it."""
+    """Sends callbacks the direct way or into the spool, and drains it."""
 
-    def __init__(self, spool: Spool, keeper: BatchWriter, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics) -> None:
         self.mode = Mode.SPOOLING
         """Until PostgreSQL is known to be ready."""
         self.begun = asyncio.Event()
         """Set for good when PostgreSQL is ready, and it is known which way callbacks take then."""
         self._spool = spool
-        self._keeper = keeper
+        self._writer = writer
         self._settings = settings
         self._metrics = metrics
-        self._outflow = SpoolDrainer(spool, keeper, settings, metrics)
-        self._filled = asyncio.Event()
-        """Something was put, or was not."""
-        self._holding = 0
-        """How many are putting something just now."""
+        self._drainer = SpoolDrainer(spool, writer, settings, metrics)
+        self._spooled = asyncio.Event()
+        """Something was put into the spool, or putting it failed."""
+        self._putting = 0
+        """How many calls of `put` are under way."""
         self._decided = asyncio.Event()
         """It is known which way callbacks take; not while the last of the spool is on its way to PostgreSQL."""
         self._decided.set()
@@ -55,114 +55,112 @@ class SpoolRouter:
     @property
     def refused(self) -> int:
         """How many wait in the spool that PostgreSQL refuses."""
-        return self._outflow.refused
+        return self._drainer.refused
 
     async def open(self) -> None:
-        """Take over what an earlier run left. Raises SetupError; a broken spool is told and tried again later."""
+        """Take over what an earlier run left. Raises SetupError; a broken spool is logged and tried again later."""
         try:
             await self._spool.open()
         except SpoolBrokenError as error:
             log.error("the spool cannot be used; trying on", why=str(error))  # noqa: TRY400 - one line says it
-        self._outflow.measure()
+        self._drainer.measure()
 
-    async def decided(self) -> None:
-        """Wait until it is known which way callbacks take: as a rule it is. At most `commit_timeout_s`."""
+    async def wait_until_decided(self) -> None:
+        """Wait until it is known which way callbacks take, as it usually is. At most `commit_timeout_s`."""
         if not self._decided.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.commit_timeout_s):
                     await self._decided.wait()
 
-    async def hold(self, letters: Sequence[ParsedCallback]) -> None:
-        """Keep letters on this machine until PostgreSQL takes them. Raises CannotKeepError."""
+    async def spool(self, callbacks: Sequence[ParsedCallback]) -> None:
+        """Store callbacks on this machine until PostgreSQL has them. Raises CannotKeepError."""
         started_s = time.perf_counter()
-        self._holding += 1
+        self._putting += 1
         if self.direct:
-            self._enter(Mode.SPOOLING)  # nobody else waits for PostgreSQL in vain
+            self._enter(Mode.SPOOLING)  # so that nothing else waits for PostgreSQL in vain
         try:
-            await self._spool.put(letter.envelope for letter in letters)
-            self._metrics.count_spooled(len(letters))
+            await self._spool.put(callback.envelope for callback in callbacks)
+            self._metrics.count_spooled(len(callbacks))
         finally:
-            self._holding -= 1
-            self._filled.set()
-            self._outflow.measure()
+            self._putting -= 1
+            self._spooled.set()
+            self._drainer.measure()
         self._metrics.spool_seconds.observe(time.perf_counter() - started_s)
 
     async def run(self) -> None:
-        """SpoolRouter whenever something waits, until cancelled. To be started when PostgreSQL is ready."""
-        pauses = Pauses(self._settings)
+        """Drain whenever something waits, until cancelled. To be started when PostgreSQL is ready."""
+        backoff = Backoff(self._settings)
         try:
-            await self._outflow.until_known()
+            await self._drainer.wait_until_known()
             while True:
-                if self._outflow.at_end:
-                    await self._until_filled()
-                if self.mode is Mode.DRAINING and self._outflow.is_nearly_at_end:
+                if self._drainer.at_end:
+                    await self._wait_until_spooled()
+                if self.mode is Mode.DRAINING and self._drainer.is_last_portion:
                     self._decided.clear()
-                taken = await self._take()
+                done = await self._drain()
                 self.begun.set()
-                if taken:
-                    pauses.begin_again()
+                if done:
+                    backoff.reset()
                 else:
                     self._decided.set()
-                    await pauses.one()
+                    await backoff.pause()
         finally:
             self._decided.set()
-            await self._outflow.stop()
+            await self._drainer.stop()
 
-    async def _until_filled(self) -> None:
-        """Nothing waits: the direct way if PostgreSQL works, unless something is being put just now, which would be
-        overtaken."""
-        pauses = Pauses(self._settings)
-        while self._outflow.at_end:
-            self._filled.clear()
-            if self.mode is Mode.SPOOLING and not await self._keeper.can_write():
-                await pauses.one()
+    async def _wait_until_spooled(self) -> None:
+        """Nothing waits: take the direct way if PostgreSQL works, unless a `put` is under way: it would be overtaken."""
+        backoff = Backoff(self._settings)
+        while self._drainer.at_end:
+            self._spooled.clear()
+            if self.mode is Mode.SPOOLING and not await self._writer.can_write():
+                await backoff.pause()
                 continue
-            if not self._holding and self._outflow.at_end:
+            if not self._putting and self._drainer.at_end:
                 self._enter(Mode.DIRECT)
                 self._decided.set()
                 self.begun.set()
-            await self._until_something()
+            await self._wait_for_change()
 
-    async def _until_something(self) -> None:
-        """Until something was put, or was found otherwise: by a spool that was mended."""
+    async def _wait_for_change(self) -> None:
+        """Until something was put, or it is time to look whether a repaired spool has found something."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_retry_max_s):
-                await self._filled.wait()
-        self._outflow.pardon()
-        self._outflow.measure()
+                await self._spooled.wait()
+        self._drainer.retry_refused()
+        self._drainer.measure()
 
-    async def _take(self) -> bool:
+    async def _drain(self) -> bool:
         try:
-            taken = await self._outflow.take()
+            done = await self._drainer.drain()
         except SpoolBrokenError as error:
             log.error("the spool cannot be read; trying on", why=str(error))  # noqa: TRY400 - one line says it
             return False
-        except Exception:  # a bug must not end the service, which still keeps what comes: told with its trace
+        except Exception:  # a bug must not end the service, which still stores what comes
             log.exception("the spool could not be drained; trying on")
-            taken = False
-        self._enter(Mode.DRAINING if taken else Mode.SPOOLING)
-        return taken
+            done = False
+        self._enter(Mode.DRAINING if done else Mode.SPOOLING)
+        return done
 
     def _enter(self, mode: Mode) -> None:
-        """One line at each change."""
+        """Logged once for each change."""
         if mode is not self.mode:
             log.info("callbacks take another way", mode=mode, before=self.mode, waiting=self._spool.depth)
             self.mode = mode
             self._metrics.set_mode(mode)
 
 
-class Pauses:
+class Backoff:
     """Between attempts, each twice as long as the one before."""
 
     def __init__(self, settings: Settings) -> None:
         self._first_s, self._last_s = settings.drain_retry_s, settings.drain_retry_max_s
         self._next_s = self._first_s
 
-    async def one(self) -> None:
-        """Pause."""
+    async def pause(self) -> None:
         await asyncio.sleep(self._next_s)
         self._next_s = min(2 * self._next_s, self._last_s)
 
-    def begin_again(self) -> None:
-        """It went well."""
+    def reset(self) -> None:
+        """After a success the next pause is a short one."""
         self._next_s = self._first_s
