@@ -77,8 +77,10 @@ class SpoolDrainer:
         self.measure()
 
     async def drain(self) -> bool:
-        """Write the first portion that waits to PostgreSQL; whether that succeeded. If not, the next call begins again with
-        the oldest, and with fewer. Raises SpoolBrokenError."""
+        """Write the first portion that waits to PostgreSQL; whether that succeeded.
+
+        If not, the next call begins again with the oldest, and with fewer. Raises SpoolBrokenError.
+        """
         done = False
         try:
             done = await self._drain()

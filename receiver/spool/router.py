@@ -109,7 +109,7 @@ class SpoolRouter:
             await self._drainer.stop()
 
     async def _wait_until_spooled(self) -> None:
-        """Nothing waits: take the direct way if PostgreSQL works, unless a `put` is under way: it would be overtaken."""
+        """Nothing waits: take the direct way if PostgreSQL works, and no `put` is under way that would be overtaken."""
         backoff = Backoff(self._settings)
         while self._drainer.at_end:
             self._spooled.clear()
@@ -158,6 +158,7 @@ class Backoff:
         self._next_s = self._first_s
 
     async def pause(self) -> None:
+        """Sleep for the present pause."""
         await asyncio.sleep(self._next_s)
         self._next_s = min(2 * self._next_s, self._last_s)
 
