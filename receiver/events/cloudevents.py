@@ -2,7 +2,7 @@
 
 Pure: values in, text out; no clock, no I/O, no settings. This file must not know how a state was decided,
 nor how a row is stored or published. Whatever the ids look like, the row can be published: headers and
-subjects are plain ASCII (`subjects`), and text that JSON cannot carry is made fit.
+subjects are plain ASCII (`subjects`), and text that JSON cannot carry is sanitized.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ SUBJECTS = "esc.v1"
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _NOT_SHOWN = frozenset({"memory", "vms"})
-"""Not in an item: a deployment's VMs are told by their own items."""
+"""Not in an item: a deployment's VMs have items of their own."""
 _ITEM_FIELDS = {
     kind: tuple(name for name in kind._fields if name not in _NOT_SHOWN)
     for kind in (Operation, Deployment, Vm, Resource)
 }
 _ITEM_VALUES = {kind: attrgetter(*names) for kind, names in _ITEM_FIELDS.items()}
+_TRANSITION_FIELDS = (
+    *("id", "entity", "source", "tenant", "deployment", "incarnation", "name", "sequence", "change", "from_state"),
+    *("to_state", "trigger", "rule", "reason", "receipt", "operation", "ref", "at"),
+)
+_TRANSITION_VALUES = attrgetter(*_TRANSITION_FIELDS)
 _BEFORE_ITEM = b',"item":'
 _INTEGER_MAX = 2**63 - 1
 _TEXT_MAX = 128
@@ -59,51 +64,27 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
 
     `traceparent` is W3C's, and passed on when it is well-formed.
     """
-    kind, source, change = transition.entity, transition.source, transition.change
-    path = _path(transition)
+    t, path = transition, _path(transition)
     headers = {
-        "ce-id": transition.id,
+        "ce-id": t.id,
         "ce-specversion": "1.0",
-        "ce-source": header_value(f"/esc/{source}"),
-        "ce-type": header_value(f"esc.{kind}.{change}.v1"),
+        "ce-source": header_value(f"/esc/{t.source}"),
+        "ce-type": header_value(f"esc.{t.entity}.{t.change}.v1"),
         "ce-subject": header_value(path),
-        "ce-time": transition.at,
-        "ce-sequence": f"{transition.sequence:020d}",
-        "ce-partitionkey": header_value(f"{source}/{_partition(transition, path)}"),
+        "ce-time": t.at,
+        "ce-sequence": f"{t.sequence:020d}",
+        "ce-partitionkey": header_value(f"{t.source}/{_partition(t, path)}"),
         "content-type": "application/json",
-        "Nats-Msg-Id": transition.id,
+        "Nats-Msg-Id": t.id,
     }
-    if transition.operation:
-        headers["ce-correlationid"] = header_value(transition.operation)
-    if traceparent and _TRACEPARENT(traceparent):
-        headers["traceparent"] = traceparent
-    payload = {
-        "id": transition.id,
-        "entity": kind,
-        "source": source,
-        "tenant": transition.tenant,
-        "deployment": transition.deployment,
-        "incarnation": transition.incarnation,
-        "name": transition.name,
-        "sequence": transition.sequence,
-        "change": change,
-        "from_state": transition.from_state,
-        "to_state": transition.to_state,
-        "trigger": transition.trigger,
-        "rule": transition.rule,
-        "reason": transition.reason,
-        "receipt": transition.receipt,
-        "operation": transition.operation,
-        "ref": transition.ref,
-        "at": transition.at,
-        "item": item(entity),  # last: item_json relies on it
-    }
+    payload = dict(zip(_TRANSITION_FIELDS, _TRANSITION_VALUES(t), strict=True))
+    payload["item"] = item(entity)  # last: item_json relies on it
     return OutboxRow(
-        id=transition.id,
-        at=transition.at,
-        subject=f"{SUBJECTS}.{kind}.{token(change)}.{token(source)}.{_place(transition, entity)}",
-        headers=_json(headers).decode(),
-        payload=_json(payload).decode(),
+        t.id,
+        t.at,
+        f"{SUBJECTS}.{t.entity}.{token(t.change)}.{token(t.source)}.{_subject_end(t, entity)}",
+        _json(headers | _correlation(t.operation, traceparent)).decode(),
+        _json(payload).decode(),
         kv_key=_kv_key(entity),
         kv_ended=entity.ended_at is not None,
     )
@@ -114,50 +95,54 @@ def unclassified_event(notification: Notification, reason: str, rule: str, trace
 
     It has no ledger entry: the receipt is its id, and it has no sequence. `traceparent` as with a ledger entry.
     """
-    path = f"callback/{notification.receipt}"
+    n, path = notification, f"callback/{notification.receipt}"
     headers = {
-        "ce-id": notification.receipt,
+        "ce-id": n.receipt,
         "ce-specversion": "1.0",
-        "ce-source": header_value(f"/esc/{notification.source}"),
+        "ce-source": header_value(f"/esc/{n.source}"),
         "ce-type": "esc.callback.unclassified.v1",
         "ce-subject": path,
-        "ce-time": notification.received_at,
-        "ce-partitionkey": header_value(f"{notification.source}/{path}"),
+        "ce-time": n.received_at,
+        "ce-partitionkey": header_value(f"{n.source}/{path}"),
         "content-type": "application/json",
-        "Nats-Msg-Id": notification.receipt,
+        "Nats-Msg-Id": n.receipt,
     }
-    if notification.transaction_id:
-        headers["ce-correlationid"] = header_value(notification.transaction_id)
-    if traceparent and _TRACEPARENT(traceparent):
-        headers["traceparent"] = traceparent
     payload = {
-        "id": notification.receipt,
+        "id": n.receipt,
         "entity": "callback",
-        "source": notification.source,
+        "source": n.source,
         "change": "unclassified",
-        "family": notification.family,
-        "root": notification.root,
-        "trigger": notification.trigger or notification.raw_trigger,
-        "status": notification.status,
-        "status_code": notification.status_code,
-        "status_message": notification.status_message,
+        "family": n.family,
+        "root": n.root,
+        "trigger": n.trigger or n.raw_trigger,
+        "status": n.status,
+        "status_code": n.status_code,
+        "status_message": n.status_message,
         "rule": rule,
         "reason": reason,
-        "receipt": notification.receipt,
-        "operation": notification.transaction_id,
-        "ref": notification.ref,
-        "notes": notification.notes,
-        "at": notification.received_at,
+        "receipt": n.receipt,
+        "operation": n.transaction_id,
+        "ref": n.ref,
+        "notes": n.notes,
+        "at": n.received_at,
     }
     return OutboxRow(
-        id=notification.receipt,
-        at=notification.received_at,
-        subject=f"{SUBJECTS}.callback.unclassified.{token(notification.source)}",
-        headers=_json(headers).decode(),
-        payload=_json(payload).decode(),
+        n.receipt,
+        n.received_at,
+        f"{SUBJECTS}.callback.unclassified.{token(n.source)}",
+        _json(headers | _correlation(n.transaction_id, traceparent)).decode(),
+        _json(payload).decode(),
         kv_key=None,
         kv_ended=False,
     )
+
+
+def _correlation(transaction_id: str | None, traceparent: str | None) -> dict[str, str]:
+    """The headers that not every message has."""
+    headers = {"ce-correlationid": header_value(transaction_id)} if transaction_id else {}
+    if traceparent and _TRACEPARENT(traceparent):
+        headers["traceparent"] = traceparent
+    return headers
 
 
 def item(entity: Entity) -> dict[str, Any]:
@@ -169,7 +154,7 @@ def item(entity: Entity) -> dict[str, Any]:
 def item_json(payload: bytes) -> bytes:
     """The `item` of a payload made here, as it stands there: the value of the KV bucket.
 
-    A slice, because reading 2 kB of JSON to write it again costs more than to publish it. It is right because
+    A slice, because reading 2 kB of JSON to write it again costs more than to publish it. That is safe because
     `item` comes last and only plain values come before it: a quote inside a text is always escaped.
     """
     return payload[payload.index(_BEFORE_ITEM) + len(_BEFORE_ITEM) : -1]
@@ -178,7 +163,7 @@ def item_json(payload: bytes) -> bytes:
 def shortened(payload: bytes, bytes_max: int) -> bytes:
     """`payload` cut down until it has at most `bytes_max`; `truncated` then names what was cut.
 
-    First the item's largest fields go, one by one, then every text is cut to 128 characters. What is left
+    First the item's largest fields are emptied, one by one, then every text is cut to 128 characters. What is left
     is bounded, so 64 KiB are always enough; the whole stays in PostgreSQL.
     """
     event = orjson.loads(payload)
@@ -216,7 +201,7 @@ def _partition(transition: Transition, path: str) -> str:
     return f"deployment/{transition.deployment}" if transition.entity in {"vm", "deployment"} else path
 
 
-def _place(transition: Transition, entity: Entity) -> str:
+def _subject_end(transition: Transition, entity: Entity) -> str:
     """The tokens of the subject after the source."""
     match entity:
         case Vm():
@@ -248,7 +233,7 @@ def _json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not know: read-only mappings become objects, other things text."""
+    """What orjson does not know: read-only mappings become objects, all else text."""
     return dict(value) if isinstance(value, MappingProxyType) else str(value)
 
 

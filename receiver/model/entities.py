@@ -1,9 +1,8 @@
-"""What is known of deployments, VMs, resources and operations, and what one callback did to them.
+"""Rows of deployments, VMs, resources and operations, and the decision that one callback leads to.
 
-Frozen values, one named tuple per table, fields in the order of the table's columns (a test compares
-them). Tuples, because a callback makes a dozen of them, one from another, and `_replace` takes a seventh
-of the time that it takes with a frozen dataclass. What a field holds is never changed in place. This file must not
-know how a state is decided (`lifecycle`), nor SQL (`store`).
+One named tuple per table, fields in the order of the table's columns (a test compares them). Tuples, because several
+are made for each callback, and a frozen dataclass takes several times as long to make. What a field holds is never
+changed in place. Must not know how a state is decided (`lifecycle`), nor SQL (`postgres`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from receiver.model.notification import Outcome
 
 NAMESPACE = uuid_utils.UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
 """Fixed for ever: transition ids are derived from it, so applying again gives the same id."""
-
 
 _VERSION_AND_VARIANT = 0xF000 << 64 | 0xC000 << 48
 _VERSION_8 = 0x8000 << 64 | 0x8000 << 48
@@ -83,7 +81,7 @@ class OperationState(StrEnum):
 
 
 class EntityKind(StrEnum):
-    """The four kinds of things that ESC reports on."""
+    """The four kinds of entities that ESC reports on."""
 
     DEPLOYMENT = "deployment"
     VM = "vm"
@@ -93,9 +91,9 @@ class EntityKind(StrEnum):
 
 @lru_cache(maxsize=2048)
 def entity_id(*parts: str | int) -> UUID:
-    """The id of an entity's row, from its identity alone, so that no round trip is needed to learn it.
+    """The id of an entity's row, made of its identity alone, so that no round trip is needed to learn it.
 
-    Remembered, because each is asked for several times while its callback is kept.
+    Cached, because each is asked for several times while its callback is stored.
     """
     digest = int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest())
     return UUID(int=digest & ~_VERSION_AND_VARIANT | _VERSION_8)
@@ -266,7 +264,7 @@ class Transition(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What one callback does. `entities` holds the new rows, `transitions` pairs each ledger entry with
+    """What one callback does. `entities` holds the rows to write, `transitions` pairs each ledger entry with
     the entity as it stands after it (what the feed and the KV bucket show)."""
 
     outcome: Outcome

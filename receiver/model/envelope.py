@@ -1,7 +1,7 @@
-"""What arrived, opened but not read: who sent it, under which id, with which status, and the kept bytes.
+"""One callback before its body is parsed: who sent it, under which id, with which status, and its bytes.
 
 Knows the header spellings of ESC (docs/esc-callbacks.md#1). It must not know HTTP servers, XML or SQL;
-`ingress` hands it plain values, `parse` reads the body it keeps.
+`ingress` hands it plain values, `parsing` reads the body.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEMBERED_BYTES_MAX = 64
 ID_BYTES_MAX: Final = 1024
 """Of an id or name that identifies something, in UTF-8: PostgreSQL's indexes take no more than 2704 in all."""
 RESOLUTION_NS = 1_000
-"""What a `timestamptz` can tell apart."""
+"""Of PostgreSQL's `timestamptz`."""
 
 ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut"})
 """Notes that cannot be made again from a stored callback."""
@@ -129,8 +129,8 @@ class Envelope(NamedTuple):
 
 
 class Clock:
-    """The receiver's own time. It only runs forwards, whatever is done to the machine's clock: which operation came
-    first is told by it, so no two callbacks arrive at the same moment."""
+    """The receiver's own time. It only runs forwards, whatever is done to the machine's clock, and never gives the same
+    time twice: the order of operations is derived from it."""
 
     def __init__(self, machine_ns: Callable[[], int] = time_ns) -> None:
         self._machine_ns = machine_ns
@@ -143,9 +143,9 @@ class Clock:
 
 
 def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Head:
-    """The header fields as text, secret ones overwritten, and what ESC says in them.
+    """The header fields as text, secret values overwritten, and what ESC says in them.
 
-    Names count whatever their case, and `_` as `-`. Where spellings disagree the hyphenated one counts,
+    Names are compared without case, `_` equal to `-`. Where spellings disagree the hyphenated one counts,
     all are kept, and a note says so (docs/esc-callbacks.md#1, #trap-6); so it does of a transaction id that is too long
     to be looked up, which counts as none. Raises HeaderTooLargeError when names and values are longer than `bytes_max`
     in all.
@@ -178,7 +178,7 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
 
 
 def is_too_long(text: str) -> bool:
-    """For something to be found by it again."""
+    """Whether it is longer than an id that can be looked up."""
     return len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX
 
 
@@ -200,7 +200,7 @@ def _read_name(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
 
 
 _known = lru_cache(maxsize=1024)(_read_name)
-"""Senders use the same few names again and again."""
+"""Cached: senders use the same few names again and again."""
 
 
 def _status(text: str | None) -> tuple[Status, int | None, tuple[str, ...]]:

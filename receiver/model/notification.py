@@ -1,8 +1,8 @@
-"""The words of the project: what a callback says once it has been read.
+"""What a callback says once it has been parsed.
 
 Values only. This file must not know HTTP, XML, SQL or NATS, nor what a message does to an entity:
-`parse` makes a Notification, `lifecycle` judges it. Names of ESC appear here in our spelling; the
-spelling that arrived stays in the `raw_…` fields and in the kept body.
+`parsing` makes a Notification, `lifecycle` decides on it. Names of ESC appear here in our spelling; the
+spelling that arrived stays in the `raw_…` fields and in the stored body.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a callback; every kept callback has exactly one."""
+    """How a callback was decided; every stored callback has exactly one."""
 
     APPLIED = "applied"
     """It moved or refreshed an entity, or noted something new about it."""
     DUPLICATE = "duplicate"
-    """It says what was said before, and changed nothing."""
+    """It repeats an earlier message, and changed nothing."""
     LATE = "late"
-    """What it tells about was already passed; missing facts were filled in, no state moved back."""
+    """Out of order: a later stage was seen already; missing facts were filled in, no state moved back."""
     UNCLASSIFIED = "unclassified"
-    """Well-formed, but of an unknown root, stage or event, or it names nothing we can keep."""
+    """Well-formed, but of an unknown root, stage or event, or it names no entity."""
     MALFORMED = "malformed"
-    """Not a document we are willing to read: not well-formed, a DTD, too deep, undecodable."""
+    """A document that is not parsed: not well-formed, with a DTD, nested too deep, or undecodable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ResourceReport:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One callback, read. `trigger` is the normalised stage or event (upper case; `VM_UPDATED` also
+    """One callback, parsed. `trigger` is the normalised stage or event (upper case; `VM_UPDATED` also
     when only the message text tells it, docs/esc-callbacks.md#trap-1); None makes the callback unclassified, and
     `unclassified_because` then says why."""
 

@@ -1,4 +1,4 @@
-"""Makes any text fit for a text column, a JSON document, a NATS header or a label.
+"""Makes any text storable: in a text column, a JSON document, a NATS header or a label.
 
 PostgreSQL takes no NUL, nothing that encodes to UTF-8 takes a lone surrogate, and both reach us in
 header bytes. The raw bytes stay raw where they are kept; this is for text only.

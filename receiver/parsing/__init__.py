@@ -1,5 +1,6 @@
 """From bytes to a notification: one XML document read safely, ESC's words translated to ours.
 
-`xml_document` reads XML (the only place that imports lxml), `vocabulary` holds ESC's words, `parser` makes a
-Notification of an Envelope, `parsed_callback` joins both. Must not know HTTP, SQL or NATS.
+`xml_document` reads XML (the only place that imports lxml), `vocabulary` holds ESC's words, `deployment_parser` and
+`resource_parser` read one payload family each, `parser` chooses between them and makes a Notification of an Envelope,
+`parsed_callback` holds both. Must not know HTTP, SQL or NATS.
 """

@@ -1,4 +1,4 @@
-"""One callback between its reading and its keeping: what arrived, what it says, and what became of it."""
+"""One callback between its arrival and its transaction: the envelope, what it says, or why it cannot be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EntityKey = tuple[str, ...]
 
 
 def read(envelope: Envelope, depth_max: int, delayed: DelayedContext | None = None) -> ParsedCallback:
-    """What an envelope says, or why it cannot be read."""
+    """Parse an envelope; never raises for what its body holds."""
     try:
         return ParsedCallback(envelope, parse(envelope, depth_max), delayed=delayed)
     except NotXmlError as error:
@@ -38,9 +38,9 @@ class ParsedCallback:
     notification: Notification | None = None
     malformed: str | None = None
     internal_error: bool = False
-    """Judging it failed for a fault of ours; it is kept without being applied."""
+    """Parsing or deciding failed for a fault of ours; it is stored without being applied."""
     delayed: DelayedContext | None = None
-    """It waited since it arrived (spool, replay)."""
+    """Set when it waited since it arrived (spool, replay)."""
 
     def decision_without_lifecycle(self) -> Decision | None:
         """The decision on a callback that the lifecycle is not asked about."""
@@ -53,7 +53,7 @@ class ParsedCallback:
         return None
 
     def without_content(self) -> ParsedCallback:
-        """The same without anything that its body says, which is at fault: it is kept and told of, not applied."""
+        """The same without what its body says, which is at fault: to be stored and published, not applied."""
         e = self.envelope
         nothing = Notification(
             e.receipt, e.source, e.received_at, Family.UNKNOWN, "", None, None, e.status, e.status_code,
@@ -68,16 +68,16 @@ class ParsedCallback:
 
     @property
     def entity_keys(self) -> list[EntityKey]:
-        """What it names; VMs belong to their deployment."""
+        """The entities it names; VMs belong to their deployment."""
         n = self.notification
         if n is None:
             return []
-        things: list[EntityKey] = [("operation", n.source, n.transaction_id)] if n.transaction_id else []
+        keys: list[EntityKey] = [("operation", n.source, n.transaction_id)] if n.transaction_id else []
         if n.deployment:
-            things.append(("deployment", n.source, n.deployment.internal_id))
+            keys.append(("deployment", n.source, n.deployment.internal_id))
         if n.resource:
-            things.append(("resource", n.source, n.resource.kind, n.resource.id))
-        return things
+            keys.append(("resource", n.source, n.resource.kind, n.resource.id))
+        return keys
 
     @property
     def channel(self) -> Channel:
