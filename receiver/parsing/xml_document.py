@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 from lxml import etree
 
 from receiver.errors import NotXmlError
+from receiver.redaction.encodings import decoded, is_plain, unreadable_declaration
 
 Value: TypeAlias = "str | Fields | list[str | Fields]"
 Fields: TypeAlias = dict[str, Value]
@@ -110,6 +111,8 @@ def _read(body: bytes, depth_max: int, parser: etree.XMLParser) -> Document:
     document = body.lstrip()
     if not document:
         raise NotXmlError("the body is empty")
+    if not is_plain(body) and (place := unreadable_declaration(decoded(body))):
+        raise NotXmlError("an encoding that is not supported (line {}, column {})".format(*place))
     if b"!" in document:  # found in no time, and next to never there
         _refuse_dtd(body)
     try:

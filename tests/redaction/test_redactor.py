@@ -8,10 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from receiver.redaction.redactor import OVERWRITTEN, redact
-from receiver.redaction.secret_names import ANYWHERE, AS_A_WORD, AT_THE_END, BAGS, is_secret, may_hold_secret
+from receiver.redaction.redactor import OVERWRITTEN, Redactor
+from receiver.redaction.secret_names import ANYWHERE, AS_A_WORD, AS_LAST_WORD, AT_THE_END, BAGS
 from tests.support.samples import SAMPLES, Sample
 
+REDACTOR = Redactor()
+redact = REDACTOR.redact
+is_secret = REDACTOR.names.is_secret
 SECRET = "hunter2"
 OPEN_NAMES = (
     "deployment",
@@ -57,11 +60,11 @@ def test_ordinary_names_are_not_taken_for_secrets(name: str) -> None:
     assert not is_secret(name)
 
 
-@pytest.mark.parametrize("word", sorted([*ANYWHERE, *AT_THE_END, *AS_A_WORD, *BAGS]))
+@pytest.mark.parametrize("word", [*ANYWHERE, *AT_THE_END, *AS_A_WORD, *AS_LAST_WORD, *BAGS])
 def test_no_secret_word_escapes_the_quick_look(word: str) -> None:
     """The cheap first question must be answered yes by every body that has a secret name in it."""
     for spelled in (word, word.upper(), word.title()):
-        assert may_hold_secret(f"<a><x_{spelled}>1</x_{spelled}></a>".encode())
+        assert REDACTOR.names.may_be_in(f"<a><x_{spelled}>1</x_{spelled}></a>".encode())
 
 
 FIELDS = (
