@@ -26,6 +26,7 @@ from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.observability.metrics import Metrics
+from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.publishing.outbox import CHANNEL
 
@@ -71,22 +72,22 @@ class LedgerFollower:
         """Set while there is a position."""
         self._wake_up = asyncio.Event()
         self._stopping = False
+        self._trouble = TroubleLog("the ledger cannot be followed now", each_reason=False)
         self._mark_due_s = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled; a connection that breaks is replaced."""
-        pause_s, logged = PAUSE_FIRST_S, False
+        pause_s = PAUSE_FIRST_S
         while True:
             try:
                 await self._follow()
             except UNUSABLE as error:
-                if not logged:
-                    log.warning("the ledger cannot be followed now", why=describe(error))
-                logged = True
+                self._trouble.report(describe(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LAST_S)
             else:
-                pause_s, logged = PAUSE_FIRST_S, False
+                self._trouble.clear()
+                pause_s = PAUSE_FIRST_S
 
     def stop(self) -> None:
         """End all subscriptions: the receiver is stopping."""

@@ -22,6 +22,7 @@ from receiver.observability.catalogue import Catalogue, operation_kind
 from receiver.observability.definition import set_all
 from receiver.observability.labels import Taken
 from receiver.observability.metrics import Metrics
+from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
@@ -42,7 +43,7 @@ class EntityCounts:
         self._timeout_s = settings.counts_timeout_s
         self._metrics = metrics
         self._sql = statements("jobs/entity_counts.sql")
-        self._told = ""
+        self._trouble = TroubleLog("states cannot be counted now; it is tried again")
         for state in Taken:
             metrics.postgres_connections.labels(state).set_function(partial(_connections, database, state))
 
@@ -51,9 +52,9 @@ class EntityCounts:
         while True:
             try:
                 await self.run_once()
-                self._told = ""
+                self._trouble.clear()
             except UNUSABLE as error:
-                self._tell(describe(error))
+                self._trouble.report(describe(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("counting failed")
             await asyncio.sleep(self._interval.total_seconds())
@@ -97,12 +98,6 @@ class EntityCounts:
         begin, end = metrics.partitions_begin_timestamp_seconds, metrics.partitions_end_timestamp_seconds
         for what, gauge in (("begin", begin), ("end", end)):
             set_all(gauge, {(table,): number for name, table, number in rows if name == what})
-
-    def _tell(self, why: str) -> None:
-        """One line for each new trouble."""
-        if why != self._told:
-            log.warning("states cannot be counted now; it is tried again", why=why)
-        self._told = why
 
 
 def _connections(database: Database, state: Taken) -> float:

@@ -6,6 +6,7 @@ What is told here is for `/metrics` alone; nothing is decided by it. Must not kn
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from receiver.errors import DisconnectedError
 from receiver.observability.definition import set_all, total
 from receiver.observability.labels import OTHER
 from receiver.observability.metrics import Metrics
+from receiver.observability.trouble_log import TroubleLog
 from receiver.publishing.broker import Broker
 from receiver.publishing.consumers import StreamConsumer, readers_of
 
@@ -30,7 +32,7 @@ class Monitors:
         self._broker = broker
         self._settings = settings
         self._metrics = metrics
-        self._told = ""
+        self._trouble = TroubleLog("disk or stream cannot be looked at now; it is tried again", logging.INFO)
 
     async def run(self) -> None:
         """Both loops."""
@@ -52,11 +54,11 @@ class Monitors:
                 await self.look_at_disk()
                 await self.look_at_stream()
             except (DisconnectedError, OSError) as error:
-                self._tell(str(error))
+                self._trouble.report(str(error))
             except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
                 log.exception("looking around failed")
             else:
-                self._told = ""
+                self._trouble.clear()
             await asyncio.sleep(self._settings.counts_interval_s)
 
     async def look_at_disk(self) -> None:
@@ -81,12 +83,6 @@ class Monitors:
         ):
             gauge.clear()
             set_all(gauge, folded(numbers, named))
-
-    def _tell(self, why: str) -> None:
-        """One line for each new trouble."""
-        if why != self._told:
-            log.info("disk or stream cannot be looked at now; it is tried again", why=why)
-        self._told = why
 
 
 def folded(readers: Iterable[tuple[str, int]], named_max: int) -> Mapping[tuple[str, ...], float]:

@@ -18,6 +18,7 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError, SetupError, describe
 from receiver.observability.metrics import Metrics
+from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
@@ -37,7 +38,9 @@ class Database:
         self._metrics = metrics
         self._hosts = Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s)
         self._session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
-        self._is_trouble_logged = False
+        self._trouble = TroubleLog(
+            "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", each_reason=False
+        )
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self.ready = True
         """False until the schema is known to be as this program needs it."""
@@ -112,6 +115,7 @@ class Database:
         ):  # fmt: skip
             with attempt:
                 await self._prepare(partitions)
+        self._trouble.clear()
         self.ready = True
         self._metrics.postgres_up.set(1)
         log.info("PostgreSQL is ready")
@@ -119,10 +123,7 @@ class Database:
     def _is_unusable(self, error: Exception) -> bool:
         if not isinstance(error, UNUSABLE):
             return False
-        if not self._is_trouble_logged:
-            why = describe(error)
-            log.warning("PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", why=why)
-        self._is_trouble_logged = True
+        self._trouble.report(describe(error))
         return True
 
     async def _prepare(self, partitions: Partitions) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.observability import logs
+from receiver.observability.trouble_log import TroubleLog
 from tests.support.ingress import Serving, serving
 
 HEADERS = [("ESC-Transaction-Id", "tx-1"), ("ESC-Status-Code", "200")]
@@ -94,3 +95,14 @@ def test_lines_are_json_with_a_time_and_a_level(capsys: pytest.CaptureFixture[st
     assert (line["event"], line["level"], line["receipt"]) == ("it stumbled", "error", "r1")
     assert line["timestamp"].endswith("Z")
     assert "ValueError: odd" in line["exception"]
+
+
+def test_a_trouble_that_lasts_is_logged_once_for_each_reason() -> None:
+    """And again when it had passed; where reasons alternate, only when it begins."""
+    with structlog.testing.capture_logs() as said:
+        for trouble in (TroubleLog("cannot"), TroubleLog("cannot", each_reason=False)):
+            for why in ("a", "a", "b"):
+                trouble.report(why)
+            trouble.clear()
+            trouble.report("b")
+    assert [line["why"] for line in said] == ["a", "b", "b", "a", "b"]

@@ -1,0 +1,29 @@
+"""Logs a trouble that lasts once, not at every attempt that meets it. Must not know what is attempted."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class TroubleLog:
+    """One line when a trouble begins; another only after it has passed or, if wanted, for another reason."""
+
+    def __init__(self, event: str, level: int = logging.WARNING, *, each_reason: bool = True) -> None:
+        self._event = event
+        self._level = level
+        self._each_reason = each_reason
+        self._why = ""
+
+    def report(self, why: str) -> None:
+        """The attempt failed because of this."""
+        if not self._why or (self._each_reason and why != self._why):
+            log.log(self._level, self._event, why=why)
+        self._why = why
+
+    def clear(self) -> None:
+        """The attempt succeeded: the next trouble is a new one."""
+        self._why = ""
