@@ -56,12 +56,12 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        keeper = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
+        writer = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
         self.spool = Spool(settings)
-        self.drain = SpoolRouter(self.spool, keeper, settings, self.metrics)
-        self.acceptor = Batcher(keeper, self.drain, settings, self.metrics)
-        self.overdue = OverdueScan(
-            self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.drain.direct
+        self.router = SpoolRouter(self.spool, writer, settings, self.metrics)
+        self.batcher = Batcher(writer, self.router, settings, self.metrics)
+        self.overdue_scan = OverdueScan(
+            self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
         )
         self.relay = Relay(
             self.database.connect,
@@ -70,8 +70,8 @@ class App:
             self.metrics,
             StreamRebuild(self.database, settings).run,
         )
-        self.counts = EntityCounts(self.database, settings, self.metrics)
-        self.watch = Monitors(self.broker, settings, self.metrics)
+        self.entity_counts = EntityCounts(self.database, settings, self.metrics)
+        self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
         self.api = Api(self.database.connect, settings, self.metrics, published.find)
         self._runner: web.AppRunner | None = None
@@ -96,15 +96,15 @@ class App:
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
         self._undo.push_async_callback(self.spool.close)
-        await self.drain.open()
+        await self.router.open()
         await self.api.open()
         self._undo.callback(self.api.close)
-        rooms = (Ingress(self.acceptor, self.settings, self.metrics, self._traces), self._health(), Board(), self.api)
+        rooms = (Ingress(self.batcher, self.settings, self.metrics, self._traces), self._health(), Board(), self.api)
         served = make_app(rooms, self.settings)
         served.on_shutdown.append(self.api.stop)
         self._runner = await start_site(served, self.settings, self.metrics)
         self._undo.push_async_callback(self._end_tasks)
-        accepting = self._task(self.acceptor.run(), "acceptor")
+        accepting = self._task(self.batcher.run(), "batcher")
         self._undo.push_async_callback(self._finish, accepting)
         self._undo.push_async_callback(self._runner.cleanup)
         self._task(self._work(), "work")
@@ -116,10 +116,10 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.partitions.run(self.database.acquire))
             group.create_task(self.relay.run())
-            group.create_task(self.drain.run())
-            group.create_task(self.overdue.run())
-            group.create_task(self.counts.run())
-            group.create_task(self.watch.run())
+            group.create_task(self.router.run())
+            group.create_task(self.overdue_scan.run())
+            group.create_task(self.entity_counts.run())
+            group.create_task(self.monitors.run())
             group.create_task(self.api.run())
 
     def _health(self) -> Health:
@@ -140,20 +140,20 @@ class App:
 
     async def _keeping(self) -> None:
         """Whether the next callback would be kept, by PostgreSQL or by the spool."""
-        if self.acceptor.full:
+        if self.batcher.full:
             raise ReceiverError("as many callbacks wait as queue_callbacks_max and queue_bytes_max allow")
-        if self.drain.direct:
+        if self.router.direct:
             with suppress(SetupError):
                 await self.database.ping()
                 return
         await self.spool.ping()
 
     async def _mode(self) -> None:
-        if not self.drain.direct:
-            raise ReceiverError(f"{self.drain.mode}: {self.spool.depth} callbacks wait in the spool")
+        if not self.router.direct:
+            raise ReceiverError(f"{self.router.mode}: {self.spool.depth} callbacks wait in the spool")
 
     async def _spool_refused(self) -> None:
-        if refused := self.drain.refused:
+        if refused := self.router.refused:
             raise ReceiverError(
                 f"PostgreSQL refuses {refused} callbacks of the spool; others go past them (the log says why)"
             )
@@ -178,10 +178,10 @@ class App:
 
     async def until_ready(self) -> None:
         """Until callbacks can be kept, or until a task fails: then its error is raised."""
-        ready = asyncio.create_task(self.drain.begun.wait(), name="ready")
+        ready = asyncio.create_task(self.router.begun.wait(), name="ready")
         try:
             await asyncio.wait([ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            if not self.drain.begun.is_set():
+            if not self.router.begun.is_set():
                 await self.run()
         finally:
             ready.cancel()
@@ -206,7 +206,7 @@ class App:
         return task
 
     async def _finish(self, accepting: asyncio.Task[None]) -> None:
-        self.acceptor.stop()
+        self.batcher.stop()
         await asyncio.wait([accepting], timeout=self.settings.stop_timeout_s)
 
     async def _end_tasks(self) -> None:

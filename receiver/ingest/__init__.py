@@ -1,4 +1,1 @@
-"""The way of a callback on one screen: parse, wait for a batch, write, answer.
-
-Must not know HTTP, SQL or the rules of the lifecycle.
-"""
+"""The way of a callback: `batcher` is all of it. Must not know HTTP, SQL or the rules of the lifecycle."""

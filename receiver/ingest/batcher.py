@@ -1,8 +1,8 @@
-"""The way of a callback, on one screen: read it, wait with others, keep it, answer.
+"""The way of a callback on one screen: parse it, wait for a batch, write it, answer.
 
-Those that wait together are committed together; one that comes alone is committed at once. While PostgreSQL writes
-one group, the next is judged, if it is about other things. What PostgreSQL does not take is held in the spool
-(`drain`). Must not know HTTP, nor how a body is read (`parse`), judged (`lifecycle`) or written (`store`, `spool`).
+Callbacks that wait together are committed together; one that comes alone is committed at once. While PostgreSQL
+writes one batch, the next is decided, if it is about other entities. What PostgreSQL does not take goes to the spool.
+Must not know HTTP, nor how a callback is parsed, decided or written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -30,36 +30,38 @@ from receiver.spool.router import SpoolRouter
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What the sender is told. It is kept: a malformed one too."""
+class Accepted(NamedTuple):
+    """A callback that is durable; a malformed one is, too."""
 
     receipt: UUID
     outcome: Outcome | None
-    """None: it is in the spool, and PostgreSQL has yet to judge it."""
+    """None: it is in the spool, and is not decided yet."""
     rule: str
     reason: str
 
 
-Waiting = tuple[ParsedCallback, asyncio.Future[Accepted]]
+class _Pending(NamedTuple):
+    """A callback and the answer that its sender waits for."""
+
+    callback: ParsedCallback
+    answer: asyncio.Future[Accepted]
 
 
 class Batcher:
-    """Takes envelopes from many requests at once, and commits them in groups."""
+    """Takes envelopes from many requests at once and commits them in batches."""
 
-    def __init__(self, keeper: BatchWriter, drain: SpoolRouter, settings: Settings, metrics: Metrics) -> None:
-        self._keeper = keeper
-        self._drain = drain
+    def __init__(self, writer: BatchWriter, router: SpoolRouter, settings: Settings, metrics: Metrics) -> None:
+        self._writer = writer
+        self._router = router
         self._settings = settings
         self._metrics = metrics
-        self._waiting: deque[Waiting] = deque()
-        self._waiting_bytes = 0
-        """Of their bodies."""
-        self._on_their_way = 0
-        """Groups that are not answered yet."""
-        self._busy: set[EntityKey] = set()
-        """What they are about."""
-        self._awake = asyncio.Event()
+        self._queue: deque[_Pending] = deque()
+        self._queued_bytes = 0
+        """The size of all bodies in the queue."""
+        self._batches_in_flight = 0
+        self._keys_in_flight: set[EntityKey] = set()
+        """The entities that the batches in flight are about."""
+        self._wake_up = asyncio.Event()
         self._stopping = False
 
     async def accept(self, envelope: Envelope) -> Accepted:
@@ -71,137 +73,134 @@ class Batcher:
             raise CannotKeepError("the receiver is stopping")
         if self.full:
             raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
-        kept: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._read(envelope), kept))
-        self._waiting_bytes += len(envelope.body)
-        self._awake.set()
+        answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Pending(self._parse(envelope), answer))
+        self._queued_bytes += len(envelope.body)
+        self._wake_up.set()
         try:
-            return await kept
+            return await answer
         except asyncio.CancelledError:
-            if kept.done() and not kept.cancelled() and kept.exception():
+            if answer.done() and not answer.cancelled() and answer.exception():
                 # The sender went away between the error and its answer, so that the caller does not count it.
                 self._metrics.count_refused(Refused.CANNOT_KEEP)
             raise
-
-    async def run(self) -> None:
-        """Commit what waits, until stopped and nothing waits any more. When cancelled, what still waits is refused."""
-        try:
-            async with asyncio.TaskGroup() as commits:
-                while self._waiting or not self._stopping:
-                    await self._awake.wait()
-                    self._awake.clear()
-                    while batch := self._take():
-                        judged = asyncio.Event()
-                        commits.create_task(self._send(batch, judged))
-                        await judged.wait()
-        finally:
-            self._stopping = True
-            self._refuse(self._waiting, CannotKeepError("the receiver was stopped before it could be kept"))
-            self._waiting.clear()
-
-    def stop(self) -> None:
-        """Take nothing more; `run` returns when all that was taken is answered."""
-        self._stopping = True
-        self._awake.set()
 
     @property
     def full(self) -> bool:
         """Whether the next callback would be turned away."""
         settings = self._settings
-        return len(self._waiting) >= settings.queue_callbacks_max or self._waiting_bytes >= settings.queue_bytes_max
+        return len(self._queue) >= settings.queue_callbacks_max or self._queued_bytes >= settings.queue_bytes_max
 
-    def _read(self, envelope: Envelope) -> ParsedCallback:
+    def _parse(self, envelope: Envelope) -> ParsedCallback:
         started_s = time.perf_counter()
-        letter = read(envelope, self._settings.xml_depth_max)
+        callback = read(envelope, self._settings.xml_depth_max)
         self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
-        return letter
+        return callback
 
-    def _take(self) -> list[Waiting]:
-        """The next group, or none for now. What is about the same as a group on its way stays, and so does what came
-        after that about the same: order holds, and no two groups wait for each other's rows."""
-        if self._on_their_way >= self._settings.commits_max:
+    async def run(self) -> None:
+        """Commit batches until stopped and the queue is empty. When cancelled, what is still queued is refused."""
+        try:
+            async with asyncio.TaskGroup() as batches:
+                while self._queue or not self._stopping:
+                    await self._wake_up.wait()
+                    self._wake_up.clear()
+                    while batch := self._next_batch():
+                        decided = asyncio.Event()
+                        batches.create_task(self._process(batch, decided))
+                        await decided.wait()
+        finally:
+            self._stopping = True
+            self._refuse(self._queue, CannotKeepError("the receiver was stopped before it could be kept"))
+            self._queue.clear()
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns when all that was taken is answered."""
+        self._stopping = True
+        self._wake_up.set()
+
+    def _next_batch(self) -> list[_Pending]:
+        """The next batch; empty when it has to wait.
+
+        A callback about an entity of a batch in flight stays queued, and so do later ones about the same entities:
+        order holds, and no two batches wait for each other's rows.
+        """
+        if self._batches_in_flight >= self._settings.commits_max:
             return []
-        batch: list[Waiting] = []
-        passed: list[Waiting] = []
-        busy, room = set(self._busy), self._settings.batch_bytes_max
-        for _ in range(min(len(self._waiting), self._settings.batch_callbacks_max)):
-            letter = self._waiting[0][0]
-            if (room := room - len(letter.envelope.body)) < 0 and batch:
+        batch: list[_Pending] = []
+        skipped: list[_Pending] = []
+        blocked_keys, bytes_left = set(self._keys_in_flight), self._settings.batch_bytes_max
+        for _ in range(min(len(self._queue), self._settings.batch_callbacks_max)):
+            callback = self._queue[0].callback
+            bytes_left -= len(callback.envelope.body)
+            if bytes_left < 0 and batch:
                 break
-            if busy.isdisjoint(about := letter.entity_keys):
-                batch.append(self._waiting.popleft())
+            if blocked_keys.isdisjoint(keys := callback.entity_keys):
+                batch.append(self._queue.popleft())
             else:
-                passed.append(self._waiting.popleft())
-                busy.update(about)
-        self._waiting.extendleft(reversed(passed))
-        self._waiting_bytes -= sum(len(letter.envelope.body) for letter, _ in batch)
-        self._metrics.queue_callbacks.set(len(self._waiting))
+                skipped.append(self._queue.popleft())
+                blocked_keys.update(keys)
+        self._queue.extendleft(reversed(skipped))
+        self._queued_bytes -= sum(len(pending.callback.envelope.body) for pending in batch)
+        self._metrics.queue_callbacks.set(len(self._queue))
         return batch
 
-    async def _send(self, batch: list[Waiting], judged: asyncio.Event) -> None:
-        """See one group through; `judged` is set when nothing but PostgreSQL has work with it any more."""
+    async def _process(self, batch: list[_Pending], decided: asyncio.Event) -> None:
+        """Answer one batch, whatever goes wrong; `decided` is set when only PostgreSQL still has work with it."""
         self._metrics.batch_callbacks.observe(len(batch))
-        about = {thing for letter, _ in batch for thing in letter.entity_keys}
-        self._on_their_way += 1
-        self._busy |= about
+        keys = {key for pending in batch for key in pending.callback.entity_keys}
+        self._batches_in_flight += 1
+        self._keys_in_flight |= keys
+        refusal = CannotKeepError("the receiver failed to keep it")
         try:
-            await self._keep(batch, judged.set)
-        finally:
-            self._on_their_way -= 1
-            self._busy -= about
-            judged.set()
-            self._awake.set()
-
-    async def _keep(self, batch: list[Waiting], judged: Callable[[], None]) -> None:
-        """Answer all of a batch, whatever goes wrong: what neither PostgreSQL nor the spool took is refused."""
-        error = CannotKeepError("the receiver failed to keep it")
-        try:
-            await self._drain.wait_until_decided()
-            if self._drain.direct:
-                batch = await self._commit(batch, judged)
+            await self._router.wait_until_decided()
+            if self._router.direct:
+                batch = await self._commit(batch, decided.set)
             if batch:
-                await self._hold(batch)
+                await self._spool(batch)
                 batch = []
-        except CannotKeepError as told:
-            error = told
+        except CannotKeepError as error:
+            refusal = error
         except Exception:
             log.exception("callbacks could not be kept", callbacks=len(batch))
         finally:
-            self._refuse(batch, error)
+            self._refuse(batch, refusal)
+            self._batches_in_flight -= 1
+            self._keys_in_flight -= keys
+            decided.set()
+            self._wake_up.set()
 
-    async def _commit(self, batch: Sequence[Waiting], judged: Callable[[], None]) -> list[Waiting]:
-        """The direct way; what PostgreSQL did not take."""
-        started_s = time.perf_counter()
-        kept = await self._keeper.write([letter for letter, _ in batch], judged)
-        self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
+    async def _commit(self, batch: Sequence[_Pending], on_decided: Callable[[], None]) -> list[_Pending]:
+        """Write a batch to PostgreSQL; returns what it did not take."""
+        with self._metrics.commit_seconds.time():
+            results = await self._writer.write([pending.callback for pending in batch], on_decided)
         rest = []
-        for waiting, what in zip(batch, kept, strict=True):
-            if isinstance(what, Decision):
-                self._answer(*waiting, what)
+        for pending, result in zip(batch, results, strict=True):
+            if isinstance(result, Decision):
+                self._acknowledge(pending, result)
             else:
-                rest.append(waiting)
+                rest.append(pending)
         return rest
 
-    async def _hold(self, batch: Sequence[Waiting]) -> None:
-        """The way of the spool. Raises CannotKeepError."""
-        await self._drain.spool([letter for letter, _ in batch])
-        for letter, waiter in batch:
-            outcome = Outcome.MALFORMED if letter.malformed else None
-            if not waiter.done():
-                waiter.set_result(Accepted(letter.envelope.receipt, outcome, "spooled", letter.malformed or ""))
+    async def _spool(self, batch: Sequence[_Pending]) -> None:
+        """Write a batch to the spool. Raises CannotKeepError."""
+        await self._router.spool([pending.callback for pending in batch])
+        for callback, answer in batch:
+            outcome = Outcome.MALFORMED if callback.malformed else None
+            if not answer.done():
+                answer.set_result(Accepted(callback.envelope.receipt, outcome, "spooled", callback.malformed or ""))
 
-    def _refuse(self, batch: Iterable[Waiting], error: CannotKeepError) -> None:
-        """Whoever waits is told, and counts it; where nobody waits any more, it is counted here."""
-        for _, waiter in batch:
-            if waiter.done():
+    def _acknowledge(self, pending: _Pending, decision: Decision) -> None:
+        """Count and answer in one step; a callback is counted also when its sender has gone."""
+        envelope = pending.callback.envelope
+        self._metrics.count_stored(envelope.source, pending.callback.family, decision.outcome)
+        self._metrics.count_decision(decision)
+        if not pending.answer.done():
+            pending.answer.set_result(Accepted(envelope.receipt, decision.outcome, decision.rule, decision.reason))
+
+    def _refuse(self, batch: Iterable[_Pending], error: CannotKeepError) -> None:
+        """Raise the error where `accept` waits, whose caller counts it; it is counted here when nobody waits."""
+        for _, answer in batch:
+            if answer.done():
                 self._metrics.count_refused(Refused.CANNOT_KEEP)
             else:
-                waiter.set_exception(error)
-
-    def _answer(self, letter: ParsedCallback, waiter: asyncio.Future[Accepted], decision: Decision) -> None:
-        """Count and answer in one step; a sender that has gone is still counted."""
-        envelope = letter.envelope
-        self._metrics.count_stored(envelope.source, letter.family, decision.outcome)
-        self._metrics.count_decision(decision)
-        if not waiter.done():
-            waiter.set_result(Accepted(envelope.receipt, decision.outcome, decision.rule, decision.reason))
+                answer.set_exception(error)

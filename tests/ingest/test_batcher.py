@@ -80,7 +80,7 @@ async def test_too_many_bytes_are_turned_away(postgres_dsn: str, connection: Con
             second, third = place.accept(deployed(1)), place.accept(deployed(2))
             with pytest.raises(CannotKeepError, match="queue_bytes_max"):
                 await third
-            assert place.acceptor.full
+            assert place.batcher.full
         await asyncio.gather(first, second)
         assert (await place.accept(deployed(3))).outcome is Outcome.APPLIED
 
@@ -180,12 +180,12 @@ async def test_a_full_queue_turns_away_and_loses_nothing(
             await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
             told = [place.accept(deployed(n)) for n in range(8)]
             _, waiting = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
-            assert place.acceptor.full
+            assert place.batcher.full
             assert len(waiting) == 5
         answers = await asyncio.gather(first, *told, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Accepted] * 6 + [CannotKeepError] * 3
     assert "queue_callbacks_max" in str(answers[-1])
-    assert not place.acceptor.full
+    assert not place.batcher.full
 
 
 async def test_stopping_finishes_what_was_taken(postgres_dsn: str, connection: Connection, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ async def test_stopping_finishes_what_was_taken(postgres_dsn: str, connection: C
     async with accepting(postgres_dsn, tmp_path, batch_callbacks_max=4) as place:
         told = [place.accept(deployed(n)) for n in range(10)]
         await asyncio.sleep(0)  # they begin
-        place.acceptor.stop()
+        place.batcher.stop()
         with pytest.raises(CannotKeepError, match="stopping"):
             await place.accept(deployed(10))
         assert {one.outcome for one in await asyncio.gather(*told)} == {Outcome.APPLIED}

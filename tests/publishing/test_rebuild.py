@@ -107,7 +107,7 @@ async def stream_of(connection: Any, before: list[str], url: str, name: str) -> 
 
 async def is_direct(app: App) -> bool:
     """PostgreSQL keeps callbacks, rather than the spool."""
-    return app.drain.direct
+    return app.router.direct
 
 
 @asynccontextmanager

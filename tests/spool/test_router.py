@@ -99,7 +99,7 @@ async def test_what_waits_keeps_its_time_of_arrival(postgres_dsn: str, connectio
     async with accepting(postgres_dsn, tmp_path, **QUICK) as place:
         async with nothing_committed(connection):
             await place.accept(DEPLOYED)
-            waiting: datetime | None = place.drain._spool.oldest
+            waiting: datetime | None = place.router._spool.oldest
             released_at = await connection.fetchval("SELECT clock_timestamp()")
         await feed.until(place.is_direct)
     assert await connection.fetchval("SELECT received_at FROM callbacks") == waiting

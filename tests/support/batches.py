@@ -48,23 +48,23 @@ async def keeping(dsn: str, **changed: Any) -> AsyncIterator[BatchWriter]:
 
 @dataclass(frozen=True)
 class Place:
-    """An acceptor with what is around it, running."""
+    """A batcher with what is around it, running."""
 
-    acceptor: Batcher
-    drain: SpoolRouter
+    batcher: Batcher
+    router: SpoolRouter
     metrics: Metrics
     running: asyncio.Task[None]
 
     def accept(self, sample: Sample, **changed: Any) -> asyncio.Task[Accepted]:
-        """SerialExecutor in one callback, as a request does."""
+        """Hand in one callback, as a request does."""
         received_at, receipt = _CLOCK.stamp()
         self.metrics.count_received("default", "callback")
         envelope = envelope_of(sample, **{"received_at": received_at, "receipt": receipt} | changed)
-        return asyncio.create_task(self.acceptor.accept(envelope))
+        return asyncio.create_task(self.batcher.accept(envelope))
 
     async def is_direct(self) -> bool:
         """Whether nothing waits in the spool, so that callbacks go to PostgreSQL at once."""
-        return self.drain.direct
+        return self.router.direct
 
     def sums(self) -> dict[str, int]:
         """Those that are not zero."""
@@ -73,20 +73,20 @@ class Place:
 
 @asynccontextmanager
 async def accepting(dsn: str, folder: Path, **changed: Any) -> AsyncIterator[Place]:
-    """An acceptor on a database, with a spool in a folder; `changed` are settings."""
+    """A batcher on a database, with a spool in a folder; `changed` are settings."""
     settings = Settings(postgres_dsn=dsn, data_dir=folder, **changed)
     metrics = Metrics(settings.all_sources)
     database, spool = Database(settings, metrics), Spool(settings)
     keeper = BatchWriter(database, Store(Windows()), Partitions(settings), settings, metrics)
-    drain = SpoolRouter(spool, keeper, settings, metrics)
-    acceptor = Batcher(keeper, drain, settings, metrics)
+    router = SpoolRouter(spool, keeper, settings, metrics)
+    batcher = Batcher(keeper, router, settings, metrics)
     await database.open()
-    await drain.open()
-    async with ended_after(acceptor.run(), drain.run()) as (running, _):
-        place = Place(acceptor, drain, metrics, running)
+    await router.open()
+    async with ended_after(batcher.run(), router.run()) as (running, _):
+        place = Place(batcher, router, metrics, running)
         await until(place.is_direct)
         yield place
-        acceptor.stop()
+        batcher.stop()
         await asyncio.wait([running])
     await spool.close()
     await database.close()
