@@ -55,7 +55,7 @@ def _operation(row: Row) -> dict[str, Any]:
     if row.body:
         body = _VALUE if row.body == "text" else reference(row.body)
         contents = content("application/xml", body) | content("application/json", body)
-        operation["requestBody"] = openapi.request_body(contents)
+        operation["requestBody"] = {"required": True, "content": contents}
     return operation
 
 
@@ -68,19 +68,16 @@ def _parameters(row: Row) -> Iterator[dict[str, Any]]:
         if need is not Need.NONE:
             description = f"Callback URL for ESC notifications ({need.replace('enforced', 'required')})."
             # Where its absence is no fault that the document lists, the request is accepted and no callback sent.
-            yield parameter(
-                name, "header", _URL, description=description, example="http://127.0.0.1:9010/",
-                required=need is Need.ENFORCED,
-            )  # fmt: skip
+            yield parameter(name, "header", _URL, description, "http://127.0.0.1:9010/", required=need is Need.ENFORCED)
 
 
 def _response(row: Row, status: int, reason: str) -> dict[str, Any]:
     if status >= 400:
         return _error(reason)
-    answer = None
-    if row.answer and status == row.ok:
-        answer = _either(array_of(reference(row.answer)) if row.many else reference(row.answer))
-    return openapi.response(reason, answer, ["esc-transaction-id"] if row.sends else None)
+    one = reference(row.answer)
+    has_body = row.answer and status == row.ok
+    contents = _either(array_of(one) if row.many else one) if has_body else None
+    return openapi.response(reason, contents, ["esc-transaction-id"] if row.sends else None)
 
 
 def _error(reason: str) -> dict[str, Any]:

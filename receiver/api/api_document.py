@@ -57,7 +57,7 @@ def _operation(endpoint: Endpoint, *, is_open: bool) -> dict[str, Any]:
         operation["responses"]["304"] = openapi.response("It is as the `If-None-Match` of the question says.")
     if endpoint.body:
         contents = openapi.content("application/json", endpoint.body, {"token": "a-token-of-yours"})
-        operation["requestBody"] = openapi.request_body(contents)
+        operation["requestBody"] = {"required": True, "content": contents}
     return operation
 
 
@@ -67,9 +67,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         schema, example = openapi.array_of(schema), [example]
     elif parameter.default is not None:
         schema["default"] = parameter.default
-    return openapi.parameter(
-        parameter.name, parameter.place, schema, description=parameter.description, example=example
-    )
+    return openapi.parameter(parameter.name, parameter.place, schema, parameter.description, example)
 
 
 def _answer(endpoint: Endpoint) -> dict[str, Any]:

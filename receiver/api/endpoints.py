@@ -6,7 +6,6 @@ how an answer is made.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +14,7 @@ from receiver.api import examples
 from receiver.api.answer_schemas import list_of
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
 from receiver.api.openapi import Schema, reference
-from receiver.api.parameters import (
-    BOOLEAN,
-    POSITION,
-    TEXT,
-    TIME,
-    UUID_TEXT,
-    Parameter,
-    ParameterType,
-    choice,
-    whole,
-)
+from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
 from receiver.config.read_tokens import Scope
 from receiver.config.settings import Settings
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
@@ -103,14 +92,8 @@ def _entity_list(
 ) -> Endpoint:
     """A list: its cursors are keys of its items."""
     example = entities.cursor(item)
-    is_cursor = re.compile(entities.cursor_pattern).fullmatch
-
-    def read(given: str) -> str:
-        if not is_cursor(given):
-            raise ValueError("not a cursor of this list")
-        return given
-
-    cursor = ParameterType({"type": "string", "pattern": entities.cursor_pattern}, read)
+    pattern = entities.cursor_pattern
+    cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
     return Endpoint(
         name, f"/{name}", summary, description, list_of(entities.kind.__name__), examples.page(item, example),

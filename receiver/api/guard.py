@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from receiver.api import api_errors, parameters
-from receiver.api.api_errors import ParameterError, QueryError
+from receiver.api.api_errors import ParameterError, QueryError, TooManyError
 from receiver.api.endpoints import Endpoint
 from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
@@ -43,6 +44,8 @@ class Guard:
         self._limits = limits
         self._metrics = metrics
         self._retry_after_s = settings.retry_after_s
+        self._concurrency_max = settings.query_concurrency_max
+        self._running = asyncio.Semaphore(self._concurrency_max)
 
     def handler(self, endpoint: Endpoint, answer: Answer) -> Handler:
         """The handler of an endpoint."""
@@ -67,7 +70,9 @@ class Guard:
         values = parameters.read(request, endpoint.parameters)
         if endpoint.name in LONG_RUNNING:
             return await answer(request, values)
-        with self._limits.one_more():
+        if self._running.locked():
+            raise TooManyError(f"query_concurrency_max ({self._concurrency_max}) questions are being answered")
+        async with self._running:
             return await answer(request, values)
 
     def _client(self, request: web.Request) -> str:

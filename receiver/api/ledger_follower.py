@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -151,7 +151,8 @@ class LedgerFollower:
                     await self._rest(connection)
         finally:
             self.listening.clear()
-            await _close(connection, self._settings.postgres_connect_timeout_s)
+            with suppress(*UNUSABLE):  # then it is aborted
+                await connection.close(timeout=self._settings.postgres_connect_timeout_s)
 
     async def _read(self, connection: Connection) -> bool:
         """Read what is new, if anybody wants it; whether to read again soon."""
@@ -222,10 +223,3 @@ class LedgerFollower:
     def _count(self, change: int) -> None:
         self._joined += change
         self._metrics.feed_readers.set(self._joined)
-
-
-async def _close(connection: Connection, timeout_s: float) -> None:
-    try:
-        await connection.close(timeout=timeout_s)
-    except UNUSABLE:
-        connection.terminate()

@@ -84,13 +84,17 @@ class LedgerQuery:
         self._table = f"(SELECT * FROM {self._table} WHERE entity_id = ANY ($1::uuid[]) OFFSET 0) AS {self._table}"  # noqa: S608 - of constants
         self.chosen.values.append(ids)
 
-    def after(self, position: Position) -> None:
-        """Only what follows a position."""
-        self.chosen.add(f"(xid, position) {'<' if self.newest else '>'} ({{}}::xid8, {{}}::bigint)", *position)
+    def after(self, position: Position | None, mark: int | None) -> None:
+        """Only what follows a position, and has at least the transaction id `mark`."""
+        if position:
+            self.chosen.add(f"(xid, position) {'<' if self.newest else '>'} ({{}}::xid8, {{}}::bigint)", *position)
+        if mark is not None:
+            self.chosen.add("xid >= {}::xid8", mark)
 
     def filter(self, query: Mapping[str, Any]) -> None:
-        """The filters of the ledger. To be called last, as their values come after all others."""
-        self.chosen.filter(self._ledger.indexed, query)
+        """Times and filters. To be called last, as the values of `filtered` come after all others."""
+        time = self._ledger.time
+        self.chosen.filter({"since": f"{time} >= {{}}", "until": f"{time} < {{}}", **self._ledger.indexed}, query)
         if query.get("outcome") and DEAD_LETTERS.issuperset(query["outcome"]):
             self.chosen.add(IN_QUARANTINE)
         self.filtered = Conditions(values=self.chosen.values)
@@ -117,47 +121,35 @@ class LedgerQuery:
         return f"SELECT {columns} FROM {self._table} WHERE {self.chosen} ORDER BY {self._order}"  # noqa: S608 - likewise
 
 
-class LedgerPages:
-    """Reads pages of ledgers."""
+async def page(
+    reader: Reader, settings: Settings, ledger: Ledger, query: Mapping[str, Any]
+) -> tuple[list[asyncpg.Record], Position | None]:
+    """The rows of one page, and the position after which the next one begins, if there is one."""
+    async with reader.snapshot() as snapshot:
+        statement = await make_query(snapshot, settings, ledger, query)
+        sql, values = statement.rows
+        rows = await snapshot.fetch(sql, *values)
+        if len(rows) > statement.limit:
+            return rows[: statement.limit], position_of(rows[statement.limit - 1])
+        if not statement.filtered.texts:
+            return rows, None
+        sql, values = statement.scan_end
+        end = await snapshot.fetch(sql, *values)
+        return rows, position_of(end[0]) if end else None
 
-    def __init__(self, reader: Reader, settings: Settings) -> None:
-        self._reader = reader
-        self._settings = settings
 
-    async def page(self, ledger: Ledger, query: Mapping[str, Any]) -> tuple[list[asyncpg.Record], Position | None]:
-        """The rows of one page, and the position after which the next one begins, if there is one."""
-        async with self._reader.snapshot() as snapshot:
-            statement = await self.statement(snapshot, ledger, query)
-            sql, values = statement.rows
-            rows = await snapshot.fetch(sql, *values)
-            if len(rows) > statement.limit:
-                return rows[: statement.limit], position_of(rows[statement.limit - 1])
-            if not statement.filtered.texts:
-                return rows, None
-            sql, values = statement.scan_end
-            end = await snapshot.fetch(sql, *values)
-            return rows, position_of(end[0]) if end else None
-
-    async def statement(self, snapshot: Snapshot, ledger: Ledger, query: Mapping[str, Any]) -> LedgerQuery:
-        """The SQL for the parameters of a request. Raises StaleCursorError."""
-        statement = LedgerQuery(ledger, query, self._settings.query_scan_rows_max)
-        if ledger is TRANSITIONS and (ids := await _entity_ids(snapshot, query)) is not None:
-            statement.of_entities(ids)
-        if query.get("since") or query.get("cursor") or query.get("after"):
-            await self._begin(snapshot, statement, query)
-        statement.chosen.filter({"since": f"{ledger.time} >= {{}}", "until": f"{ledger.time} < {{}}"}, query)
-        statement.filter(query)
-        return statement
-
-    async def _begin(self, snapshot: Snapshot, statement: LedgerQuery, query: Mapping[str, Any]) -> None:
-        """Where to begin to read: after a position and, by the order marks, shortly before a time."""
-        since, position = query.get("since"), query.get("cursor") or query.get("after")
-        earliest = since - timedelta(seconds=self._settings.query_clock_skew_s) if since else None
+async def make_query(snapshot: Snapshot, settings: Settings, ledger: Ledger, query: Mapping[str, Any]) -> LedgerQuery:
+    """The SQL for the parameters of a request. Raises StaleCursorError."""
+    made = LedgerQuery(ledger, query, settings.query_scan_rows_max)
+    if ledger is TRANSITIONS and (ids := await _entity_ids(snapshot, query)) is not None:
+        made.of_entities(ids)
+    since, position = query.get("since"), query.get("cursor") or query.get("after")
+    if since or position:
+        earliest = since - timedelta(seconds=settings.query_clock_skew_s) if since else None
         mark = await check_position(snapshot, "cursor" if query.get("cursor") else "after", position, earliest)
-        if position:
-            statement.after(position)
-        if mark is not None:
-            statement.chosen.add("xid >= {}::xid8", mark)
+        made.after(position, mark)
+    made.filter(query)
+    return made
 
 
 async def check_position(

@@ -45,18 +45,11 @@ def array_of(items: Schema) -> Schema:
 
 
 def parameter(
-    name: str,
-    place: str,
-    schema: Schema,
-    *,
-    description: str | None = None,
-    example: Any = None,
-    required: bool = False,
+    name: str, place: str, schema: Schema, text: str | None = None, example: Any = None, *, required: bool = False
 ) -> dict[str, Any]:
-    """A parameter in the `path`, `query` or `header`. Those of the path are always required."""
-    required = required or place == "path"
-    given = {"name": name, "in": place, "required": required, "description": description}
-    return _without_none(given | {"schema": schema, "example": example})
+    """A parameter in the `path`, `query` or `header`; `text` describes it. Those of the path are always required."""
+    members = {"name": name, "in": place, "required": required or place == "path", "description": text}
+    return _without_none(members | {"schema": schema, "example": example})
 
 
 def response(
@@ -70,11 +63,6 @@ def response(
 def content(media_type: str, schema: Mapping[str, Any], example: Any = None) -> dict[str, Any]:
     """A body of one media type."""
     return {media_type: _without_none({"schema": schema, "example": example})}
-
-
-def request_body(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """A body without which the request is refused."""
-    return {"required": True, "content": contents}
 
 
 def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:

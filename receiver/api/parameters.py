@@ -21,9 +21,6 @@ from receiver.api.openapi import Schema
 from receiver.api.position import PATTERN, read_position
 
 TEXT_MAX = 512
-_TEXT = re.compile(r"[^\x00]{1,512}", re.DOTALL)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+ -]\d\d:\d\d)")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -60,70 +57,67 @@ class Parameter:
         return replace(self, many=True, default=())
 
 
+def matching(schema: Schema, pattern: str, fault: str, convert: Callable[[str], Any] = str) -> ParameterType:
+    """What a regular expression matches in full and `convert` takes; else the error says `fault`."""
+    matches = re.compile(pattern, re.DOTALL).fullmatch
+
+    def read(given: str) -> Any:
+        if not matches(given):
+            raise ValueError(fault)
+        try:
+            return convert(given)
+        except ValueError:
+            raise ValueError(fault) from None
+
+    return ParameterType(schema, read)
+
+
 def choice(values: Iterable[str]) -> ParameterType:
     """One of these words."""
     words = [str(value) for value in values]
-
-    def read(given: str) -> str:
-        if given not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return given
-
-    return ParameterType({"type": "string", "enum": words}, read)
+    schema = {"type": "string", "enum": words}
+    return matching(schema, "|".join(map(re.escape, words)), f"must be one of {', '.join(words)}")
 
 
 def whole(least: int, most: int) -> ParameterType:
     """A whole number."""
 
-    def read(given: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,10}", given) or not least <= int(given) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
+    def in_range(given: str) -> int:
+        if not least <= int(given) <= most:
+            raise ValueError
         return int(given)
 
-    return ParameterType({"type": "integer", "minimum": least, "maximum": most}, read)
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return matching(schema, "-?[0-9]{1,10}", f"must be a whole number from {least} to {most}", in_range)
 
 
-def _text(given: str) -> str:
-    if not _TEXT.fullmatch(given):
-        raise ValueError(f"must be 1 to {TEXT_MAX} characters, none of them NUL")
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be UTF-8") from None
+def _utf_8(given: str) -> str:
+    """Raises UnicodeEncodeError, a ValueError, for what was no UTF-8 in the URL."""
+    given.encode()
     return given
 
 
-def _boolean(given: str) -> bool:
-    if given not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return given == "true"
-
-
 def _time(given: str) -> datetime:
-    wanted = "must be a time of RFC 3339 with its offset, as 2026-01-31T12:00:00Z"
-    if not _TIME.fullmatch(given):
-        raise ValueError(wanted)
-    try:
-        # A `+` that was not written as %2B arrives as a space.
-        at = datetime.fromisoformat(given.upper().replace(" ", "+"))
-    except ValueError:
-        raise ValueError(wanted) from None
+    # A `+` that was not written as %2B arrives as a space.
+    at = datetime.fromisoformat(given.upper().replace(" ", "+"))
     return min(max(at, _EARLIEST), _LATEST).astimezone(UTC)
 
 
-def _uuid(given: str) -> UUID:
-    if not _UUID.fullmatch(given):
-        raise ValueError("must be a UUID")
-    return UUID(given)
-
-
-_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[^\\u0000]+$"}
-TEXT = ParameterType(_TEXT_SCHEMA, _text)
+TEXT = matching(
+    {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[^\\u0000]+$"},
+    r"[^\x00]{1,512}", f"must be 1 to {TEXT_MAX} characters of UTF-8, none of them NUL", _utf_8,
+)  # fmt: skip
 """Any text that PostgreSQL can hold."""
-BOOLEAN = ParameterType({"type": "boolean"}, _boolean)
-TIME = ParameterType({"type": "string", "format": "date-time"}, _time)
-"""RFC 3339; limited to the years 1970 to 9000."""
-UUID_TEXT = ParameterType({"type": "string", "format": "uuid"}, _uuid)
+BOOLEAN = matching({"type": "boolean"}, "true|false", "must be true or false", "true".__eq__)
+TIME = matching(
+    {"type": "string", "format": "date-time"},
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+ -]\d\d:\d\d)",
+    "must be a time of RFC 3339 with its offset, as 2026-01-31T12:00:00Z", _time,
+)  # fmt: skip
+"""Limited to the years 1970 to 9000."""
+UUID_TEXT = matching(
+    {"type": "string", "format": "uuid"}, r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", "must be a UUID", UUID
+)
 POSITION = ParameterType({"type": "string", "pattern": PATTERN}, read_position)
 """A place in the order of visibility."""
 

@@ -1,14 +1,11 @@
-"""How often one client may send requests, and how many run at once: reading must not get in the way of storing."""
+"""How often one client may send requests: reading must not get in the way of storing."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from receiver.api.api_errors import TooManyError, TooOftenError
-from receiver.config.settings import Settings
+from receiver.api.api_errors import TooOftenError
 
 CLIENTS_MAX = 10_000
 """Clients remembered; the one that was silent longest is forgotten first."""
@@ -16,12 +13,10 @@ BURST_S = 2.0
 
 
 class RateLimits:
-    """A token bucket for each client, and a count of running requests."""
+    """A token bucket for each client."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._rate = settings.query_rate_per_s
-        self._running_max = settings.query_concurrency_max
-        self._running = 0
+    def __init__(self, rate_per_s: float) -> None:
+        self._rate = rate_per_s
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """By client: how many requests are left, and at what time that was so."""
 
@@ -36,14 +31,3 @@ class RateLimits:
             self._buckets.popitem(last=False)
         if left < 1:
             raise TooOftenError(f"more than query_rate_per_s ({self._rate:g}) questions a second")
-
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """While a request is answered. Raises TooManyError."""
-        if self._running >= self._running_max:
-            raise TooManyError(f"query_concurrency_max ({self._running_max}) questions are being answered")
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1

@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 from aiohttp import web
 
-from receiver.api import entity_lists
+from receiver.api import entity_lists, ledger_lists
 from receiver.api.answers import json_answer, raw, single
 from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
@@ -25,7 +25,7 @@ from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, E
 from receiver.api.explanation import Explainer, FindMessage
 from receiver.api.guard import Answer, Guard
 from receiver.api.ledger_follower import LedgerFollower
-from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, LedgerPages
+from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger
 from receiver.api.live_feed import LiveFeed
 from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
@@ -59,9 +59,8 @@ class Api:
         self._reader = Reader(settings)
         self._waiters = Waiters(self._reader, settings, metrics)
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
-        self._guard = Guard(tokens, RateLimits(settings), metrics, settings)
+        self._guard = Guard(tokens, RateLimits(settings.query_rate_per_s), metrics, settings)
         self._docs = Docs(document(self._endpoints, is_open=tokens.open))
-        self._pages = LedgerPages(self._reader, settings)
         self._explainer = Explainer(self._reader, settings, find)
         self._stats = Stats(self._reader)
         sessions = Sessions(tokens, settings)
@@ -129,7 +128,7 @@ class Api:
     async def _ledger(
         self, ledger: Ledger, to_item: Callable[[asyncpg.Record], Any], _: web.Request, query: Query
     ) -> web.Response:
-        rows, after = await self._pages.page(ledger, query)
+        rows, after = await ledger_lists.page(self._reader, self._settings, ledger, query)
         return json_answer({"items": [to_item(row) for row in rows], "next": str(after) if after else None})
 
     async def _deployment(self, request: web.Request, query: Query) -> web.Response:

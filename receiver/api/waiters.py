@@ -150,13 +150,10 @@ class Waiters:
         try:
             yield wait
         finally:
-            self._leave(wait)
+            if not wait.ended.cancel() and not wait.ended.cancelled():
+                wait.ended.exception()  # retrieved, so that asyncio does not log that nobody did
+            self._waits.remove(wait)
             self._metrics.waits.set(len(self._waits))
-
-    def _leave(self, wait: _Wait) -> None:
-        if not wait.ended.cancel() and not wait.ended.cancelled():
-            wait.ended.exception()  # retrieved, so that asyncio does not log that nobody did
-        self._waits.discard(wait)
-        self._by_prefix[wait.prefix].discard(wait)
-        if not self._by_prefix[wait.prefix]:
-            del self._by_prefix[wait.prefix]
+            self._by_prefix[wait.prefix].remove(wait)
+            if not self._by_prefix[wait.prefix]:
+                del self._by_prefix[wait.prefix]

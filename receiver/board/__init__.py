@@ -1,1 +1,1 @@
-"""The board: one page that shows the fleet, what it does, and why (docs/board.md)."""
+"""The board: one page that shows the fleet, what happens to it, and why."""

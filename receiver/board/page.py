@@ -1,7 +1,6 @@
-"""`GET /` and `/board/…`: the board's page and the files it is made of, out of the package.
+"""`GET /` and `/board/…`: the page of the board and its files, read from the package once.
 
-Files are read once, when the room is made, and nothing else is ever served. It must not know what the board shows:
-all of that comes from the query API, asked for by the page itself.
+Must not know what the board shows: the page itself asks the query API for that.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ _HEADERS = {
     hdrs.CACHE_CONTROL: "no-cache",
     hdrs.VARY: hdrs.ACCEPT_ENCODING,
 }
-"""`no-cache`: kept by browsers, but asked for again, so that page and scripts are never of two versions."""
+"""`no-cache`: browsers revalidate what they cached, so that page and scripts are never of two versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     body: bytes
-    packed: bytes
+    gzipped: bytes
     media_type: str
     etag: str
 
@@ -67,19 +66,14 @@ class Board:
         self._files = dict(_read(files("receiver.board").joinpath("static")))
 
     def routes(self) -> list[web.RouteDef]:
-        """`GET /` beside the callback path `POST /`."""
-        return [web.get("/", self.page), web.get(PREFIX + "{name:.+}", self.file)]
+        """`GET /` beside the callback path `POST /`, and the files. Nothing else is served."""
+        return [web.get("/", self._get), web.get(PREFIX + "{name:.+}", self._get)]
 
-    async def page(self, request: web.Request) -> web.Response:
-        """The page itself."""
-        return _answer(request, self._files[PAGE])
-
-    async def file(self, request: web.Request) -> web.Response:
-        """One file of it; 404 for all that is not in the package."""
-        found = self._files.get(request.match_info["name"])
-        if found is None:
+    async def _get(self, request: web.Request) -> web.Response:
+        file = self._files.get(request.match_info.get("name", PAGE))
+        if file is None:
             raise web.HTTPNotFound
-        return _answer(request, found)
+        return _answer(request, file)
 
 
 def _answer(request: web.Request, file: _File) -> web.Response:
@@ -87,12 +81,12 @@ def _answer(request: web.Request, file: _File) -> web.Response:
     if file.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
         return web.Response(status=304, headers=headers)
     if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-        return web.Response(body=file.packed, headers=headers | {hdrs.CONTENT_ENCODING: "gzip"})
+        return web.Response(body=file.gzipped, headers=headers | {hdrs.CONTENT_ENCODING: "gzip"})
     return web.Response(body=file.body, headers=headers)
 
 
 def _read(folder: Traversable, path: str = "") -> Iterator[tuple[str, _File]]:
-    """The files below a folder by their path in it; those that are no part of a page are left out."""
+    """The files below a folder that a page may need, by their path in it."""
     for entry in folder.iterdir():
         name = path + entry.name
         if entry.is_dir():

@@ -12,7 +12,6 @@ from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
 from receiver.config.loading import load
 from receiver.config.read_tokens import ReadToken, Scope
-from receiver.config.settings import Settings
 from receiver.errors import SettingsError
 from tests.support.query_api import RAW, READ, deploy, kept, windows
 
@@ -113,7 +112,7 @@ def test_a_session_ends_with_its_token_and_its_time(monkeypatch: pytest.MonkeyPa
 
 def test_one_client_cannot_ask_without_end() -> None:
     """A burst is let through, then so many a second; others are not held up."""
-    limits = RateLimits(Settings(query_rate_per_s=10))
+    limits = RateLimits(10)
     for _ in range(20):
         limits.count("one", 100.0)
     with pytest.raises(TooOftenError, match="query_rate_per_s"):

@@ -11,9 +11,9 @@ import asyncpg
 import pytest_asyncio
 
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS
-from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, LedgerPages
+from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger, make_query
 from receiver.api.position import Position
-from receiver.api.read_pool import SESSION, Reader, Snapshot
+from receiver.api.read_pool import SESSION, Snapshot
 from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.postgres.partitions import Partitions
@@ -68,9 +68,8 @@ async def plan(connection: Any, question: str, values: list[Any]) -> str:
 
 async def planned(connection: Any, ledger: Ledger, **query: Any) -> str:
     """The plan of a page, and of the look for where the next one begins."""
-    settings = Settings()
-    pages = LedgerPages(Reader(settings), settings)
-    statement = await pages.statement(Snapshot(connection, sql()), ledger, {"limit": 100, **query})
+    snapshot = Snapshot(connection, sql())
+    statement = await make_query(snapshot, Settings(), ledger, {"limit": 100, **query})
     plans = await plan(connection, *statement.rows)
     return plans + "\n" + await plan(connection, *statement.scan_end) if statement.filtered.texts else plans
 
