@@ -13,7 +13,7 @@ from receiver.api.tokens import Tokens
 from receiver.config.loading import load
 from receiver.config.read_tokens import ReadToken, Scope
 from receiver.errors import SettingsError
-from tests.support.query_api import RAW, READ, deploy, kept, windows
+from tests.support.query_api import RAW, READ, deploy, running_api, store
 
 GUARDED = ["/deployments", "/vms", "/resources", "/operations", "/callbacks", "/transitions", "/stats", "/feed"]
 DSN = {"ESC_RECEIVER_POSTGRES_DSN": "postgresql://nobody@127.0.0.1/none"}
@@ -27,7 +27,7 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", GUARDED)
 async def test_without_a_token_nothing_is_told(postgres_dsn: str, path: str) -> None:
     """401 with a challenge; a wrong token is as good as none, and so is one in the URL."""
-    async with windows(postgres_dsn, read_tokens=(READ, RAW)) as api:
+    async with running_api(postgres_dsn, read_tokens=(READ, RAW)) as api:
         for headers in ({}, bearer("wrong"), bearer(""), {"Authorization": f"Basic {READ.token}"}):
             answer = await api.get(path, headers)
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="esc-receiver"')
@@ -37,9 +37,9 @@ async def test_without_a_token_nothing_is_told(postgres_dsn: str, path: str) -> 
 async def test_each_of_several_tokens_opens_its_scopes(postgres_dsn: str) -> None:
     """So that one can be changed without a gap; raw bytes need their own."""
     letters = deploy("dep-a")
-    await kept(postgres_dsn, letters)
+    await store(postgres_dsn, letters)
     raw = f"/callbacks/{letters[0].envelope.receipt}/raw"
-    async with windows(postgres_dsn, read_tokens=(READ, RAW)) as api:
+    async with running_api(postgres_dsn, read_tokens=(READ, RAW)) as api:
         for token in (READ, RAW):
             assert (await api.get("/vms", bearer(token.token))).status == 200
         assert (await api.get(raw, bearer(RAW.token))).body == letters[0].envelope.body
@@ -49,7 +49,7 @@ async def test_each_of_several_tokens_opens_its_scopes(postgres_dsn: str) -> Non
 
 async def test_the_board_logs_in_once(postgres_dsn: str) -> None:
     """The token is exchanged for a cookie that scripts cannot read and other sites cannot use; it can be taken back."""
-    async with windows(postgres_dsn, read_tokens=(READ,)) as api:
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
         assert (await api.get("/session")).body == {"open": False, "scopes": []}
         assert (await api.ask("POST", "/session", json={"token": "wrong"})).status == 401
         answer = await api.ask("POST", "/session", json={"token": READ.token})
@@ -66,7 +66,7 @@ async def test_the_board_logs_in_once(postgres_dsn: str) -> None:
 
 async def test_behind_https_the_cookie_is_secure(postgres_dsn: str) -> None:
     """Also where a proxy speaks it."""
-    async with windows(postgres_dsn, read_tokens=(READ,)) as api:
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
         headers = {"X-Forwarded-Proto": "https"}
         answer = await api.ask("POST", "/session", headers, json={"token": READ.token})
         assert "Secure" in answer.headers["Set-Cookie"]
@@ -85,13 +85,13 @@ async def test_behind_https_the_cookie_is_secure(postgres_dsn: str) -> None:
 )
 async def test_a_login_of_another_form_is_refused(postgres_dsn: str, more: dict[str, Any], status: int) -> None:
     """A form of another site cannot log anybody in."""
-    async with windows(postgres_dsn, read_tokens=(READ,)) as api:
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
         assert (await api.ask("POST", "/session", more.pop("headers", None), **more)).status == status
 
 
 async def test_without_tokens_all_is_open(postgres_dsn: str) -> None:
     """And the board is told so."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         assert (await api.get("/session")).body == {"open": True, "scopes": ["raw", "read"]}
         assert (await api.ask("POST", "/session", json={"token": "any"})).body["open"]
 
@@ -123,7 +123,7 @@ def test_one_client_cannot_ask_without_end() -> None:
 
 async def test_too_often_is_429(postgres_dsn: str) -> None:
     """With Retry-After."""
-    async with windows(postgres_dsn, query_rate_per_s=0.5) as api:
+    async with running_api(postgres_dsn, query_rate_per_s=0.5) as api:
         assert (await api.get("/session")).status == 200
         answer = await api.get("/session")
         assert (answer.status, "Retry-After" in answer.headers) == (429, True)
@@ -131,7 +131,7 @@ async def test_too_often_is_429(postgres_dsn: str) -> None:
 
 async def test_made_up_tokens_do_not_make_another_client(postgres_dsn: str) -> None:
     """A token of the receiver's does."""
-    async with windows(postgres_dsn, query_rate_per_s=0.5, read_tokens=[READ]) as api:
+    async with running_api(postgres_dsn, query_rate_per_s=0.5, read_tokens=[READ]) as api:
         asked = [await api.get("/session", headers={"Authorization": f"Bearer {n}"}) for n in range(2)]
         asked.append(await api.get("/session", headers={"Authorization": f"Bearer {READ.token}"}))
         assert [answer.status for answer in asked] == [200, 429, 200]

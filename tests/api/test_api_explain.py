@@ -17,14 +17,14 @@ from receiver.model.entities import Vm, VmState
 from tests.support import feed
 from tests.support.batches import letter, of_deployment
 from tests.support.browser import post, receiving
-from tests.support.query_api import ALIVE, DEPLOYED, SERVICE_ALIVE, deploy, kept, windows
+from tests.support.query_api import ALIVE, DEPLOYED, SERVICE_ALIVE, deploy, running_api, store
 from tests.support.samples import RECEIVED_AT, SAMPLES
 
 
 async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
     """The callback, the rule, the state before, what comes next and by when, and that it is not published yet."""
-    await kept(postgres_dsn, [letter(of_deployment(DEPLOYED, "dep-a"))])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [letter(of_deployment(DEPLOYED, "dep-a"))])
+    async with running_api(postgres_dsn) as api:
         vm = (await api.get("/vms")).items[0]
         story = (await api.get(f"/explain/default/{vm['vm_name']}")).body
         callback = (await api.get("/callbacks")).items[0]
@@ -44,9 +44,9 @@ async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
 
 async def test_a_vm_at_rest(postgres_dsn: str, connection: Any) -> None:
     """Nothing is expected, the state before is told with its time, and what left the outbox is published."""
-    await kept(postgres_dsn, deploy("dep-a"))
+    await store(postgres_dsn, deploy("dep-a"))
     await connection.execute("DELETE FROM outbox")
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         vm = (await api.get("/vms")).items[0]
         story = (await api.get(f"/explain/default/{vm['vm_name']}", deployment="dep-a")).body
         assert story["expected"] == {"messages": [], "of_the_operation": [], "by": None, "rests": RESTS["ALIVE"]}
@@ -88,8 +88,8 @@ async def test_the_publish_receipt(postgres_dsn: str, nats_url: str, tmp_path: P
 
 async def test_what_is_past_its_retention_is_said_to_be(postgres_dsn: str, connection: Any) -> None:
     """Callback and ledger are dropped long before the state is."""
-    await kept(postgres_dsn, [letter(of_deployment(ALIVE, "dep-a"))])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [letter(of_deployment(ALIVE, "dep-a"))])
+    async with running_api(postgres_dsn) as api:
         vm = (await api.get("/vms")).items[0]
         await connection.execute("DELETE FROM callbacks")
         story = (await api.get(f"/explain/default/{vm['vm_name']}")).body

@@ -14,7 +14,7 @@ import pytest
 from receiver.api.position import Position
 from receiver.api.subscription import EventFilter, Subscription
 from tests.support.batches import keeping, letter, of_deployment
-from tests.support.query_api import ALIVE, API, DEPLOYED, Windows, deploy, kept, windows
+from tests.support.query_api import ALIVE, API, DEPLOYED, RunningApi, deploy, running_api, store
 
 
 class Reader:
@@ -50,7 +50,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(api: Windows, last: str | None = None, query: str = "") -> AsyncIterator[Reader]:
+async def reading(api: RunningApi, last: str | None = None, query: str = "") -> AsyncIterator[Reader]:
     """A reader of the feed that has arrived: what is kept from now on is for it."""
     headers = {"Last-Event-ID": last} if last else {}
     async with api.client.get(f"{api.url}{API}/feed{query}", headers=headers) as answer:
@@ -62,27 +62,27 @@ async def reading(api: Windows, last: str | None = None, query: str = "") -> Asy
         yield reader
 
 
-async def ledger(api: Windows) -> list[str]:
+async def ledger(api: RunningApi) -> list[str]:
     """All ids, in the order of visibility."""
     return [entry["id"] for entry in await api.all_items("/transitions", limit=1000)]
 
 
 async def test_entries_are_told_as_they_happen(postgres_dsn: str) -> None:
     """From when the reader came, each once, in the order of visibility."""
-    await kept(postgres_dsn, deploy("before"))
-    async with windows(postgres_dsn) as api, reading(api) as reader:
+    await store(postgres_dsn, deploy("before"))
+    async with running_api(postgres_dsn) as api, reading(api) as reader:
         before = await ledger(api)
         for name in ("dep-a", "dep-b"):
-            await kept(postgres_dsn, deploy(name))
+            await store(postgres_dsn, deploy(name))
         everything = await ledger(api)
         assert await reader.take(len(everything) - len(before)) == everything[len(before) :]
 
 
 async def test_a_reader_resumes_at_another_receiver(postgres_dsn: str) -> None:
     """Whatever came between, from whichever receiver: nothing is lost, nothing is told twice."""
-    await kept(postgres_dsn, deploy("dep-0"))
+    await store(postgres_dsn, deploy("dep-0"))
     heard: list[str] = []
-    async with windows(postgres_dsn, feed_batch_max=5) as one, windows(postgres_dsn) as two:
+    async with running_api(postgres_dsn, feed_batch_max=5) as one, running_api(postgres_dsn) as two:
         first = await ledger(one)
         last: str | None = (await one.get("/transitions", limit=1)).items[0]["position"]
         heard += first[:1]
@@ -95,7 +95,7 @@ async def test_a_reader_resumes_at_another_receiver(postgres_dsn: str) -> None:
                 await writing
                 heard += await reader.take(2)
                 last = reader.last_id
-            await kept(postgres_dsn, deploy(f"other-{number}"))
+            await store(postgres_dsn, deploy(f"other-{number}"))
         async with reading(two, last) as reader:
             everything = await ledger(one)
             heard += await reader.take(len(everything) - len(heard))
@@ -104,20 +104,20 @@ async def test_a_reader_resumes_at_another_receiver(postgres_dsn: str) -> None:
 
 async def test_a_reader_may_be_ahead_of_this_receiver(postgres_dsn: str) -> None:
     """It has heard elsewhere what this one has not read yet: that is not told again."""
-    async with windows(postgres_dsn, feed_gather_s=3.0) as slow, reading(slow):
+    async with running_api(postgres_dsn, feed_gather_s=3.0) as slow, reading(slow):
         await slow.api.listening.wait()
-        await kept(postgres_dsn, deploy("dep-a"))
+        await store(postgres_dsn, deploy("dep-a"))
         last = (await slow.all_items("/transitions"))[-1]["position"]
         async with reading(slow, last) as ahead:
-            await kept(postgres_dsn, deploy("dep-b"))
+            await store(postgres_dsn, deploy("dep-b"))
             assert (await ahead.next())["deployment"] == "dep-b"
 
 
 async def test_filters_choose_and_may_be_several(postgres_dsn: str) -> None:
     """Values of one filter are alternatives; filters narrow each other."""
     query = "?entity=vm&entity=deployment&change=alive&change=active&deployment=dep-b"
-    async with windows(postgres_dsn) as api, reading(api, query=query) as reader:
-        await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    async with running_api(postgres_dsn) as api, reading(api, query=query) as reader:
+        await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
         told = [await reader.next(), await reader.next()]
         assert {(entry["entity"], entry["change"], entry["deployment"]) for entry in told} == {
             ("vm", "alive", "dep-b"),
@@ -128,9 +128,9 @@ async def test_filters_choose_and_may_be_several(postgres_dsn: str) -> None:
 async def test_an_idle_feed_says_that_it_is_there_and_how_far_it_is(postgres_dsn: str) -> None:
     """A reader that wants little need not look through all the rest when it comes back."""
     query = "?deployment=dep-b"
-    async with windows(postgres_dsn, feed_heartbeat_s=0.2) as api, reading(api, query=query) as reader:
+    async with running_api(postgres_dsn, feed_heartbeat_s=0.2) as api, reading(api, query=query) as reader:
         began = reader.last_id
-        await kept(postgres_dsn, deploy("dep-a"))
+        await store(postgres_dsn, deploy("dep-a"))
         newest = (await api.all_items("/transitions"))[-1]["position"]
         async with asyncio.timeout(30):
             while reader.last_id != newest or not reader.comments:
@@ -142,14 +142,14 @@ async def test_an_idle_feed_says_that_it_is_there_and_how_far_it_is(postgres_dsn
 
 async def test_a_slow_reader_is_dropped_and_resumes(postgres_dsn: str) -> None:
     """One that reads nothing is cut off, and others are not held up; when it comes back it has lost nothing."""
-    async with windows(postgres_dsn, feed_queue_bytes_max=2_000, feed_gather_s=0.0) as api:
+    async with running_api(postgres_dsn, feed_queue_bytes_max=2_000, feed_gather_s=0.0) as api:
         async with reading(api) as quick, reading(api) as slow:
             begin = slow.last_id
             slow._answer.content._protocol.pause_reading()  # as a client that hangs
             written = 0
             async with asyncio.timeout(90):
                 while not api.metrics.registry.get_sample_value("esc_receiver_feed_dropped_total"):
-                    await kept(postgres_dsn, [one for n in range(100) for one in deploy(f"dep-{written}-{n}")])
+                    await store(postgres_dsn, [one for n in range(100) for one in deploy(f"dep-{written}-{n}")])
                     written += 1
                     for _ in range(100):
                         await quick.next()
@@ -169,14 +169,14 @@ def test_a_queue_is_bounded_by_bytes() -> None:
 
 async def test_there_is_a_limit_to_readers(postgres_dsn: str) -> None:
     """Named in the answer."""
-    async with windows(postgres_dsn, feed_readers_max=1) as api, reading(api):
+    async with running_api(postgres_dsn, feed_readers_max=1) as api, reading(api):
         answer = await api.get("/feed")
         assert (answer.status, "feed_readers_max" in answer.body["detail"]) == (503, True)
 
 
 async def test_stopping_ends_the_feed(postgres_dsn: str) -> None:
     """At once, so that nobody waits for readers."""
-    async with windows(postgres_dsn) as api, reading(api) as reader:
+    async with running_api(postgres_dsn) as api, reading(api) as reader:
         await api.api.stop()
         with pytest.raises(EOFError):
             await reader.next()
@@ -184,12 +184,12 @@ async def test_stopping_ends_the_feed(postgres_dsn: str) -> None:
 
 async def test_a_broken_connection_loses_nothing(postgres_dsn: str, connection: Any) -> None:
     """What was committed while the ledger was not followed comes afterwards, to the same reader."""
-    async with windows(postgres_dsn) as api, reading(api) as reader:
+    async with running_api(postgres_dsn) as api, reading(api) as reader:
         await api.api.listening.wait()
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'esc-receiver-follower' "
             "AND datname = current_database()"
         )
-        await kept(postgres_dsn, [letter(of_deployment(sample, "dep-a")) for sample in (DEPLOYED, ALIVE)])
+        await store(postgres_dsn, [letter(of_deployment(sample, "dep-a")) for sample in (DEPLOYED, ALIVE)])
         everything = await ledger(api)
         assert await reader.take(len(everything)) == everything

@@ -18,7 +18,7 @@ from receiver.api.routes import Api
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
 from tests.support.batches import letter
-from tests.support.query_api import READ, deploy, kept, windows
+from tests.support.query_api import READ, deploy, running_api, store
 from tests.support.samples import MALFORMED, SAMPLES
 from tools.docs.openapi import COPY, breaks, refused, renew, written
 
@@ -70,8 +70,8 @@ def test_every_example_fits_its_schema(endpoint: Any) -> None:
 async def test_answers_fit_their_schemas(postgres_dsn: str) -> None:
     """What is served is what the document says, for every endpoint that answers JSON."""
     letters = [*deploy("dep-a"), letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"])]
-    await kept(postgres_dsn, letters)
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, letters)
+    async with running_api(postgres_dsn) as api:
         vm = (await api.get("/vms")).items[0]
         operation = (await api.get("/operations", kind="deploy")).items[0]
         known = {
@@ -88,7 +88,7 @@ async def test_answers_fit_their_schemas(postgres_dsn: str) -> None:
 
 async def test_the_document_says_whether_a_token_is_asked_for(postgres_dsn: str) -> None:
     """It is itself open to all."""
-    async with windows(postgres_dsn) as open_, windows(postgres_dsn, read_tokens=(READ,)) as closed:
+    async with running_api(postgres_dsn) as open_, running_api(postgres_dsn, read_tokens=(READ,)) as closed:
         assert (await open_.get("/openapi.json")).body["paths"]["/api/v1/vms"]["get"]["security"] == [
             {},
             {"bearer": []},
@@ -117,7 +117,7 @@ class Links(HTMLParser):
 
 async def test_the_page_for_people_needs_nothing_from_outside(postgres_dsn: str) -> None:
     """All endpoints on one page, without scripts, under a policy that allows none."""
-    async with windows(postgres_dsn) as api, api.client.get(f"{api.url}/api/docs") as answer:
+    async with running_api(postgres_dsn) as api, api.client.get(f"{api.url}/api/docs") as answer:
         page = Links()
         page.feed(await answer.text())
         assert (page.fetched, "script" in page.tags) == ([], False)
@@ -167,8 +167,8 @@ def test_a_breaking_change_is_seen(change: Any, found: str) -> None:
 
 async def test_schemathesis_finds_nothing(postgres_dsn: str, tmp_path: Path) -> None:
     """Questions made up from the document, right and wrong ones, are all answered as it says."""
-    await kept(postgres_dsn, [*deploy("dep-a"), letter(MALFORMED[0])])
-    async with windows(postgres_dsn, query_rate_per_s=100_000.0, wait_s_max=1) as api:
+    await store(postgres_dsn, [*deploy("dep-a"), letter(MALFORMED[0])])
+    async with running_api(postgres_dsn, query_rate_per_s=100_000.0, wait_s_max=1) as api:
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
             "run", f"{api.url}/api/v1/openapi.json", "--url", api.url, "--max-examples", "12",

@@ -18,7 +18,7 @@ from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import set_json_codec
-from tests.support.query_api import deploy, kept
+from tests.support.query_api import deploy, store
 
 NOW = datetime.now(UTC)
 DAYS = 4
@@ -44,7 +44,7 @@ FROM generate_series(1, 20000) AS n;
 @pytest_asyncio.fixture
 async def filled(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection like the API's, to tables of some days, with statistics."""
-    await kept(postgres_dsn, deploy("dep-a"))
+    await store(postgres_dsn, deploy("dep-a"))
     connection = await asyncpg.connect(postgres_dsn)
     begins_at = NOW - timedelta(days=DAYS)
     times = [begins_at + timedelta(days=day) for day in range(DAYS + 1)]

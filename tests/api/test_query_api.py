@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from tests.support.batches import letter
-from tests.support.query_api import API, deploy, kept, windows
+from tests.support.query_api import API, deploy, running_api, store
 from tests.support.samples import MALFORMED, SAMPLES
 
 FILTERS = {
@@ -38,8 +38,8 @@ RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 
 async def test_everything_is_found_after_a_deploy(postgres_dsn: str) -> None:
     """Each list and each single thing shows what the callbacks told."""
-    await kept(postgres_dsn, deploy("dep-a"))
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, deploy("dep-a"))
+    async with running_api(postgres_dsn) as api:
         (deployment,) = (await api.get("/deployments")).items
         (vm,) = (await api.get("/vms")).items
         (operation,) = (await api.get("/operations")).items
@@ -64,18 +64,18 @@ async def test_everything_is_found_after_a_deploy(postgres_dsn: str) -> None:
 
 async def test_items_are_those_of_the_feed(postgres_dsn: str, connection: Any) -> None:
     """List, KV bucket and feed show one and the same item (`event.item`)."""
-    await kept(postgres_dsn, deploy("dep-a"))
+    await store(postgres_dsn, deploy("dep-a"))
     rows = await connection.fetch("SELECT payload::text FROM outbox ORDER BY position")
     published = {event["entity"]: event["item"] for event in (orjson.loads(row[0]) for row in rows)}
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         for path, entity in (("/deployments", "deployment"), ("/vms", "vm"), ("/operations", "operation")):
             assert (await api.get(path)).items == [published[entity]]
 
 
 async def test_times_are_rfc_3339_in_utc(postgres_dsn: str) -> None:
     """Wherever they stand in an answer."""
-    await kept(postgres_dsn, deploy("dep-a"))
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, deploy("dep-a"))
+    async with running_api(postgres_dsn) as api:
         for path in ("/deployments", "/vms", "/operations", "/callbacks", "/transitions"):
             for shown in (await api.get(path)).items:
                 for name, value in shown.items():
@@ -86,8 +86,8 @@ async def test_times_are_rfc_3339_in_utc(postgres_dsn: str) -> None:
 async def test_the_raw_bytes_come_back_and_no_browser_renders_them(postgres_dsn: str) -> None:
     """Exactly as received, to be saved only."""
     letters = deploy("dep-a")
-    await kept(postgres_dsn, letters)
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, letters)
+    async with running_api(postgres_dsn) as api:
         answer = await api.get(f"/callbacks/{letters[0].envelope.receipt}/raw")
         assert answer.body == letters[0].envelope.body
         assert answer.headers["Content-Type"] == "application/octet-stream"
@@ -98,8 +98,8 @@ async def test_the_raw_bytes_come_back_and_no_browser_renders_them(postgres_dsn:
 
 async def test_quarantine_is_listed_by_its_outcomes(postgres_dsn: str) -> None:
     """Malformed and unclassified callbacks, in one list."""
-    await kept(postgres_dsn, [letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"]), letter(MALFORMED[1])])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"]), letter(MALFORMED[1])])
+    async with running_api(postgres_dsn) as api:
         answer = await api.client.get(f"{api.url}{API}/callbacks?outcome=malformed&outcome=unclassified")
         items = (await answer.json())["items"]
         assert [shown["outcome"] for shown in items] == ["malformed", "malformed"]
@@ -109,15 +109,15 @@ async def test_quarantine_is_listed_by_its_outcomes(postgres_dsn: str) -> None:
 async def test_what_has_not_changed_is_not_sent_again(postgres_dsn: str) -> None:
     """Single things have an entity tag; it changes with them."""
     first, *rest = deploy("dep-a")
-    await kept(postgres_dsn, [first])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [first])
+    async with running_api(postgres_dsn) as api:
         name = (await api.get("/deployments")).items[0]["internal_deployment_id"]
         paths = [f"/deployments/default/{name}", f"/callbacks/{first.envelope.receipt}"]
         tags = [(await api.get(path)).headers["ETag"] for path in paths]
         for path, tag in zip(paths, tags, strict=True):
             again = await api.get(path, {"If-None-Match": f'"else", {tag}'})
             assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag)
-        await kept(postgres_dsn, rest)
+        await store(postgres_dsn, rest)
         assert (await api.get(paths[0], {"If-None-Match": tags[0]})).status == 200
 
 
@@ -149,7 +149,7 @@ async def test_what_has_not_changed_is_not_sent_again(postgres_dsn: str) -> None
 )
 async def test_a_bad_parameter_is_named(postgres_dsn: str, path: str, asked: dict[str, str], parameter: str) -> None:
     """Unknown ones, too; the problem document says which, and what would be right."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         answer = await api.ask("GET", path, params=asked)
         assert answer.status == 400, answer.body
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -159,14 +159,14 @@ async def test_a_bad_parameter_is_named(postgres_dsn: str, path: str, asked: dic
 
 async def test_a_parameter_given_twice_is_a_fault(postgres_dsn: str) -> None:
     """Nobody could say which one was meant."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         answer = await api.ask("GET", "/vms?state=ERROR&state=ALIVE")
         assert (answer.status, answer.body["parameter"]) == (400, "state")
 
 
 async def test_a_time_whose_plus_became_a_space_is_understood(postgres_dsn: str) -> None:
     """Clients forget to write %2B."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         assert (await api.ask("GET", "/vms?since=2026-01-31T12:00:00+01:00")).status == 200
 
 
@@ -175,7 +175,7 @@ async def test_what_is_not_known_is_404(postgres_dsn: str) -> None:
     v7 = "01960000-0000-7000-8000-000000000000"
     unknown = ["/deployments/a/b", "/vms/a/b", "/operations/a/b", "/explain/a/b"]
     unknown += [f"/callbacks/{v7}", f"/callbacks/{v7}/raw", f"/callbacks/{uuid4()}"]
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         for path in unknown:
             answer = await api.get(path)
             assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json"), path
@@ -184,8 +184,8 @@ async def test_what_is_not_known_is_404(postgres_dsn: str) -> None:
 async def test_every_filter_chooses_what_it_says(postgres_dsn: str) -> None:
     """Each filter of each list, against what the list shows without it."""
     letters = [*deploy("dep-a"), *deploy("dep-b")[:2], letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"])]
-    await kept(postgres_dsn, letters, together=3)
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, letters, together=3)
+    async with running_api(postgres_dsn) as api:
         for path, filters in FILTERS.items():
             everything = (await api.get(path)).items
             assert everything, path
@@ -201,8 +201,8 @@ async def test_every_filter_chooses_what_it_says(postgres_dsn: str) -> None:
 async def test_a_span_of_time_begins_inside_and_ends_outside(postgres_dsn: str) -> None:
     """`since` includes its moment, `until` does not; on lists of what is and of what happened."""
     for name in ("dep-a", "dep-b", "dep-c"):
-        await kept(postgres_dsn, deploy(name))
-    async with windows(postgres_dsn) as api:
+        await store(postgres_dsn, deploy(name))
+    async with running_api(postgres_dsn) as api:
         for path, column in TIMES.items():
             everything = (await api.get(path)).items
             times = sorted(shown[column] for shown in everything)
@@ -214,10 +214,10 @@ async def test_a_span_of_time_begins_inside_and_ends_outside(postgres_dsn: str) 
 
 async def test_the_live_vm_is_given_where_a_name_is_not_enough(postgres_dsn: str, connection: Any) -> None:
     """Of several of one name the one that lives, else the one that changed last; `deployment` says which is meant."""
-    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
     await connection.execute("UPDATE vms SET vm_name = 'same'")
     await connection.execute(GONE, "dep-a")
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         assert (await api.get("/vms/default/same")).body["deployment"] == "dep-b"
         assert (await api.get("/vms/default/same", deployment="dep-a")).body["deployment"] == "dep-a"
         await connection.execute(GONE, "dep-b")
@@ -226,10 +226,10 @@ async def test_the_live_vm_is_given_where_a_name_is_not_enough(postgres_dsn: str
 
 async def test_a_source_named_n_is_paged_like_others(postgres_dsn: str, connection: Any) -> None:
     """Its cursors are not taken for those of the lists with the newest first, which begin with `n`."""
-    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
     for table in ("deployments", "vms", "operations"):
         await connection.execute(f"UPDATE {table} SET source = 'n'")  # noqa: S608 - names of tables
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         for path in ("/deployments", "/vms", "/operations"):
             assert len(await api.all_items(path, limit=1)) == 2, path
 
@@ -251,10 +251,10 @@ async def test_names_may_be_anything(postgres_dsn: str, connection: Any) -> None
         "a b+c",
         "\u202egnp.exe",
     ]
-    await kept(postgres_dsn, [one for number in range(len(names)) for one in deploy(f"dep-{number}")])
+    await store(postgres_dsn, [one for number in range(len(names)) for one in deploy(f"dep-{number}")])
     for number, name in enumerate(names):
         await connection.execute("UPDATE vms SET vm_name = $1 WHERE deployment = $2", name, f"dep-{number}")
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         listed = await api.all_items("/vms", limit=1)
         assert sorted(shown["vm_name"] for shown in listed) == sorted(names)
         for name in names:
@@ -265,11 +265,11 @@ async def test_names_may_be_anything(postgres_dsn: str, connection: Any) -> None
 
 async def test_stats_count_by_state(postgres_dsn: str) -> None:
     """What is in which state, what was not understood, what waits to be published."""
-    await kept(
+    await store(
         postgres_dsn,
         [*deploy("dep-a"), *deploy("dep-b")[:1], letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"])],
     )
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         stats = (await api.get("/stats")).body
         assert stats["vms"] == {"ALIVE": 1, "INERT": 1}
         assert stats["operations"]["SUCCEEDED"] == 2
@@ -281,9 +281,9 @@ async def test_stats_count_by_state(postgres_dsn: str) -> None:
 
 async def test_who_asks_for_stats_again_does_not_wait_for_the_counting(postgres_dsn: str) -> None:
     """What is known is given at once, and what is counted meanwhile to the next."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         first = (await api.get("/stats")).body
-        await kept(postgres_dsn, deploy("dep-a"))
+        await store(postgres_dsn, deploy("dep-a"))
         async with asyncio.timeout(30):
             while (stats := (await api.get("/stats")).body)["at"] == first["at"]:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.1)
@@ -292,7 +292,7 @@ async def test_who_asks_for_stats_again_does_not_wait_for_the_counting(postgres_
 
 async def test_head_is_answered_and_other_methods_are_not(postgres_dsn: str) -> None:
     """HEAD as GET without a body; the rest is 405 with what is allowed."""
-    async with windows(postgres_dsn) as api:
+    async with running_api(postgres_dsn) as api:
         head = await api.ask("HEAD", "/vms")
         assert (head.status, head.body) == (200, b"")
         for method, path in (("POST", "/vms"), ("DELETE", "/stats"), ("HEAD", "/feed"), ("OPTIONS", "/vms")):
@@ -304,7 +304,7 @@ async def test_head_is_answered_and_other_methods_are_not(postgres_dsn: str) -> 
 
 async def test_postgresql_away_is_503(postgres_dsn: str) -> None:
     """A problem document with Retry-After, and no stack trace."""
-    async with windows("postgresql://nobody@127.0.0.1:1/none", query_timeout_s=2.0) as api:
+    async with running_api("postgresql://nobody@127.0.0.1:1/none", query_timeout_s=2.0) as api:
         for path in ("/vms", "/callbacks", "/operations/a/b", "/feed"):
             answer = await api.get(path)
             assert (answer.status, "Retry-After" in answer.headers) == (503, True), path
@@ -312,7 +312,7 @@ async def test_postgresql_away_is_503(postgres_dsn: str) -> None:
 
 async def test_a_question_that_takes_too_long_is_ended(postgres_dsn: str, connection: Any) -> None:
     """By PostgreSQL itself; the next one is answered, on the same pool."""
-    async with windows(postgres_dsn, query_timeout_s=0.5, query_pool_size=1) as api:
+    async with running_api(postgres_dsn, query_timeout_s=0.5, query_pool_size=1) as api:
         async with connection.transaction():
             await connection.execute("LOCK TABLE vms IN ACCESS EXCLUSIVE MODE")
             answer = await api.get("/vms")

@@ -21,7 +21,7 @@ from receiver.cli.main import main
 from tests.support.batches import keeping, letter, of_deployment
 from tests.support.browser import named, receiving
 from tests.support.program import CHECKOUT
-from tests.support.query_api import ALIVE, DEPLOYED, READ, Windows, deploy, kept, windows
+from tests.support.query_api import ALIVE, DEPLOYED, READ, RunningApi, deploy, running_api, store
 from tests.support.samples import SAMPLES
 
 PATIENCE_S = 60
@@ -38,10 +38,10 @@ async def ask(url: str, *arguments: str, **environment: str) -> tuple[int, list[
 
 
 @pytest.fixture
-async def api(postgres_dsn: str) -> AsyncIterator[Windows]:
+async def api(postgres_dsn: str) -> AsyncIterator[RunningApi]:
     """A receiver's API, on two deployments that are up and one that is coming up."""
-    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b"), letter(of_deployment(DEPLOYED, "dep-c"))])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b"), letter(of_deployment(DEPLOYED, "dep-c"))])
+    async with running_api(postgres_dsn) as api:
         yield api
 
 
@@ -59,7 +59,7 @@ async def api(postgres_dsn: str) -> AsyncIterator[Windows]:
         (["operations", "--kind", "deploy", "--deployment", "dep-c"], 1),
     ],
 )
-async def test_lists_with_filters(api: Windows, arguments: list[str], expected: int) -> None:
+async def test_lists_with_filters(api: RunningApi, arguments: list[str], expected: int) -> None:
     """As a table below a line of headings, and with --json an item a line, as the API has it."""
     status, lines, told = await ask(api.url, *arguments)
     assert (status, len(lines)) == (0, expected + 1 if expected else 0)
@@ -71,15 +71,15 @@ async def test_lists_with_filters(api: Windows, arguments: list[str], expected: 
     assert all(item == everything[item["id"]] for item in items)
 
 
-async def test_a_long_list_is_read_page_by_page(api: Windows, postgres_dsn: str) -> None:
+async def test_a_long_list_is_read_page_by_page(api: RunningApi, postgres_dsn: str) -> None:
     """As far as --limit says; what is left is told."""
-    await kept(postgres_dsn, [letter(of_deployment(DEPLOYED, f"dep-{number}")) for number in range(1_100)])
+    await store(postgres_dsn, [letter(of_deployment(DEPLOYED, f"dep-{number}")) for number in range(1_100)])
     status, lines, told = await ask(api.url, "vms", "--json", "--limit", "1050")
     assert (status, len({orjson.loads(line)["id"] for line in lines})) == (0, 1_050)
     assert told == ["there are more than 1050: see --limit"]
 
 
-async def test_explain_tells_each_step_with_its_time(api: Windows) -> None:
+async def test_explain_tells_each_step_with_its_time(api: RunningApi) -> None:
     """The callback, the rule, the state before, its operation, what is next and whether it is published."""
     (vm,) = (await api.get("/vms", deployment="dep-a")).items
     status, lines, _ = await ask(api.url, "explain", vm["vm_name"], "--deployment", "dep-a")
@@ -96,10 +96,10 @@ async def test_explain_tells_each_step_with_its_time(api: Windows) -> None:
     assert orjson.loads(lines[0]) == (await api.get(f"/explain/default/{vm['vm_name']}", deployment="dep-a")).body
 
 
-async def test_explain_finds_the_source_or_asks_for_it(api: Windows, postgres_dsn: str) -> None:
+async def test_explain_finds_the_source_or_asks_for_it(api: RunningApi, postgres_dsn: str) -> None:
     """Where one ESC instance has a VM of the name, nobody need name it."""
     (vm,) = (await api.get("/vms", deployment="dep-a")).items
-    await kept(postgres_dsn, [letter(of_deployment(DEPLOYED, "dep-a"), source="lab2")])
+    await store(postgres_dsn, [letter(of_deployment(DEPLOYED, "dep-a"), source="lab2")])
     status, _, told = await ask(api.url, "explain", vm["vm_name"])
     assert (status, "--source default, lab2" in told[0], len(told)) == (2, True, 1)
     assert (await ask(api.url, "explain", vm["vm_name"], "--source", "lab2"))[1][0].endswith("is INERT")
@@ -107,10 +107,10 @@ async def test_explain_finds_the_source_or_asks_for_it(api: Windows, postgres_ds
     assert (status, told) == (2, ["esc-receiver: no VM of this name is known"])
 
 
-async def test_what_comes_from_outside_cannot_steer_the_terminal(api: Windows, postgres_dsn: str) -> None:
+async def test_what_comes_from_outside_cannot_steer_the_terminal(api: RunningApi, postgres_dsn: str) -> None:
     """Names are text, whatever is in them; there are no colours where there is no terminal."""
     hostile = "[red]{x}\x7f\u202e/"
-    await kept(postgres_dsn, [letter(one) for one in named([of_deployment(DEPLOYED, "dep-h")], hostile)])
+    await store(postgres_dsn, [letter(one) for one in named([of_deployment(DEPLOYED, "dep-h")], hostile)])
     for arguments in (["vms", "--deployment", "dep-h"], ["explain", hostile]):
         status, lines, _ = await ask(api.url, *arguments)
         assert status == 0
@@ -118,7 +118,7 @@ async def test_what_comes_from_outside_cannot_steer_the_terminal(api: Windows, p
         assert all(line.isprintable() for line in lines)
 
 
-async def test_colours_on_a_terminal(api: Windows) -> None:
+async def test_colours_on_a_terminal(api: RunningApi) -> None:
     """States are coloured there, and told as words as well."""
     leader, follower = pty.openpty()
     process = await asyncio.create_subprocess_exec(
@@ -135,28 +135,28 @@ async def test_colours_on_a_terminal(api: Windows) -> None:
     assert b"\x1b[32mACTIVE" in shown
 
 
-async def test_wait_ends_with_the_operation(api: Windows, postgres_dsn: str) -> None:
+async def test_wait_ends_with_the_operation(api: RunningApi, postgres_dsn: str) -> None:
     """0 when it succeeded, also when it began before the first callback; and it tells how it went."""
     transaction = letter(of_deployment(DEPLOYED, "dep-later")).envelope.transaction_id or ""
     waiting = asyncio.create_task(ask(api.url, "operations", "--wait", transaction))
     async with asyncio.timeout(PATIENCE_S):
         while not api.metrics.registry.get_sample_value("esc_receiver_waits"):  # noqa: ASYNC110 - a gauge
             await asyncio.sleep(0.01)
-    await kept(postgres_dsn, deploy("dep-later"))
+    await store(postgres_dsn, deploy("dep-later"))
     status, (line,), told = await waiting
     assert (status, told) == (0, [])
     assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs alive, ")
 
 
 @pytest.mark.parametrize(("state", "status"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELLED", 1)])
-async def test_the_exit_status_tells_how_it_ended(api: Windows, connection: Any, state: str, status: int) -> None:
+async def test_the_exit_status_tells_how_it_ended(api: RunningApi, connection: Any, state: str, status: int) -> None:
     """For scripts; --json gives the whole operation."""
     await connection.execute("UPDATE operations SET state = $1, ended_at = now()", state)
     ended, (line,), _ = await ask(api.url, "operations", "--wait", TRANSACTION, "--json", "--timeout", "0")
     assert (ended, orjson.loads(line)["state"]) == (status, state)
 
 
-async def test_what_is_still_open_when_the_time_is_over(api: Windows) -> None:
+async def test_what_is_still_open_when_the_time_is_over(api: RunningApi) -> None:
     """Exit status 3, whether something was heard of it or nothing."""
     transaction = letter(of_deployment(DEPLOYED, "dep-c")).envelope.transaction_id or ""
     status, (line,), _ = await ask(api.url, "operations", "--wait", transaction, "--timeout", "1")
@@ -167,9 +167,9 @@ async def test_what_is_still_open_when_the_time_is_over(api: Windows) -> None:
 
 async def test_a_wait_outlives_the_receiver(postgres_dsn: str) -> None:
     """What ends meanwhile is told by the next one at the same place."""
-    await kept(postgres_dsn, deploy("dep-a")[:1])
+    await store(postgres_dsn, deploy("dep-a")[:1])
     port = unused_port()
-    async with windows(postgres_dsn, port=port) as first:
+    async with running_api(postgres_dsn, port=port) as first:
         waiting = asyncio.create_task(ask(first.url, "operations", "--wait", TRANSACTION))
         async with asyncio.timeout(PATIENCE_S):
             while not first.metrics.registry.get_sample_value("esc_receiver_waits"):  # noqa: ASYNC110 - a gauge
@@ -178,14 +178,14 @@ async def test_a_wait_outlives_the_receiver(postgres_dsn: str) -> None:
         await keeper.write(
             [letter(of_deployment(one, "dep-a")) for one in (ALIVE, SAMPLES["rec-deploy-03-service-alive"])]
         )
-    async with windows(postgres_dsn, port=port):
+    async with running_api(postgres_dsn, port=port):
         status, (line,), _ = await waiting
     assert (status, line.split()[0]) == (0, "SUCCEEDED")
 
 
 async def test_status_of_a_receiver(postgres_dsn: str, nats_url: str, tmp_path: Path) -> None:
     """Readiness, each dependency, states, lags, and counts that add up."""
-    await kept(postgres_dsn, deploy("dep-a"))
+    await store(postgres_dsn, deploy("dep-a"))
     async with receiving(postgres_dsn, nats_url, tmp_path) as app:
         await app.until_ready()
         status, lines, _ = await ask(app.url, "status")
@@ -219,7 +219,7 @@ async def test_status_of_a_receiver_that_cannot_keep_anything(nats_url: str, tmp
 
 async def test_a_token_is_given_by_option_or_environment(postgres_dsn: str) -> None:
     """Without it, or with a wrong one, one line says so."""
-    async with windows(postgres_dsn, read_tokens=[READ]) as api:
+    async with running_api(postgres_dsn, read_tokens=[READ]) as api:
         assert (await ask(api.url, "vms", ESC_RECEIVER_TOKEN="reader"))[0] == 0
         assert (await ask(api.url, "vms", "--token", "reader"))[0] == 0
         for arguments, told in (([], "it wants a token (--token, or"), (["--token", "no"], "does not take this token")):
@@ -237,7 +237,7 @@ async def test_a_token_is_given_by_option_or_environment(postgres_dsn: str) -> N
         (["operations", "--state", "GONE"], "Invalid value for '--state'"),
     ],
 )
-async def test_an_error_is_one_line(api: Windows, arguments: list[str], told: str) -> None:
+async def test_an_error_is_one_line(api: RunningApi, arguments: list[str], told: str) -> None:
     """It names what is wrong; the exit status is 2."""
     status, lines, errors = await ask(api.url, *arguments)
     assert (status, lines, len(errors)) == (2, [], 1)

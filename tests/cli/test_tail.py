@@ -24,7 +24,7 @@ from receiver.embedded.servers import EmbeddedNats
 from receiver.events.cloudevents import OutboxRow, unclassified_event
 from tests.events.test_cloudevents import notification
 from tests.support import feed
-from tests.support.query_api import READ, deploy, kept, windows
+from tests.support.query_api import READ, deploy, running_api, store
 
 TAIL = "from receiver.cli.main import main; main(prog_name='esc-receiver')"
 
@@ -224,8 +224,8 @@ async def test_relay_and_tail_meet(postgres_dsn: str, nats_url: str, connection:
 )
 async def test_a_receivers_feed(postgres_dsn: str, wanted: dict[str, list[str]]) -> None:
     """Without a NATS it is read from a receiver; the same filters choose, and --json gives its ledger entries."""
-    await kept(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
-    async with windows(postgres_dsn) as api:
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    async with running_api(postgres_dsn) as api:
         ledger = await api.all_items("/transitions")
         expected = [entry for entry in ledger if all(entry[name] in some for name, some in wanted.items())]
         chosen = [word for name, some in wanted.items() for one in some for word in (f"--{name}", one)]
@@ -241,14 +241,14 @@ async def test_a_receivers_feed_goes_on_when_it_comes_back(postgres_dsn: str) ->
     """Behind the last entry that was shown: nothing is missed and nothing shown twice."""
     async with AsyncExitStack() as first, AsyncExitStack() as rest:
         port = free_port()
-        api = await first.enter_async_context(windows(postgres_dsn, port=port))
-        await kept(postgres_dsn, deploy("dep-a"))
+        api = await first.enter_async_context(running_api(postgres_dsn, port=port))
+        await store(postgres_dsn, deploy("dep-a"))
         many = len(await api.all_items("/transitions"))
         process = await rest.enter_async_context(following("--url", api.url, "--from-start", "--json"))
         shown = await lines_of(process, many)
         await first.aclose()
-        await kept(postgres_dsn, deploy("dep-b"))
-        api = await rest.enter_async_context(windows(postgres_dsn, port=port))
+        await store(postgres_dsn, deploy("dep-b"))
+        api = await rest.enter_async_context(running_api(postgres_dsn, port=port))
         ledger = await api.all_items("/transitions")
         shown += await lines_of(process, len(ledger) - many)
         assert [orjson.loads(line)["id"] for line in shown] == [entry["id"] for entry in ledger]
@@ -265,7 +265,7 @@ async def test_faults_of_a_receivers_feed_are_one_clear_line(
     postgres_dsn: str, arguments: list[str], told: str
 ) -> None:
     """With exit status 2."""
-    async with windows(postgres_dsn, read_tokens=[READ]) as api:
+    async with running_api(postgres_dsn, read_tokens=[READ]) as api:
         status, output, errors = await tail("--url", api.url, *arguments)
     assert (status, output, len(errors.splitlines())) == (2, "", 1)
     assert told in errors

@@ -19,7 +19,7 @@ from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.publishing.broker import Broker
 from tests.support.figures import samples
-from tests.support.query_api import deploy, kept
+from tests.support.query_api import deploy, store
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -44,7 +44,7 @@ def shown(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 async def test_gauges_tell_what_the_tables_hold(postgres_dsn: str, connection: Connection) -> None:
     """Deployments and VMs that are not gone, operations under way, and the oldest of these."""
-    await kept(postgres_dsn, [*deploy("one"), *deploy("two")[:2], *deploy("three")[:1]])
+    await store(postgres_dsn, [*deploy("one"), *deploy("two")[:2], *deploy("three")[:1]])
     await connection.execute(
         "UPDATE operations SET transaction_id = transaction_id || id, state = 'OPEN', ended_at = NULL"
     )
@@ -64,7 +64,7 @@ async def test_gauges_tell_what_the_tables_hold(postgres_dsn: str, connection: C
 
 async def test_one_receiver_counts_for_all(postgres_dsn: str) -> None:
     """A second one reads what the first has counted, and shows the same time."""
-    await kept(postgres_dsn, deploy("one"))
+    await store(postgres_dsn, deploy("one"))
     async with counting(postgres_dsn) as (first, ours), counting(postgres_dsn) as (second, theirs):
         assert [await first.run_once(), await second.run_once()] == [True, False]
         for name in ("vms", "deployments", "operations", "counted_timestamp_seconds"):
@@ -75,7 +75,7 @@ async def test_a_scrape_asks_postgresql_nothing_and_is_as_long_with_many_vms(
     postgres_dsn: str, connection: Connection
 ) -> None:
     """Ten thousand VMs make no line more; and it is answered when PostgreSQL is gone."""
-    await kept(postgres_dsn, deploy("one"))
+    await store(postgres_dsn, deploy("one"))
     async with counting(postgres_dsn, counts_interval_s=0.01) as (counts, metrics):
         await counts.run_once()
         few = generate_latest(metrics.registry)

@@ -17,7 +17,7 @@ from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traces, traces
 from tests.support.batches import letter
 from tests.support.ingress import Serving, Shelf
-from tests.support.query_api import kept
+from tests.support.query_api import store
 from tests.support.samples import SAMPLES
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -87,13 +87,13 @@ async def test_what_is_published_bears_the_trace(
 ) -> None:
     """From the request through the outbox to the headers that the relay hands to NATS."""
     told = f"00-{TRACE}-{PARENT}-01"
-    await kept(postgres_dsn, [letter(SAMPLES[sample], traceparent=told)])
+    await store(postgres_dsn, [letter(SAMPLES[sample], traceparent=told)])
     rows = await connection.fetch("SELECT headers ->> 'traceparent' AS traceparent FROM outbox")
     assert [row["traceparent"] for row in rows] == [told] * messages
 
 
 async def test_a_trace_that_is_none_is_not_published(postgres_dsn: str, connection: Any) -> None:
     """Whatever stands in the header: it is kept as it came, and goes no further."""
-    await kept(postgres_dsn, [letter(SAMPLES["rec-deploy-01-vm-deployed"], traceparent="00-x\r\nInjected: 1")])
+    await store(postgres_dsn, [letter(SAMPLES["rec-deploy-01-vm-deployed"], traceparent="00-x\r\nInjected: 1")])
     rows = await connection.fetch("SELECT headers ->> 'traceparent' AS traceparent FROM outbox")
     assert {row["traceparent"] for row in rows} == {None}

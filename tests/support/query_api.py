@@ -47,7 +47,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Windows:
+class RunningApi:
     """A running API, and a client of it."""
 
     url: str
@@ -80,7 +80,7 @@ class Windows:
 
 
 @asynccontextmanager
-async def windows(dsn: str, **changed: Any) -> AsyncIterator[Windows]:
+async def running_api(dsn: str, **changed: Any) -> AsyncIterator[RunningApi]:
     """The API on a database; `changed` are settings."""
     settings = Settings.model_validate({"postgres_dsn": dsn, "port": 0} | changed)
     metrics = Metrics(settings.all_sources)
@@ -94,7 +94,7 @@ async def windows(dsn: str, **changed: Any) -> AsyncIterator[Windows]:
     host, port = runner.addresses[0][:2]
     try:
         async with aiohttp.ClientSession() as client:
-            yield Windows(f"http://{host}:{port}", api, metrics, client)
+            yield RunningApi(f"http://{host}:{port}", api, metrics, client)
     finally:
         await runner.cleanup()
         running.cancel()
@@ -102,7 +102,7 @@ async def windows(dsn: str, **changed: Any) -> AsyncIterator[Windows]:
         api.close()
 
 
-async def kept(dsn: str, letters: Iterable[ParsedCallback], together: int = 1_000) -> list[Decision]:
+async def store(dsn: str, letters: Iterable[ParsedCallback], together: int = 1_000) -> list[Decision]:
     """Keep letters as a receiver does, so many in one transaction."""
     waiting, decisions = list(letters), []
     async with keeping.keeping(dsn) as keeper:
