@@ -102,12 +102,12 @@ async def running_api(dsn: str, **changed: Any) -> AsyncIterator[RunningApi]:
         api.close()
 
 
-async def store(dsn: str, letters: Iterable[ParsedCallback], together: int = 1_000) -> list[Decision]:
-    """Keep letters as a receiver does, so many in one transaction."""
-    waiting, decisions = list(letters), []
-    async with keeping.keeping(dsn) as keeper:
+async def store(dsn: str, callbacks: Iterable[ParsedCallback], together: int = 1_000) -> list[Decision]:
+    """Write callbacks as a receiver does, so many in one transaction, which may take long on a busy machine."""
+    waiting, decisions = list(callbacks), []
+    async with keeping.keeping(dsn, commit_timeout_s=120) as writer:
         for first in range(0, len(waiting), together):
-            decisions += await keeping.decisions(keeper, waiting[first : first + together])
+            decisions += await keeping.decisions(writer, waiting[first : first + together])
     return decisions
 
 
