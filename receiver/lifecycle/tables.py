@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from receiver.model.entities import DeploymentState as D
@@ -163,9 +162,7 @@ _GOING = {
           exempt=True, chain="remove"),
 }  # fmt: skip
 
-VM: Final[Mapping[tuple[str, bool], VmRow]] = MappingProxyType(
-    _SHOWING | _IN_VAIN | _COMING_UP | _STOPPING | _RECOVERY | _GOING
-)
+VM: Final[Mapping[tuple[str, bool], VmRow]] = _SHOWING | _IN_VAIN | _COMING_UP | _STOPPING | _RECOVERY | _GOING
 """By trigger and whether it failed (docs/esc-callbacks.md#6.1)."""
 
 RECOVERY_RANK_MAX: Final = 72
@@ -207,44 +204,40 @@ def _stage_failed(
     return {(trigger, FAILED): DeploymentRow(rule, rank, to, reason, note=note, **more)}
 
 
-DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = MappingProxyType(
-    {
-        **_stage("SERVICE_ALIVE", "service-alive", 110, D.ACTIVE, "the service is up"),
-        **_stage_failed("SERVICE_ALIVE", "service-alive-failed", 115, FAILS_FIRST_DEPLOY, "the operation failed"),
-        **_stage("SERVICE_STARTED", "service-started", 120, D.ACTIVE, "the service was started"),
-        **_stage_failed("SERVICE_STARTED", "service-start-failed", 121, AS_REPORTED, "the start failed"),
-        **_stage("SERVICE_REBOOTED", "service-rebooted", 122, D.ACTIVE, "the service was rebooted"),
-        **_stage_failed("SERVICE_REBOOTED", "service-reboot-failed", 123, AS_REPORTED, "the reboot failed"),
-        **_stage("SERVICE_UPDATED", "service-updated", 130, D.ACTIVE, "the update is done", note="updated"),
-        **_stage_failed("SERVICE_UPDATED", "service-update-failed", 135, AS_REPORTED,
-                        "the update failed; the deployment still works (A52)"),
-        **_stage("SERVICE_STOPPED", "service-stopped", 140, D.STOPPED, "the service was stopped", chain="stop"),
-        **_stage_failed("SERVICE_STOPPED", "service-stop-failed", 145, AS_REPORTED,
-                        "the stop failed; the deployment still works (A52)", chain="stop"),
-        **_stage_failed("VM_RECOVERY_COMPLETE", "recovery-failed", 150, D.ERROR,
-                        "a VM could not be recovered: undeploy and deploy again (A52)",
-                        exempt=True, chain="recovery"),
-        **_stage("SERVICE_UNDEPLOYED", "service-undeployed", 200, D.UNDEPLOYED, "the deployment is gone",
-                 exempt=True, chain="remove"),
-        **_stage_failed("SERVICE_UNDEPLOYED", "service-undeploy-failed", 200, D.UNDEPLOYED,
-                        "ESC has forgotten the deployment, but something may be left in the VIM",
-                        note="vim_leak_suspected", exempt=True, leak=True, chain="remove"),
-    }
-)  # fmt: skip
+DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = {
+    **_stage("SERVICE_ALIVE", "service-alive", 110, D.ACTIVE, "the service is up"),
+    **_stage_failed("SERVICE_ALIVE", "service-alive-failed", 115, FAILS_FIRST_DEPLOY, "the operation failed"),
+    **_stage("SERVICE_STARTED", "service-started", 120, D.ACTIVE, "the service was started"),
+    **_stage_failed("SERVICE_STARTED", "service-start-failed", 121, AS_REPORTED, "the start failed"),
+    **_stage("SERVICE_REBOOTED", "service-rebooted", 122, D.ACTIVE, "the service was rebooted"),
+    **_stage_failed("SERVICE_REBOOTED", "service-reboot-failed", 123, AS_REPORTED, "the reboot failed"),
+    **_stage("SERVICE_UPDATED", "service-updated", 130, D.ACTIVE, "the update is done", note="updated"),
+    **_stage_failed("SERVICE_UPDATED", "service-update-failed", 135, AS_REPORTED,
+                    "the update failed; the deployment still works (A52)"),
+    **_stage("SERVICE_STOPPED", "service-stopped", 140, D.STOPPED, "the service was stopped", chain="stop"),
+    **_stage_failed("SERVICE_STOPPED", "service-stop-failed", 145, AS_REPORTED,
+                    "the stop failed; the deployment still works (A52)", chain="stop"),
+    **_stage_failed("VM_RECOVERY_COMPLETE", "recovery-failed", 150, D.ERROR,
+                    "a VM could not be recovered: undeploy and deploy again (A52)",
+                    exempt=True, chain="recovery"),
+    **_stage("SERVICE_UNDEPLOYED", "service-undeployed", 200, D.UNDEPLOYED, "the deployment is gone",
+             exempt=True, chain="remove"),
+    **_stage_failed("SERVICE_UNDEPLOYED", "service-undeploy-failed", 200, D.UNDEPLOYED,
+                    "ESC has forgotten the deployment, but something may be left in the VIM",
+                    note="vim_leak_suspected", exempt=True, leak=True, chain="remove"),
+}  # fmt: skip
 """By trigger and whether it failed (docs/esc-callbacks.md#6.2)."""
 
-REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        D.DEPLOYING: 11,
-        D.STARTING: 12,
-        D.REBOOTING: 13,
-        D.STOPPING: 14,
-        D.INERT: 20,
-        D.UNDEPLOYING: 21,
-        D.ACTIVE: 25,
-        D.ERROR: 26,
-    }
-)
+REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = {
+    D.DEPLOYING: 11,
+    D.STARTING: 12,
+    D.REBOOTING: 13,
+    D.STOPPING: 14,
+    D.INERT: 20,
+    D.UNDEPLOYING: 21,
+    D.ACTIVE: 25,
+    D.ERROR: 26,
+}
 """Service states that a VM's stage may bring, with their ranks. STOPPED and UNDEPLOYED are not among them:
 a VM's stage reports them ahead of time (docs/esc-callbacks.md#trap-3); they wait for the service's own stage."""
 
@@ -272,14 +265,12 @@ _CLOSING_EVENTS = """
     VM_STOP_COMPLETE VM_START_COMPLETE VM_REBOOT_COMPLETE
     VM_RECOVERY_COMPLETE VM_SCALE_OUT_COMPLETE VM_SCALE_IN_COMPLETE
 """
-CLOSERS: Final[Mapping[tuple[str, bool], tuple[int, str]]] = MappingProxyType(
-    {
-        **_closers(_SERVICE_STAGES, 22),
-        **_closers(_CLOSING_EVENTS, 12),
-        ("VM_RECOVERY_CANCELLED", OK): (11, str(O.CANCELLED)),
-        ("VM_RECOVERY_CANCELLED", FAILED): (11, str(O.CANCELLED)),
-    }
-)
+CLOSERS: Final[Mapping[tuple[str, bool], tuple[int, str]]] = {
+    **_closers(_SERVICE_STAGES, 22),
+    **_closers(_CLOSING_EVENTS, 12),
+    ("VM_RECOVERY_CANCELLED", OK): (11, str(O.CANCELLED)),
+    ("VM_RECOVERY_CANCELLED", FAILED): (11, str(O.CANCELLED)),
+}
 """Which message ends an operation, how, and its precedence: service stage over closing event over resource,
 then FAILED over SUCCEEDED over CANCELLED (docs/lifecycle.md#rulings)."""
 
@@ -318,15 +309,17 @@ _KINDS = (
     (63, "registration", "SERVICE_REGISTRATION"),
     (64, "unregistration", "SERVICE_UNREGISTRATION"),
 )
-KINDS: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
-    {trigger: (weight, kind) for weight, kind, triggers in _KINDS for trigger in triggers.split()}
-)
+KINDS: Final[Mapping[str, tuple[int, str]]] = {
+    trigger: (weight, kind) for weight, kind, triggers in _KINDS for trigger in triggers.split()
+}
 """What kind of operation a trigger tells of; the highest number seen wins. VM_ALIVE and VM_DEPLOYED are the
 weakest of the requests, because starts and updates send them too. A resource's kind ranks below all."""
 
-KINDS_WHEN_UP: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
-    {"VM_ALIVE": (30, "enable_monitoring"), "SERVICE_ALIVE": (30, "enable_monitoring"), "VM_DEPLOYED": (31, "update")}
-)
+KINDS_WHEN_UP: Final[Mapping[str, tuple[int, str]]] = {
+    "VM_ALIVE": (30, "enable_monitoring"),
+    "SERVICE_ALIVE": (30, "enable_monitoring"),
+    "VM_DEPLOYED": (31, "update"),
+}
 """The same where the deployment had been up before the operation began."""
 
 DEPLOYED_MARKS: Final = frozenset({"VM_DEPLOYED", "VM_SCALE_OUT_DEPLOYED", "VM_RECOVERY_DEPLOYED"})

@@ -33,27 +33,12 @@ def parse(envelope: Envelope, depth_max: int) -> Notification:
         meaning = _meaning(family, document, envelope.status_message)
     except NameTooLongError as error:
         meaning = Meaning(unclassified_because=str(error))
+    e, m = envelope, meaning
     return Notification(
-        envelope.receipt,
-        envelope.source,
-        envelope.received_at,
-        family,
-        document.root[:NAME_CHARACTERS_MAX],
-        meaning.trigger,
-        meaning.raw_trigger,
-        envelope.status,
-        envelope.status_code,
-        envelope.status_message,
-        envelope.transaction_id,
-        envelope.ref,
-        meaning.deployment,
-        meaning.vm,
-        meaning.target,
-        meaning.resource,
-        fingerprint(envelope),
-        meaning.unclassified_because,
-        (*envelope.notes, "fields-cut") if document.cut else envelope.notes,
-    )
+        e.receipt, e.source, e.received_at, family, document.root[:NAME_CHARACTERS_MAX], m.trigger, m.raw_trigger,
+        e.status, e.status_code, e.status_message, e.transaction_id, e.ref, m.deployment, m.vm, m.target, m.resource,
+        fingerprint(e), m.unclassified_because, (*e.notes, "fields-cut") if document.cut else e.notes,
+    )  # fmt: skip
 
 
 def channel_of(root: str | None) -> Channel:

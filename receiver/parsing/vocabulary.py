@@ -8,7 +8,6 @@ Source: docs/esc-callbacks.md#3, #4, #7, #8, named at each table.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from receiver.model.entities import DeploymentState, VmState
@@ -29,61 +28,55 @@ LIFECYCLE_TRIGGERS: Final = frozenset(
 """Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2). The last two are known and move
 nothing."""
 
-RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "tenant": ("internal_tenant_id", "id"),
-        "network": ("internal_network_id", "id"),
-        "subnet": ("internal_subnet_id", "id"),
-        "image": ("internal_image_id", "id"),
-        "flavor": ("internal_flavor_id", "id"),
-        "router": ("internal_router_id", "id"),
-        "volume": ("internal_volume_id", "volume_id", "id", "vol_id"),
-        "vim_connector": ("internal_vim_connector_id", "id"),
-        "default_vim_connector": ("internal_default_vim_connector_id", "defaultVimConnectorId", "id"),
-        "vim_user": ("internal_vim_user_id", "id"),
-        "file_server": ("internal_file_server_id", "id"),
-    }
-)
+RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tenant": ("internal_tenant_id", "id"),
+    "network": ("internal_network_id", "id"),
+    "subnet": ("internal_subnet_id", "id"),
+    "image": ("internal_image_id", "id"),
+    "flavor": ("internal_flavor_id", "id"),
+    "router": ("internal_router_id", "id"),
+    "volume": ("internal_volume_id", "volume_id", "id", "vol_id"),
+    "vim_connector": ("internal_vim_connector_id", "id"),
+    "default_vim_connector": ("internal_default_vim_connector_id", "defaultVimConnectorId", "id"),
+    "vim_user": ("internal_vim_user_id", "id"),
+    "file_server": ("internal_file_server_id", "id"),
+}
 """Every kind of resource, which is its root element too, and where its own id may stand, best first
 (docs/esc-callbacks.md#3.3)."""
 
-RESOURCE_EVENTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        kind: frozenset(f"{verb}_{kind.upper()}" for verb in ("CREATE", "UPDATE", "DELETE"))
-        | ({"ATTACH_INTERFACE"} if kind == "router" else frozenset())
-        for kind in RESOURCE_ID_FIELDS
-    }
-)
+RESOURCE_EVENTS: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset(f"{verb}_{kind.upper()}" for verb in ("CREATE", "UPDATE", "DELETE"))
+    | ({"ATTACH_INTERFACE"} if kind == "router" else frozenset())
+    for kind in RESOURCE_ID_FIELDS
+}
 """The events of each kind. ATTACH_INTERFACE changes a router (docs/esc-callbacks.md#4.2)."""
 
 TRIGGERS: Final = LIFECYCLE_TRIGGERS.union(*RESOURCE_EVENTS.values())
 """Every value but None that a Notification's `trigger` can have."""
 
-FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
-    {"deployment": Family.DEPLOYMENT, "esc_event": Family.VM_EVENT} | dict.fromkeys(RESOURCE_ID_FIELDS, Family.RESOURCE)
-)
+FAMILIES: Final[Mapping[str, Family]] = {
+    "deployment": Family.DEPLOYMENT,
+    "esc_event": Family.VM_EVENT,
+    **dict.fromkeys(RESOURCE_ID_FIELDS, Family.RESOURCE),
+}
 """The family of each known root element."""
 
-TRIGGER_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "deployment": ("deployment_stage", "event_type"),
-        "esc_event": ("event_type", "deployment_stage"),
-    }
-)
+TRIGGER_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
+    "deployment": ("deployment_stage", "event_type"),
+    "esc_event": ("event_type", "deployment_stage"),
+}
 """Where the stage or event stands, by root; the other root's place is taken when the own one is empty."""
 
-STAGES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {
-        "deployment": {word: word for word in LIFECYCLE_TRIGGERS},
-        # One stop, two names, two roots (docs/esc-callbacks.md#trap-5): an event may carry the NETCONF name.
-        "esc_event": {word: word for word in LIFECYCLE_TRIGGERS}
-        | {
-            "VM_STOPPED": "VM_STOP_COMPLETE",
-            "VM_STARTED": "VM_START_COMPLETE",
-            "VM_REBOOTED": "VM_REBOOT_COMPLETE",
-        },
-    }
-)
+STAGES: Final[Mapping[str, Mapping[str, str]]] = {
+    "deployment": {word: word for word in LIFECYCLE_TRIGGERS},
+    # One stop, two names, two roots (docs/esc-callbacks.md#trap-5): an event may carry the NETCONF name.
+    "esc_event": {word: word for word in LIFECYCLE_TRIGGERS}
+    | {
+        "VM_STOPPED": "VM_STOP_COMPLETE",
+        "VM_STARTED": "VM_START_COMPLETE",
+        "VM_REBOOTED": "VM_REBOOT_COMPLETE",
+    },
+}
 """What a stage or event means under which root."""
 
 UPDATED_MESSAGE: Final = "vm has been updated"
@@ -92,14 +85,12 @@ UPDATED_MESSAGE: Final = "vm has been updated"
 
 def _as_reported(states: Mapping[str, str]) -> Mapping[str, str]:
     """Each state under every name ESC may report it by: with or without prefix and suffix."""
-    return MappingProxyType(
-        {
-            f"{prefix}{name}{suffix}": state
-            for name, state in states.items()
-            for prefix in ("", "VM_", "SERVICE_")
-            for suffix in ("", "_STATE")
-        }
-    )
+    return {
+        f"{prefix}{name}{suffix}": state
+        for name, state in states.items()
+        for prefix in ("", "VM_", "SERVICE_")
+        for suffix in ("", "_STATE")
+    }
 
 
 VM_STATES: Final = _as_reported(
@@ -115,20 +106,21 @@ DEPLOYMENT_STATES: Final = _as_reported(
 )
 """Service states (docs/esc-callbacks.md#4.3, #6, #8)."""
 
-ALIASES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "depname": "deployment_name",
-        "depid": "external_deployment_id",
-        "tenant_id": "external_tenant_id",
-        "vmid": "vm_uuid",
-        "hostid": "host_uuid",
-        "hostname": "host_name",
-        "vm_group": "vm_group_name",
-    }
-)
-NIC_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
-    {"nicid": "nic_id", "port_id": "port_uuid", "network": "network_uuid", "subnet": "subnet_uuid"}
-)
+ALIASES: Final[Mapping[str, str]] = {
+    "depname": "deployment_name",
+    "depid": "external_deployment_id",
+    "tenant_id": "external_tenant_id",
+    "vmid": "vm_uuid",
+    "hostid": "host_uuid",
+    "hostname": "host_name",
+    "vm_group": "vm_group_name",
+}
+NIC_ALIASES: Final[Mapping[str, str]] = {
+    "nicid": "nic_id",
+    "port_id": "port_uuid",
+    "network": "network_uuid",
+    "subnet": "subnet_uuid",
+}
 """NETCONF's names for the fields of REST (docs/esc-callbacks.md#3.2): of a message and its VMs, and of an interface."""
 
 NIC_FIELDS: Final = frozenset(
