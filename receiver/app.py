@@ -1,7 +1,7 @@
-"""Builds the service from its rooms: start, run until told to stop, stop in order.
+"""Builds the service from its rooms: start, run, stop in order.
 
-Everything is wired here and nowhere else. What runs beside the requests is a named task; one that fails
-ends the service with its error.
+Everything is wired here and nowhere else. What runs beside the requests is a named task; one that fails ends the
+service with its error.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ class App:
         served.on_shutdown.append(self.api.stop)
         self._runner = await start_site(served, self.settings, self.metrics)
         self._undo.push_async_callback(self._end_tasks)
-        accepting = self._task(self.batcher.run(), "batcher")
-        self._undo.push_async_callback(self._finish, accepting)
+        accepting = self._start_task(self.batcher.run(), "batcher")
+        self._undo.push_async_callback(self._finish_batches, accepting)
         self._undo.push_async_callback(self._runner.cleanup)
-        self._task(self._work(), "work")
+        self._start_task(self._work(), "work")
         log.info("serving", url=self.url)
 
     async def _work(self) -> None:
-        """What needs the schema: it is brought up to date first, as soon as PostgreSQL answers."""
+        """Bring the schema up to date as soon as PostgreSQL answers, then run what needs it."""
         await self.database.prepare(self.partitions)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.partitions.run(self.database.acquire))
@@ -124,21 +124,21 @@ class App:
 
     def _health(self) -> Health:
         dependencies = (
-            Dependency("keeping", self._keeping, needed=True),
+            Dependency("keeping", self._check_intake, needed=True),
             Dependency("postgres", self.database.ping, needed=False),
             Dependency("spool", self.spool.ping, needed=False),
-            Dependency("mode", self._mode, needed=False),
-            Dependency("spool_refused", self._spool_refused, needed=False),
-            Dependency("spool_age", self._spool_age, needed=False),
+            Dependency("mode", self._check_mode, needed=False),
+            Dependency("spool_refused", self._check_spool_refused, needed=False),
+            Dependency("spool_age", self._check_spool_age, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
-            Dependency("relay", self._relaying, needed=False),
+            Dependency("relay", self._check_relay, needed=False),
         )
-        warnings = unprotected(self.settings)
+        warnings = unprotected_sources(self.settings)
         for warning in warnings:
             log.warning(warning)
         return Health(dependencies, self.metrics, self.settings.ping_timeout_s, warnings)
 
-    async def _keeping(self) -> None:
+    async def _check_intake(self) -> None:
         """Whether the next callback would be kept, by PostgreSQL or by the spool."""
         if self.batcher.full:
             raise ReceiverError("as many callbacks wait as queue_callbacks_max and queue_bytes_max allow")
@@ -148,24 +148,24 @@ class App:
                 return
         await self.spool.ping()
 
-    async def _mode(self) -> None:
+    async def _check_mode(self) -> None:
         if not self.router.direct:
             raise ReceiverError(f"{self.router.mode}: {self.spool.depth} callbacks wait in the spool")
 
-    async def _spool_refused(self) -> None:
+    async def _check_spool_refused(self) -> None:
         if refused := self.router.refused:
             raise ReceiverError(
                 f"PostgreSQL refuses {refused} callbacks of the spool; others go past them (the log says why)"
             )
 
-    async def _spool_age(self) -> None:
+    async def _check_spool_age(self) -> None:
         oldest, limit_s = self.spool.oldest, self.settings.spool_age_warn_s
         if oldest and (datetime.now(UTC) - oldest).total_seconds() > limit_s:
             raise ReceiverError(
                 f"a callback of {oldest:%Y-%m-%d %H:%M:%S} UTC is still in the spool (spool_age_warn_s)"
             )
 
-    async def _relaying(self) -> None:
+    async def _check_relay(self) -> None:
         if self.relay.trouble:
             raise ReceiverError(self.relay.trouble)
 
@@ -193,31 +193,31 @@ class App:
             task.result()
 
     async def stop(self) -> None:
-        """Take nothing more, finish what was taken, and say how the counts add up."""
+        """Take nothing more, finish what was taken, and log the sums."""
         if self._runner is None:
             return
         await self._undo.aclose()
         self._runner = None
         at_any_level().info("stopped", **self.metrics.sums())
 
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.append(task)
         return task
 
-    async def _finish(self, accepting: asyncio.Task[None]) -> None:
+    async def _finish_batches(self, accepting: asyncio.Task[None]) -> None:
         self.batcher.stop()
         await asyncio.wait([accepting], timeout=self.settings.stop_timeout_s)
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
-        with suppress(TimeoutError):  # whoever does not hear it is cancelled again when the loop ends
+        with suppress(TimeoutError):  # a task that ignores it is cancelled again when the loop ends
             async with asyncio.timeout(self.settings.stop_timeout_s):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def unprotected(settings: Settings) -> list[str]:
+def unprotected_sources(settings: Settings) -> list[str]:
     """Sources that anybody who reaches this host can post to (docs/ingress.md#protection)."""
     if settings.host in ("127.0.0.1", "::1", "localhost"):
         return []

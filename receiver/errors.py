@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
-It says what went wrong and whether sending again can help; it must not know of status codes or exit
-codes: `web` maps errors to answers, `cli` maps them to one line and exit status 2.
+An error says what went wrong and whether sending again can help. Must not know status codes or exit codes:
+`http.server` maps errors to answers, `cli` maps them to one line and exit status 2.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CannotKeepError(ReceiverError):
 
 
 class RefusedError(CannotKeepError):
-    """PostgreSQL works, and refuses this one callback even as it came: it would refuse it again."""
+    """PostgreSQL works and refuses this one callback, even undecided: it would refuse it again."""
 
 
 class SpoolFullError(CannotKeepError):
@@ -81,7 +81,7 @@ class SpoolFullError(CannotKeepError):
 
 
 class SpoolBrokenError(CannotKeepError):
-    """The spool's disk or file does not do what is asked of it now; what was kept stays kept."""
+    """The spool's disk or file fails; callbacks that are in it stay there."""
 
 
 class SettingsError(ReceiverError):

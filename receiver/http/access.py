@@ -1,7 +1,7 @@
-"""Who may post: path token, HTTP Basic, address. Fails closed.
+"""Access control of the callback paths: path token, HTTP Basic, address. Fails closed.
 
-Secrets are compared by their digests, all candidates each time, so that the time taken tells nothing.
-It must not know how a refusal is answered, nor anything of bodies.
+Secrets are compared by their digests, all candidates each time, so that the duration reveals nothing.
+Must not know how a refusal is answered, nor anything of bodies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whoever posts, as far as it shows itself."""
+    """What a request shows of its sender."""
 
     token: str | None
     """The last part of the path."""
@@ -38,8 +38,8 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
-    """One source with its secrets as digests."""
+class _SourceRules:
+    """The access rules of one source; secrets are digests."""
 
     open: bool
     tokens: tuple[bytes, ...]
@@ -48,39 +48,39 @@ class _Door:
 
 
 class Access:
-    """Judges senders by the configured sources."""
+    """Checks senders against the configured sources."""
 
     def __init__(self, sources: Mapping[str, Source], trusted_proxies: Iterable[Network] = ()) -> None:
-        self._doors = {name: _door(source) for name, source in sources.items()}
+        self._rules = {name: _rules_of(source) for name, source in sources.items()}
         self._proxies = tuple(trusted_proxies)
-        self.open = frozenset(name for name, door in self._doors.items() if door.open and not self._proxies)
-        """Sources that anybody may post for, from wherever: there is nothing to judge."""
+        self.open = frozenset(name for name, rules in self._rules.items() if rules.open and not self._proxies)
+        """Sources without rules: anybody may post for them from any address."""
 
     def check(self, source: str, sender: Sender) -> str | None:
         """The sender's address, when it may post for the source.
 
         Raises UnknownSourceError, AddressError or CredentialsError.
         """
-        door = self._doors.get(source)
-        if door is None:
+        rules = self._rules.get(source)
+        if rules is None:
             raise UnknownSourceError("no such source")
         address = self._address(sender)
-        if door.allow and not (address and any(address in network for network in door.allow)):
+        if rules.allow and not (address and any(address in network for network in rules.allow)):
             raise AddressError("this address may not post for this source")
-        if door.tokens and not _is_one_of(sender.token or "", door.tokens):
+        if rules.tokens and not _is_one_of(sender.token or "", rules.tokens):
             raise CredentialsError("the path ends in no valid token")
-        if door.basic and not _is_one_of(_basic(sender.authorization), door.basic):
+        if rules.basic and not _is_one_of(_basic(sender.authorization), rules.basic):
             raise BasicCredentialsError("the HTTP Basic credentials are missing or wrong")
         return str(address) if address else sender.peer
 
     def _address(self, sender: Sender) -> Address | None:
-        """Where the request comes from; behind a trusted proxy, what the proxies say and nothing else."""
-        peer = _parsed(sender.peer or "")
+        """The sender's address; behind a trusted proxy the last untrusted hop, None when all hops are proxies."""
+        peer = _parse_address(sender.peer or "")
         if peer is None or not self._is_proxy(peer):
             return peer
         hops = [hop.strip() for header in sender.forwarded_for for hop in header.split(",")]
         for hop in reversed(hops):
-            address = _parsed(hop)
+            address = _parse_address(hop)
             if address is None or not self._is_proxy(address):
                 return address
         return None
@@ -89,8 +89,8 @@ class Access:
         return any(address in network for network in self._proxies)
 
 
-def _door(source: Source) -> _Door:
-    return _Door(
+def _rules_of(source: Source) -> _SourceRules:
+    return _SourceRules(
         open=not source.protected,
         tokens=tuple(_digest(token) for token in source.tokens),
         basic=tuple(_digest(credentials) for credentials in source.basic),
@@ -121,7 +121,7 @@ def _basic(authorization: str | None) -> str:
         return ""
 
 
-def _parsed(text: str) -> Address | None:
+def _parse_address(text: str) -> Address | None:
     """An address as it stands in a socket's name or, perhaps with a port, in X-Forwarded-For."""
     match = _WITH_PORT.fullmatch(text)
     try:

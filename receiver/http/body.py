@@ -23,7 +23,7 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) 
             body = content.read_nowait()
         else:
             async with asyncio.timeout(timeout_s):
-                await _ask_for_it(request)
+                await _send_continue(request)
                 body = await _read(content, bytes_max)
     except TimeoutError:
         raise BodyTooSlowError(f"the body was not complete within body_timeout_s ({timeout_s:g} s)") from None
@@ -40,7 +40,7 @@ async def expect_later(_: web.Request) -> None:
     """For routes whose body is read here: a sender that waits for `100 Continue` gets it when the body is wanted."""
 
 
-async def _ask_for_it(request: web.BaseRequest) -> None:
+async def _send_continue(request: web.BaseRequest) -> None:
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         await request.writer.drain()

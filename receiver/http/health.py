@@ -1,6 +1,6 @@
-"""`/healthz`: the loop turns. `/readyz`: a callback could be kept now. `/metrics`: the figures.
+"""`/healthz`: the event loop turns. `/readyz`: a callback could be kept now. `/metrics`: all metrics.
 
-It is handed its pings by `app`, so it must not know what is behind them.
+`app` hands it the checks, so it must not know what is behind them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ping = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Something the receiver leans on."""
+    """Something the receiver needs."""
 
     name: str
     ping: Ping
@@ -32,7 +32,7 @@ class Dependency:
 
 
 class Health:
-    """The paths that tell how the receiver is."""
+    """The paths for probes and Prometheus."""
 
     def __init__(
         self, dependencies: Iterable[Dependency], metrics: Metrics, ping_timeout_s: float, warnings: Iterable[str] = ()
@@ -43,7 +43,7 @@ class Health:
         self._warnings = list(warnings)
 
     def routes(self) -> list[web.RouteDef]:
-        """The three paths."""
+        """A scrape is one synchronous step of the event loop, so that the counts add up."""
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
@@ -57,13 +57,13 @@ class Health:
     async def readyz(self, _: web.Request) -> web.Response:
         """200 when a callback could be kept, else 503; names each dependency and what is wrong with it."""
         faults = await asyncio.gather(*(self._fault(dependency) for dependency in self._dependencies))
-        told = list(zip(self._dependencies, faults, strict=True))
-        ready = not any(fault and dependency.needed for dependency, fault in told)
+        checked = list(zip(self._dependencies, faults, strict=True))
+        ready = not any(fault and dependency.needed for dependency, fault in checked)
         document = {
             "ready": ready,
             "degraded": any(faults),
             "dependencies": {
-                dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in told
+                dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in checked
             },
             "warnings": self._warnings,
         }
@@ -77,7 +77,7 @@ class Health:
             return str(error)
         except TimeoutError:
             return f"no answer within ping_timeout_s ({self._ping_timeout_s:g} s)"
-        except Exception as error:  # noqa: BLE001 - whatever else goes wrong with it, it cannot be used
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, it cannot be used
             return type(error).__name__
         return None
 

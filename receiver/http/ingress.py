@@ -1,8 +1,7 @@
-"""POST: who, how large, what; hands the envelope on, and answers when it is kept.
+"""The callback paths: checks source, sender and limits, reads the body, hands an Envelope on, answers.
 
-One path, in order: known source, allowed sender, limits, body, envelope, kept. A callback counts as
-received when it reaches a callback path; then the one who keeps it counts it as stored, or it is counted
-here as refused. It must not know XML, the lifecycle or PostgreSQL.
+A callback counts as received when it reaches a callback path. Then whoever accepts it counts it as stored or spooled,
+or it is counted here as refused. Must not know XML, the lifecycle or PostgreSQL.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ log = structlog.get_logger()
 
 _CHANNELS = {"callback": Channel.CALLBACK, "events": Channel.EVENTS, ROOT_CHANNEL: None}
 
-_ASIDE_BYTES = 65_536
-"""Many times what ESC sends: a larger body is searched for secrets in a thread, as a hostile one takes a second."""
+_REDACTED_IN_LOOP_BYTES_MAX = 65_536
+"""Many times what ESC sends. A larger body is redacted in a thread, because a hostile one takes a second."""
 
 _REASONS: dict[type[BaseException], Refused] = {
     UnknownSourceError: Refused.UNKNOWN_SOURCE,
@@ -63,31 +62,31 @@ _REASONS: dict[type[BaseException], Refused] = {
 
 
 class IntakeResult(Protocol):
-    """What became of a callback."""
+    """How a durable callback was decided."""
 
     @property
     def outcome(self) -> Outcome | None:
-        """Malformed is kept, too; None: kept in the spool, not judged yet."""
+        """None: it is in the spool, not decided yet."""
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """For people."""
 
 
 class CallbackIntake(Protocol):
-    """Whoever keeps callbacks."""
+    """Makes callbacks durable."""
 
     async def accept(self, envelope: Envelope) -> IntakeResult:
-        """Returns when the callback is durable, and has counted it (`Metrics.kept`); raises CannotKeepError."""
+        """Returns when the callback is durable and counted (`Metrics.count_stored`); raises CannotKeepError."""
 
 
 class Ingress:
     """The callback paths."""
 
     def __init__(
-        self, keeper: CallbackIntake, settings: Settings, metrics: Metrics, traces: Traces | None = None
+        self, intake: CallbackIntake, settings: Settings, metrics: Metrics, traces: Traces | None = None
     ) -> None:
-        self._keeper = keeper
+        self._intake = intake
         self._settings = settings
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
@@ -97,7 +96,7 @@ class Ingress:
         self._traces = traces
 
     def routes(self) -> list[web.RouteDef]:
-        """Where ESC posts to, and how a client may look whether a URL is right (as ETSI SOL003 asks)."""
+        """POST for ESC; GET lets a client test a URL (as ETSI SOL003 asks)."""
         paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in Channel for token in ("", "/{token}")]
         return [
             *(web.post(path, self.post, expect_handler=expect_later) for path in paths),
@@ -106,61 +105,64 @@ class Ingress:
         ]
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """Keeps one callback and says so."""
+        """Accept one callback and acknowledge it."""
         if self._traces is None:
-            return await self._keep(request, None)
+            return await self._accept(request, None)
         with self._traces.callback(request.headers.get(TRACE)) as span:
-            return await self._keep(request, span)
+            return await self._accept(request, span)
 
-    async def _keep(self, request: web.Request, span: Traced | None) -> web.StreamResponse:
+    async def _accept(self, request: web.Request, span: Traced | None) -> web.StreamResponse:
         started_s, match = time.perf_counter(), request.match_info
         source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
         known = source if source in self._sources else UNKNOWN_SOURCE
         self._metrics.count_received(known, channel)
         try:
-            envelope = await self._open(request, source, _CHANNELS[channel])
+            envelope = await self._read_envelope(request, source, _CHANNELS[channel])
         except BaseException as error:
             self._refuse(error, request, known)
             raise
         if span:
             envelope = envelope._replace(traceparent=span.traceparent)
         try:
-            kept = await self._keeper.accept(envelope)
+            result = await self._intake.accept(envelope)
         except Exception as error:
-            # Not when cancelled: then it is still on its way, and its keeper will count it.
+            # Not when cancelled: then it is still in flight, and the intake will count it.
             self._refuse(error, request, known)
             raise
         receipt = str(envelope.receipt)
-        self._tell(envelope, receipt, kept, time.perf_counter() - started_s, span)
-        return _answer(request, receipt, kept)
+        self._record(envelope, receipt, result, time.perf_counter() - started_s, span)
+        return _answer(request, receipt, result)
 
-    def _tell(self, envelope: Envelope, receipt: str, kept: IntakeResult, seconds: float, span: Traced | None) -> None:
+    def _record(
+        self, envelope: Envelope, receipt: str, result: IntakeResult, seconds: float, span: Traced | None
+    ) -> None:
+        """In metrics, log and trace."""
         self._metrics.request_seconds.observe(seconds, exemplar(envelope.transaction_id))
-        if not (self._lines.wanted or span):
+        if not (self._lines.enabled or span):
             return
         facts = {
             "timestamp": envelope.received_at, "level": "info", "event": "callback", "receipt": receipt,
             "source": envelope.source, "channel": envelope.channel, "peer": envelope.remote,
             "transaction_id": envelope.transaction_id, "ref": envelope.ref, "status_code": envelope.status_code,
-            "outcome": kept.outcome or "pending", "reason": kept.reason, "body_bytes": len(envelope.body),
+            "outcome": result.outcome or "pending", "reason": result.reason, "body_bytes": len(envelope.body),
             "seconds": round(seconds, 6),
         }  # fmt: skip
-        if self._lines.wanted:
-            self._lines.tell(facts)
+        if self._lines.enabled:
+            self._lines.write(facts)
         if span:
-            span.tell(facts)
+            span.set_attributes(facts)
 
     async def probe(self, request: web.Request) -> web.Response:
-        """The URL is right, and a POST would be let in."""
+        """204 when a POST to this URL would be let in."""
         self._access.check(request.match_info["source"], _sender(request))
         return web.Response(status=204)
 
     def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
         self._metrics.count_refused(reason)
-        log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_why(error))
+        log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_describe(error))
 
-    async def _open(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
+    async def _read_envelope(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
         settings = self._settings
         remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
         head = read_head(request.raw_headers, settings.header_bytes_max)
@@ -172,9 +174,11 @@ class Ingress:
             except UndecodableBodyError as error:
                 fault = str(error)
         self._metrics.body_bytes.observe(len(body))
-        body, redacted = redact(body) if len(body) <= _ASIDE_BYTES else await asyncio.to_thread(redact, body)
+        body, redacted = (
+            redact(body) if len(body) <= _REDACTED_IN_LOOP_BYTES_MAX else await asyncio.to_thread(redact, body)
+        )
         ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
-        # From here to the keeper's queue nothing awaits, so what is stamped first is judged first.
+        # From here to the intake's queue nothing awaits, so that callbacks are queued in the order of their stamps.
         received_at, receipt = self._clock.stamp()
         return Envelope.of(
             head, receipt=receipt, received_at=received_at, source=source, channel=channel, remote=remote, ref=ref,
@@ -182,7 +186,7 @@ class Ingress:
         )  # fmt: skip
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
-        """The caller's own reference, and what had to be done to it."""
+        """The caller's own reference (`?ref=`), and notes on what had to be changed about it."""
         ref = sanitize(request.query.get("ref", ""))
         longest = self._settings.ref_characters_max
         return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
@@ -198,22 +202,23 @@ def _sender(request: web.Request) -> Sender:
     )
 
 
-def _why(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
+    """Foreign errors without their message, which may hold what the sender sent."""
     return str(error) if isinstance(error, ReceiverError) else type(error).__name__
 
 
-def _answer(request: web.Request, receipt: str, kept: IntakeResult) -> web.StreamResponse:
-    if kept.outcome is None:
+def _answer(request: web.Request, receipt: str, result: IntakeResult) -> web.StreamResponse:
+    if result.outcome is None:
         return acknowledgement(request, receipt, "pending", status="202 Accepted")
-    if kept.outcome is not Outcome.MALFORMED:
-        return acknowledgement(request, receipt, kept.outcome)
+    if result.outcome is not Outcome.MALFORMED:
+        return acknowledgement(request, receipt, result.outcome)
     return problem(
         400,
         "malformed",
         "The body is kept, but it is no document that can be read",
-        kept.reason,
+        result.reason,
         instance=f"urn:uuid:{receipt}",
         receipt=receipt,
-        outcome=kept.outcome,
+        outcome=result.outcome,
         headers={RECEIPT: receipt},
     )

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how every error is answered. It must not know which error means what."""
+"""Problem documents (RFC 9457), the form of every error answer. Must not know which error gets which status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(
     headers: dict[str, str] | None = None,
     **members: Any,
 ) -> web.Response:
-    """`slug` names the kind of problem for programs, `title` for people; `detail` tells of this one.
+    """`slug` names the kind of problem for programs, `title` for people; `detail` is about this one.
 
     Never put into it what the sender sent: a path may end in a token, a header may hold a secret.
     """
@@ -46,7 +46,7 @@ def problem(
 
 
 def problem_of_status(status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """A problem about which the status says all."""
+    """A problem that its status describes completely."""
     known = HTTPStatus(status)
     return problem(
         status, known.phrase.lower().replace(" ", "-"), known.phrase, known.description or None, headers=headers

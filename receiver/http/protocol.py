@@ -24,15 +24,17 @@ log = structlog.get_logger()
 
 
 class Connections:
-    """How many connections there are, and may be, and how much a head may weigh before it is complete."""
+    """The number of connections, and the limits that all share."""
 
-    def __init__(self, most: int, head_bytes_max: int, retry_after_s: int) -> None:
-        self.most = most
+    def __init__(self, connections_max: int, head_bytes_max: int, retry_after_s: int) -> None:
+        self.connections_max = connections_max
         self.head_bytes_max = head_bytes_max
-        self.now = 0
+        self.open = 0
         again = {"Retry-After": str(retry_after_s)}
-        self.too_many = _bare(_limit(503, "too-many-connections", "Too many connections", "connections_max", again))
-        self.too_large = _bare(_limit(431, "header-too-large", "The header is too large", "header_bytes_max"))
+        self.too_many = _serialize(
+            _limit(503, "too-many-connections", "Too many connections", "connections_max", again)
+        )
+        self.too_large = _serialize(_limit(431, "header-too-large", "The header is too large", "header_bytes_max"))
 
 
 class Protocol(RequestHandler):
@@ -50,39 +52,39 @@ class Protocol(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Turns the connection away when there are too many."""
-        if self._connections.now >= self._connections.most:
+        if self._connections.open >= self._connections.connections_max:
             self._count(Rejected.TOO_MANY_CONNECTIONS)
             self._force_close = True
             cast(asyncio.Transport, transport).write(self._connections.too_many)
             transport.close()
             return
-        self._connections.now += 1
+        self._connections.open += 1
         self._counted = True
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Makes room for another."""
+        """Free the connection's place."""
         if self._counted:
-            self._connections.now -= 1
+            self._connections.open -= 1
             self._counted = False
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Weighs a head that is not complete yet: aiohttp limits its fields and their number, not their sum."""
+        """Limits the size of an incomplete head: aiohttp limits its fields and their number, not their sum."""
         in_head, waiting = self._last_payload.is_eof(), len(self._messages)
         super().data_received(data)
         if len(self._messages) > waiting:
             message, self._last_payload = self._messages[-1]
             self._head_bytes = 0
             if not isinstance(message, RawRequestMessage):
-                self._tell_the_reader()
+                self._fail_body_reader()
         elif in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._connections.head_bytes_max:
                 self._stop_reading()
 
-    def _tell_the_reader(self) -> None:
-        """What came may have broken the transfer encoding of a body; aiohttp leaves its reader waiting."""
+    def _fail_body_reader(self) -> None:
+        """The data may have broken the transfer encoding of a body; aiohttp would leave its reader waiting."""
         if self._current_request is not None:
             self._current_request.content.set_exception(web.RequestPayloadError("broken transfer encoding"))
 
@@ -133,11 +135,11 @@ def _limit(status: int, slug: str, title: str, setting: str, headers: dict[str, 
     return problem(status, slug, title, f"The limit is set by {setting}.", headers=headers, setting=setting)
 
 
-def _bare(answer: web.Response) -> bytes:
-    """As it goes over a connection on which there is no request that could be answered."""
+def _serialize(answer: web.Response) -> bytes:
+    """An answer as bytes, for a connection without a request that could be answered."""
     assert isinstance(answer.body, bytes)  # a problem's
-    told = {**answer.headers, hdrs.CONTENT_LENGTH: str(len(answer.body)), hdrs.CONNECTION: "close"}
-    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    headers = {**answer.headers, hdrs.CONTENT_LENGTH: str(len(answer.body)), hdrs.CONNECTION: "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode() + answer.body
 
 

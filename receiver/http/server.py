@@ -1,6 +1,6 @@
-"""Puts the rooms that have routes onto one server; alone knows which error is answered with which status.
+"""The server: routes of all rooms on one application, and the one table of which error gets which status.
 
-It must not know what the rooms do. No access log: a path may end in a token.
+Must not know what the rooms do. There is no access log, because a path may end in a token.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HasRoutes(Shape):
-    """Whatever answers requests."""
+    """A room that answers requests."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Its paths."""
+        """Its paths and their handlers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Answer:
     setting: str | None = None
     challenge: str | None = None
     close: bool = False
-    """The rest of the request is of no use to anybody."""
+    """Close the connection: the rest of the request cannot be used."""
 
 
 _ANSWERS: dict[type[ReceiverError], _Answer] = {
@@ -92,7 +92,7 @@ async def start_site(app: web.Application, settings: Settings, metrics: Metrics)
         await _Site(runner, settings, metrics).start()
     except OSError as error:
         await runner.cleanup()
-        raise SetupError(_why_not(error, settings)) from error
+        raise SetupError(_bind_error(error, settings)) from error
     return runner
 
 
@@ -135,7 +135,7 @@ class _Site(web.BaseSite):
         )
 
 
-def _why_not(error: OSError, settings: Settings) -> str:
+def _bind_error(error: OSError, settings: Settings) -> str:
     where = f"{settings.host}:{settings.port}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken by another program; stop it, or set ESC_RECEIVER_PORT to a free port"
@@ -154,7 +154,7 @@ def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
         try:
             return await handler(request)
         except ReceiverError as error:
-            return _answered(error, retry_after_s)
+            return _problem_of(error, retry_after_s)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
@@ -167,7 +167,7 @@ def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
     return answer
 
 
-def _answered(error: ReceiverError, retry_after_s: int) -> web.Response:
+def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:
     answer = next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), None)
     if answer is None:
         log.error("request failed", exc_info=error)

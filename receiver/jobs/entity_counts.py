@@ -1,8 +1,8 @@
-"""How many deployments, VMs and operations are in which state: counted now and then by one receiver for all.
+"""Counts deployments, VMs and operations by state, every `counts_interval_s`, in one receiver for all of a database.
 
-A scrape reads what was counted, and so costs the same with ten VMs and with a million. Counted on the indexes of
-states, beside the writers and never in their way: a count kept with every batch would be a row that all fight over.
-The same round looks how large the database is and until when there are partitions. Must not know NATS or HTTP.
+A scrape reads the last counts, so that it costs the same with ten VMs and with a million. The counts are queries on
+indexes: a counter updated with every batch would be a row that all writers wait for. The same round reads the size of
+the database and the bounds of its partitions. Must not know NATS or HTTP.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from receiver.postgres.store import Connection
 log = structlog.get_logger()
 
 Rows = Sequence[Any]
-"""Each has what it is, one or two labels, and a number."""
+"""Each has the name of a count, one or two labels, and a number."""
 
 
 class EntityCounts:
-    """Keeps the gauges of state right: `run` until cancelled, or `run_once`."""
+    """Sets the gauges of state: `run` until cancelled, or `run_once`."""
 
     def __init__(self, database: Database, settings: Settings, metrics: Metrics) -> None:
         self._database = database
@@ -48,27 +48,27 @@ class EntityCounts:
             metrics.postgres_connections.labels(state).set_function(partial(_connections, database, state))
 
     async def run(self) -> None:
-        """Count again and again, until cancelled."""
+        """Count every `counts_interval_s`, until cancelled."""
         while True:
             try:
                 await self.run_once()
                 self._trouble.clear()
             except UNUSABLE as error:
                 self._trouble.report(describe(error))
-            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
+            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
                 log.exception("counting failed")
             await asyncio.sleep(self._interval.total_seconds())
 
     async def run_once(self) -> bool:
-        """Count, or read what another receiver has counted; whether it was counted here. Raises asyncpg's errors."""
+        """Count, or read what another receiver has counted; whether it was counted here. Raises `UNUSABLE` errors."""
         async with self._database.acquire(self._timeout_s) as connection:
-            mine = await self._count(connection)
-            told = await connection.fetchrow(self._sql["told"])
+            counted_here = await self._count(connection)
+            latest = await connection.fetchrow(self._sql["told"])
             surroundings = await connection.fetch(self._sql["surroundings"])
-        assert told is not None  # the table has always one row
-        self._show(orjson.loads(told["counts"]), told["counted_at_s"] or 0)
-        self._surround(surroundings)
-        return mine
+        assert latest is not None  # the table has always one row
+        self._set_counts(orjson.loads(latest["counts"]), latest["counted_at_s"] or 0)
+        self._set_surroundings(surroundings)
+        return counted_here
 
     async def _count(self, connection: Connection) -> bool:
         async with connection.transaction():
@@ -79,20 +79,20 @@ class EntityCounts:
             await connection.execute(self._sql["keep"], orjson.dumps([tuple(row) for row in rows]).decode())
         return True
 
-    def _show(self, rows: Rows, counted_at_s: float) -> None:
+    def _set_counts(self, rows: Rows, counted_at_s: float) -> None:
         metrics = self._metrics
         for what, gauge in (("deployments", metrics.deployments), ("vms", metrics.vms)):
             set_all(gauge, {(one, two): number for name, one, two, number in rows if name == what})
         operations: dict[tuple[str, ...], float] = {}
-        for what, kind, state, number in rows:
-            if what == "operations":
+        for name, kind, state, number in rows:
+            if name == "operations":
                 labels = operation_kind(kind), state
                 operations[labels] = operations.get(labels, 0) + number
         set_all(metrics.operations, operations)
         metrics.operation_oldest_timestamp_seconds.set(next((row[3] for row in rows if row[0] == "oldest"), 0))
         metrics.counted_timestamp_seconds.set(counted_at_s)
 
-    def _surround(self, rows: Rows) -> None:
+    def _set_surroundings(self, rows: Rows) -> None:
         metrics = self._metrics
         metrics.database_bytes.set(next(number for what, _, number in rows if what == "bytes"))
         begin, end = metrics.partitions_begin_timestamp_seconds, metrics.partitions_end_timestamp_seconds

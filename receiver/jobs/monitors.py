@@ -1,6 +1,6 @@
-"""Looks at what surrounds the service now and then: its event loop, its disk, the stream and who reads it.
+"""Measures the surroundings of the service for `/metrics`: event loop, disk, the stream and its consumers.
 
-What is told here is for `/metrics` alone; nothing is decided by it. Must not know PostgreSQL.
+Nothing is decided by these figures. Must not know PostgreSQL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Monitors:
-    """`run` until cancelled."""
+    """Sets the gauges of the surroundings: `run` until cancelled."""
 
     def __init__(self, broker: Broker, settings: Settings, metrics: Metrics) -> None:
         self._broker = broker
@@ -35,60 +35,59 @@ class Monitors:
         self._trouble = TroubleLog("disk or stream cannot be looked at now; it is tried again", logging.INFO)
 
     async def run(self) -> None:
-        """Both loops."""
+        """Measure until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._probe())
-            group.create_task(self._look())
+            group.create_task(self._measure_loop_lag())
+            group.create_task(self._measure_disk_and_stream())
 
-    async def _probe(self) -> None:
-        """How much later than asked for the loop turns: that is what every request waits for, too."""
+    async def _measure_loop_lag(self) -> None:
+        """How much later than asked for the event loop turns: every request waits as long."""
         pause_s = self._settings.loop_probe_s
         while True:
             due_s = time.monotonic() + pause_s
             await asyncio.sleep(pause_s)
             self._metrics.loop_lag_seconds.observe(max(0.0, time.monotonic() - due_s))
 
-    async def _look(self) -> None:
+    async def _measure_disk_and_stream(self) -> None:
         while True:
             try:
-                await self.look_at_disk()
-                await self.look_at_stream()
+                await self.measure_disk()
+                await self.measure_stream()
             except (DisconnectedError, OSError) as error:
                 self._trouble.report(str(error))
-            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
+            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
                 log.exception("looking around failed")
             else:
                 self._trouble.clear()
             await asyncio.sleep(self._settings.counts_interval_s)
 
-    async def look_at_disk(self) -> None:
-        """What is free where the spool lies. Raises OSError."""
+    async def measure_disk(self) -> None:
+        """Set what is free on the spool's disk, and the number of flapping VMs. Raises OSError."""
         usage = await asyncio.to_thread(shutil.disk_usage, self._settings.spool_folder)
         self._metrics.spool_free_bytes.set(usage.free)
         self._metrics.flapping_vms.set(self._metrics.lifecycle.flapping.now(time.time()))
 
-    async def look_at_stream(self) -> None:
-        """How large the stream is and how far its readers have come; only the relay asks. Raises DisconnectedError."""
+    async def measure_stream(self) -> None:
+        """Set the stream's size and its consumers' backlog; only the relay asks. Raises DisconnectedError."""
         metrics, messages, size = self._metrics, 0, 0
-        readers: list[StreamConsumer] = []
+        consumers: list[StreamConsumer] = []
         if total(metrics.relay_leader):
-            messages, size, readers = await readers_of(await self._broker.client(), self._settings.stream_name)
+            messages, size, consumers = await readers_of(await self._broker.client(), self._settings.stream_name)
         metrics.stream_messages.set(messages)
         metrics.stream_bytes.set(size)
-        metrics.stream_consumers.set(len(readers))
-        named = self._settings.consumers_max
+        metrics.stream_consumers.set(len(consumers))
         for gauge, numbers in (
-            (metrics.consumer_pending_messages, ((one.name, one.pending) for one in readers)),
-            (metrics.consumer_unacknowledged_messages, ((one.name, one.unacknowledged) for one in readers)),
+            (metrics.consumer_pending_messages, ((one.name, one.pending) for one in consumers)),
+            (metrics.consumer_unacknowledged_messages, ((one.name, one.unacknowledged) for one in consumers)),
         ):
             gauge.clear()
-            set_all(gauge, folded(numbers, named))
+            set_all(gauge, fold(numbers, self._settings.consumers_max))
 
 
-def folded(readers: Iterable[tuple[str, int]], named_max: int) -> Mapping[tuple[str, ...], float]:
-    """The first by name; the nameless and all beyond are one together, of which the furthest behind counts."""
+def fold(consumers: Iterable[tuple[str, int]], named_max: int) -> Mapping[tuple[str, ...], float]:
+    """The first `named_max` by name. Nameless ones and the rest share `(other)`, at the greatest of their numbers."""
     found: dict[tuple[str, ...], float] = {}
-    for name, number in sorted(readers):
+    for name, number in sorted(consumers):
         key = (name,) if name and (name,) not in found and len(found) < named_max else (OTHER,)
         found[key] = max(found.get(key, 0), number)
     return found

@@ -1,7 +1,7 @@
-"""Looks for operations whose end did not come, and makes them OVERDUE: state, ledger and outbox in one transaction.
+"""Makes operations OVERDUE that have been silent for too long: state, ledger and outbox in one transaction.
 
-Every receiver looks; each operation is judged once, by whoever locks its row. Whether it is due is decided by
-`lifecycle.overdue`; this file brings the rows and the time. The loop and the work are apart: `run` and `run_once`.
+Every receiver scans; each operation is decided once, by whoever locks its row. `lifecycle.overdue` decides whether it
+is due; this file brings the rows and the time. The loop and the work are apart: `run` and `run_once`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class OverdueScan:
-    """Judges the silent operations of one database."""
+    """Decides on the silent operations of one database."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OverdueScan:
         metrics: Metrics,
         is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`is_behind`: callbacks that were received wait to be applied, so that silence proves nothing."""
+        """`is_behind`: whether received callbacks wait to be applied, so that silence proves nothing."""
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -53,7 +53,7 @@ class OverdueScan:
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s, settings.overdue_vms_named_max)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Scan every `overdue_check_s`, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.overdue_check_s)
             try:
@@ -63,19 +63,22 @@ class OverdueScan:
                 if is_partition_missing(error):
                     self._partitions.forget()
                 log.warning("overdue operations could not be looked for; it is tried again", why=describe(error))
-            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
+            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
                 log.exception("looking for overdue operations failed")
 
     async def run_once(self, now: datetime) -> list[Decision]:
-        """Judge one batch by the time `now`: what became overdue, oldest first. Raises asyncpg's errors."""
+        """Decide on one batch at the time `now`; what became overdue, oldest first. Raises `UNUSABLE` errors."""
         async with self._database.acquire() as connection:
             await self._partitions.ensure(connection, (now,))
             async with connection.transaction():
-                decisions = await self._judged(connection, now)
+                decisions = await self._decide(connection, now)
                 if decisions:
                     await self._write(connection, decisions)
             self._metrics.operations_overdue.set(await connection.fetchval(self._sql["overdue"]))
-        self._tell(decisions)
+        for decision in decisions:
+            self._metrics.count_decision(decision)
+        if decisions:
+            log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)
         return decisions
 
     async def _run_all(self) -> None:
@@ -84,13 +87,13 @@ class OverdueScan:
             async with asyncio.timeout(self._settings.commit_timeout_s):
                 found = len(await self.run_once(datetime.now(UTC)))
 
-    async def _judged(self, connection: Connection, now: datetime) -> list[Decision]:
-        operations = await self._silent(connection, now)
-        vms = await self._left(connection, operations) if operations else {}
-        judged = (decide_overdue(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
-        return [decision for decision in judged if decision]
+    async def _decide(self, connection: Connection, now: datetime) -> list[Decision]:
+        operations = await self._silent_operations(connection, now)
+        vms = await self._unfinished_vms(connection, operations) if operations else {}
+        decided = (decide_overdue(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
+        return [decision for decision in decided if decision]
 
-    async def _silent(self, connection: Connection, now: datetime) -> list[Operation]:
+    async def _silent_operations(self, connection: Connection, now: datetime) -> list[Operation]:
         since = {kind: now - timedelta(seconds=self._limits.of(kind)) for kind in (*KINDS, RESOURCE)}
         rows = await connection.fetch(
             self._sql["silent_operations"], list(since), list(since.values()), since[RESOURCE],
@@ -98,8 +101,8 @@ class OverdueScan:
         )  # fmt: skip
         return [Operation(*row) for row in rows]
 
-    async def _left(self, connection: Connection, operations: Sequence[Operation]) -> dict[UUID, list[Vm]]:
-        """The VMs that each operation left between states, and one more than a reason names."""
+    async def _unfinished_vms(self, connection: Connection, operations: Sequence[Operation]) -> dict[UUID, list[Vm]]:
+        """The VMs that each operation left between two states: at most one more than a reason names."""
         rows = await connection.fetch(
             self._sql["vms_left"], [operation.id for operation in operations], list(BETWEEN),
             self._settings.overdue_vms_named_max + 1,
@@ -110,15 +113,9 @@ class OverdueScan:
         return vms
 
     async def _write(self, connection: Connection, decisions: Sequence[Decision]) -> None:
-        known = UnitOfWork()
-        known.stored = {entity.id for decision in decisions for entity in decision.entities}
+        unit = UnitOfWork()
+        unit.stored = {entity.id for decision in decisions for entity in decision.entities}
         for decision in decisions:
-            known.apply(decision)
+            unit.apply(decision)
         events = [transition_event(*entry) for decision in decisions for entry in decision.transitions]
-        await self._store.write(connection, known, (), decisions, events)
-
-    def _tell(self, decisions: Sequence[Decision]) -> None:
-        for decision in decisions:
-            self._metrics.count_decision(decision)
-        if decisions:
-            log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)
+        await self._store.write(connection, unit, (), decisions, events)

@@ -14,14 +14,14 @@ ROOT_CHANNEL: Final = "root"
 
 
 class Mode(StrEnum):
-    """The way that a callback takes now."""
+    """Where callbacks are written now."""
 
     DIRECT = "direct"
-    """To PostgreSQL, before the answer."""
+    """To PostgreSQL."""
     SPOOLING = "spooling"
-    """To the spool; PostgreSQL takes nothing."""
+    """To the spool; PostgreSQL takes none."""
     DRAINING = "draining"
-    """To the spool, behind those that PostgreSQL is taking from it."""
+    """To the spool, behind those that are being drained to PostgreSQL."""
 
 
 class Refused(StrEnum):
@@ -39,7 +39,7 @@ class Refused(StrEnum):
 
 
 class Rejected(StrEnum):
-    """Why a request was turned away before it could be routed, so before it could be called a callback."""
+    """Why a request was turned away before it was routed."""
 
     BROKEN_HEAD = "broken-head"
     REQUEST_LINE_TOO_LONG = "request-line-too-long"
@@ -53,13 +53,13 @@ class CommitFailure(StrEnum):
     """Why a batch was not committed at the first attempt."""
 
     RACE = "race"
-    """Another receiver was quicker: it is judged again."""
+    """Another receiver was quicker: it is decided again."""
     CONNECTION_LOST = "broken"
     """The connection broke: it is tried again."""
     UNAVAILABLE = "away"
-    """PostgreSQL cannot keep anything now: it goes to the spool."""
+    """PostgreSQL is unavailable: it goes to the spool."""
     SPLIT = "split"
-    """Something is wrong with one of its callbacks: it is halved until that one is alone."""
+    """One of its callbacks fails: it is halved until that one is alone."""
 
 
 class Published(StrEnum):
@@ -99,7 +99,7 @@ class RecoveryStep(StrEnum):
 
 
 class Step(StrEnum):
-    """A stretch of a lifecycle that people wait for, from one state to the next."""
+    """A step of a lifecycle that people wait for, from one state to the next."""
 
     VM_INERT_ALIVE = "vm-inert-alive"
     VM_RECOVERING_ALIVE = "vm-recovering-alive"

@@ -1,7 +1,7 @@
-"""How log lines look: text for people on a terminal, JSON elsewhere. Must not know who logs.
+"""The form of log lines: text for people on a terminal, JSON elsewhere. Must not know who logs.
 
-A line for each callback is written by hand (`CallbackLines`): thousands a second through the chain that all others take
-would cost a tenth of the time that a callback takes.
+The lines of callbacks (`CallbackLines`) bypass structlog's processors: thousands a second through them would cost a
+tenth of the time that a callback takes.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ def configure(settings: Settings) -> None:
 
 def at_any_level() -> structlog.typing.FilteringBoundLogger:
     """A logger for the few lines that are written whatever `log_level` is."""
-    told: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
     )
-    return told
+    return logger
 
 
 class CallbackLines:
-    """One wide line for each callback, at level info; those of one turn of the loop are written together."""
+    """One line for each callback, at level info; those of one turn of the event loop are written together."""
 
     def __init__(self, settings: Settings) -> None:
-        self.wanted = settings.log_callbacks and settings.log_level in ("debug", "info")
+        self.enabled = settings.log_callbacks and settings.log_level in ("debug", "info")
         self._as_json = _is_json(settings)
         self._lines: list[bytes] = []
 
-    def tell(self, facts: Mapping[str, Any]) -> None:
-        """Write a line, `event` among its facts; to be asked for only when it is `wanted`."""
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """Write a line, `event` among its facts; to be called only when `enabled`."""
         if not self._as_json:
             structlog.get_logger().info(**{name: value for name, value in facts.items() if value is not None})
             return
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self._flush)
         self._lines.append(orjson.dumps(facts))
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         lines, self._lines = self._lines, []
         sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
         sys.stderr.buffer.flush()
@@ -71,7 +71,7 @@ def _is_json(settings: Settings) -> bool:
 
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    """Tracebacks are plain: the default shows local variables, so secrets, and takes seconds over a large batch."""
+    """With plain tracebacks: the default shows local variables, so secrets, and takes seconds for a large batch."""
     return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
 
 

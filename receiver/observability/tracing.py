@@ -1,6 +1,6 @@
 """Traces of callbacks, where OpenTelemetry is installed (extra `otel`) and its own variables ask for them.
 
-Off by default: without `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) nothing is imported and nothing is done.
+Off by default: without `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) nothing is imported.
 Everything else (headers, sampling, service name) is OpenTelemetry's own to read. Must not know HTTP or callbacks.
 """
 
@@ -22,19 +22,19 @@ log = structlog.get_logger()
 
 
 class Traced:
-    """One callback's span."""
+    """The span of one callback."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
 
     @property
     def traceparent(self) -> str:
-        """Of this span, as W3C writes it: what comes of the callback is its child."""
+        """This span in W3C form, the parent of what follows from the callback."""
         context = self._span.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
-    def tell(self, facts: Mapping[str, object]) -> None:
-        """What is known of the callback now: texts and numbers among the facts."""
+    def set_attributes(self, facts: Mapping[str, object]) -> None:
+        """Set texts and numbers among the facts as attributes `esc.…`."""
         for name, value in facts.items():
             if isinstance(value, str | int | float):
                 self._span.set_attribute(f"esc.{name}", value)
@@ -49,7 +49,7 @@ class Traces:
 
     @contextmanager
     def callback(self, traceparent: str | None) -> Iterator[Traced]:
-        """A span of a callback, child of the sender's where that tells of one."""
+        """A span of a callback, a child of the sender's if there is one."""
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - likewise
 
@@ -58,7 +58,7 @@ class Traces:
             yield Traced(span)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left."""
         self._provider.shutdown()
 
 

@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 
 from receiver.config.settings import Settings
 from receiver.jobs.entity_counts import EntityCounts
-from receiver.jobs.monitors import Monitors, folded
+from receiver.jobs.monitors import Monitors, fold
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
@@ -134,10 +134,10 @@ async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) 
     await jetstream.add_stream(name="ESC", subjects=["esc.v1.>"])
     await jetstream.publish("esc.v1.x", b"1")
     await jetstream.pull_subscribe("esc.v1.>", durable="billing", stream="ESC")
-    await watch.look_at_stream()
+    await watch.measure_stream()
     assert shown(metrics, "consumer_pending_messages") == shown(metrics, "stream_messages") == {}
     metrics.relay_leader.set(1)
-    await watch.look_at_stream()
+    await watch.measure_stream()
     assert shown(metrics, "consumer_pending_messages") == {("billing",): 1}
     assert shown(metrics, "stream_messages") == {(): 1}
     await broker.close()
@@ -147,4 +147,4 @@ async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) 
 def test_readers_beyond_the_cap_are_one() -> None:
     """Those without a name, too; the furthest behind counts."""
     readers = [("", 7), ("", 2), ("a", 1), ("b", 3), ("c", 9)]
-    assert folded(readers, 3) == {("(other)",): 9, ("a",): 1, ("b",): 3}
+    assert fold(readers, 3) == {("(other)",): 9, ("a",): 1, ("b",): 3}
