@@ -33,7 +33,7 @@ class RuleApplication(Draft[E]):
         context = self.context
         if passed_over := delayed.passed_over(context, self.before, self.key):
             return passed_over
-        repeated = self.marks.heard(context.notification.fingerprint, context.now, context.windows)
+        repeated = self.marks.is_repeat(context.notification.fingerprint, context.now, context.windows)
         result = self.decide()
         if self["state"] != self.before.state:
             self.set_times()
@@ -45,7 +45,7 @@ class RuleApplication(Draft[E]):
         raise NotImplementedError
 
     def new_marks(self) -> OrderingMarks:
-        """The marks of an operation that had not been heard of here."""
+        """The marks of an operation whose first message about the entity this is."""
         return OrderingMarks(self.context.now, self.context.now)
 
     def is_chain_over(self, marks: OrderingMarks) -> bool:
@@ -71,24 +71,24 @@ class RuleApplication(Draft[E]):
         return delayed.moved_since(self.context, self.memory, self.key)
 
     @property
-    def told_since(self) -> bool:
-        """Whether the message may only add what nobody has told yet."""
-        return delayed.told_since(self.context, self.memory, self.key)
+    def only_fills_in(self) -> bool:
+        """Whether the message may only add facts that are missing."""
+        return delayed.only_fills_in(self.context, self.memory, self.key)
 
     def learn(self, facts: dict[str, Any], rank: int) -> None:
-        """Take over each fact that this message tells better than those before it in its operation."""
+        """Take over each fact for which this message outranks those before it in its operation."""
         for column, value in facts.items():
-            if self.marks.tells(column, rank, value, self[column]):
+            if self.marks.replaces(column, rank, value, self[column]):
                 self[column] = value
 
     def learn_last_operation(self, rank: int) -> None:
         """What the message says of the operation, to be shown as the entity's last one."""
         n = self.context.notification
         outcome = "failed" if self.context.failed else "succeeded"
-        told = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": outcome}
-        self.learn({"last_operation": told}, rank)
+        last = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": outcome}
+        self.learn({"last_operation": last}, rank)
 
     def fill_in(self, facts: dict[str, Any]) -> None:
-        """Take over the facts that nobody has told yet: all that a late message may do."""
+        """Take over the facts that are missing: all that a late message may do."""
         if not self.context.again:
             self.update({name: value for name, value in facts.items() if value is not None and not self[name]})

@@ -252,7 +252,7 @@ class _Decider:
     def _decision(self, result: RuleResult) -> Decision:
         """The outcome of the whole: what it did to the entity it is about, unless it did more to another.
 
-        That it is the first to be heard of its operation is not more: what it tells may still be late.
+        That it is the first of its operation is not more: it may still be late for the entity it is about.
         """
         builder = self.builder
         outcome, rule, reason = Outcome.APPLIED, result.rule, result.reason

@@ -1,9 +1,9 @@
 """A message that is decided long after it arrived: it must not undo what came after it (docs/lifecycle.md#rulings).
 
 It waited in the spool, or it was stored and is applied again. What another operation moved since it arrived counts as
-later, by `received_at`; what another operation told since is not overwritten. Among the messages of its own operation
-ranks decide, as ever. For messages that are decided as they arrive all of this is off: the clock never decides those.
-`key` is what the ordering marks of the message's operation are stored under.
+later, by `received_at`; facts that another operation reported since are not overwritten. Among the messages of its own
+operation ranks decide, as ever. For messages that are decided as they arrive all of this is off: the clock never
+decides those. `key` is what the ordering marks of the message's operation are stored under.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def moved_since(context: DecisionContext, memory: dict[str, Any], key: str) -> b
     """Whether another operation has moved the entity since this arrived; without ids, also the same long after.
 
     For a message that was applied before, any message since counts, of its own operation too and whether it moved the
-    entity or not: it may have told what makes this one look otherwise today.
+    entity or not: its facts may be why this one would be decided differently today.
     """
     if context.delayed is None:
         return False
@@ -48,8 +48,8 @@ def moved_since(context: DecisionContext, memory: dict[str, Any], key: str) -> b
     )
 
 
-def told_since(context: DecisionContext, memory: dict[str, Any], key: str) -> bool:
-    """Whether only what nobody told yet is new: it told all before, or another operation spoke since it arrived."""
+def only_fills_in(context: DecisionContext, memory: dict[str, Any], key: str) -> bool:
+    """Whether it may only add missing facts: it was applied before, or another operation reported some since."""
     if context.delayed is None:
         return False
     others = (marks for other, marks in memory.get("tracks", {}).items() if other != key)
@@ -58,20 +58,20 @@ def told_since(context: DecisionContext, memory: dict[str, Any], key: str) -> bo
 
 def begins_nothing(context: DecisionContext, current: Deployment) -> bool:
     """Whether it cannot be the first of a new incarnation: it, or others of its operation, were about this one."""
-    return context.delayed is not None and (context.again or _has_spoken(context, current))
+    return context.delayed is not None and (context.again or _has_marks(context, current))
 
 
 def is_of_earlier_incarnation(context: DecisionContext, current: Deployment, external: str | None) -> bool:
-    """Whether it tells of an earlier incarnation than the current one, which ids alone need not tell."""
+    """Whether it is about an earlier incarnation than the current one, which ids alone need not show."""
     if context.delayed is None:
         return False
     began_later = current.incarnation > 1 and context.notification.received_at < current.first_seen_at
     if context.again and began_later:
         return True
-    if (external is not None and external == current.external_deployment_id) or _has_spoken(context, current):
+    if (external is not None and external == current.external_deployment_id) or _has_marks(context, current):
         return False
     return began_later or (current.state == "UNDEPLOYED" and moved_since(context, current.memory, context.key("")))
 
 
-def _has_spoken(context: DecisionContext, current: Deployment) -> bool:
+def _has_marks(context: DecisionContext, current: Deployment) -> bool:
     return context.transaction_id in current.memory.get("tracks", {})

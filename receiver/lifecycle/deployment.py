@@ -42,7 +42,7 @@ def moved_by_same_operation(context: DecisionContext, deployment: Deployment) ->
 
 
 def _conflicting(context: DecisionContext, current: Deployment, external: str) -> Deployment:
-    """One live deployment under two ids is noted, not split. Within the operation that told the first, the
+    """One live deployment under two ids is noted, not split. Within the operation that reported the first, the
     smaller id is taken for the true one, so that order does not matter."""
     if context.again:
         return current
@@ -161,14 +161,13 @@ class DeploymentApplication(RuleApplication[Deployment]):
         }  # fmt: skip
 
     def _learn(self) -> None:
-        """Take over what this message tells better than those before it in its operation."""
-        row, told = self.row, self._facts()
-        if self.told_since:
-            self.fill_in(told)
+        row, facts = self.row, self._facts()
+        if self.only_fills_in:
+            self.fill_in(facts)
             return
         if self.before.external_deployment_id is not None:
-            del told["external_deployment_id"]
-        self.learn(told, row.rank if row else tables.REPORTED_BY_VM_STAGE.get(self.report.state or "", 1))
+            del facts["external_deployment_id"]
+        self.learn(facts, row.rank if row else tables.REPORTED_BY_VM_STAGE.get(self.report.state or "", 1))
         if self["external_deployment_id"] != self.before.external_deployment_id:
             self.memory["named_by"] = self.context.transaction_id
         if row:

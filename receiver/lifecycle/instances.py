@@ -17,7 +17,7 @@ from receiver.model.notification import VmReport
 
 
 def facts(report: VmReport) -> dict[str, Any]:
-    """What a message tells of an instance, by the columns of `Vm`; None: not told."""
+    """What a message reports of an instance, by the columns of `Vm`; None: not reported."""
     return {
         "vm_group": report.group, "vm_uuid": report.uuid, "host_uuid": report.host_uuid, "host_name": report.host_name,
         "interfaces": [dict(nic) for nic in report.interfaces] or None,
@@ -26,7 +26,7 @@ def facts(report: VmReport) -> dict[str, Any]:
 
 
 def living(context: DecisionContext, rank: int, marks: OrderingMarks) -> dict[str, Any]:
-    """The facts of the instance that lives on, as far as this recovery and what came before it tell.
+    """The facts of the instance that lives on, as far as this recovery and what came before it show.
 
     It is the target that no other step names as its source. Between several (attempts whose order is
     lost) the greatest id is assumed, until VM_RECOVERY_COMPLETE names the true one.
@@ -35,15 +35,15 @@ def living(context: DecisionContext, rank: int, marks: OrderingMarks) -> dict[st
     _note_target(context, rank, marks)
     if not marks.targets:
         return {}
-    alive = {uuid: told for uuid, told in marks.targets.items() if uuid not in marks.gone} or marks.targets
+    alive = {uuid: known for uuid, known in marks.targets.items() if uuid not in marks.gone} or marks.targets
     best = alive[max(alive, key=lambda uuid: (alive[uuid]["rank"], uuid))]
-    told = {
+    reported = {
         name: value for name, value in best.items()
-        # A removal outranks recovery in what it tells, too.
+        # The facts of a removal outrank those of a recovery, too.
         if name != "rank" and value is not None and marks.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
     }  # fmt: skip
-    marks.facts |= dict.fromkeys(told, best["rank"])
-    return told
+    marks.facts |= dict.fromkeys(reported, best["rank"])
+    return reported
 
 
 def _note_replaced(context: DecisionContext, marks: OrderingMarks) -> None:

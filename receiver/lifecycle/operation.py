@@ -1,6 +1,6 @@
 """What a message does to its operation: all that shares one ESC transaction id.
 
-Which messages end it depends on what else it said, so an operation remembers the endings it heard
+Which messages end it depends on the other messages, so an operation remembers the endings that arrived
 (`memory["closers"]`, by precedence) and how far it is known to reach (`memory["level"]`): the outcome
 follows from that set, whatever the order. Must not know the tables of VMs or deployments.
 """
@@ -29,7 +29,7 @@ REASONS = {
     OperationState.FAILED: "its closing message reports failure",
     OperationState.CANCELLED: "the recovery was cancelled: the VM came back by itself",
 }
-_COUNTS: Mapping[str, str] = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_alive", "f": "vms_failed"}
+COUNTS: Mapping[str, str] = {"s": "vms_seen", "d": "vms_deployed", "a": "vms_alive", "f": "vms_failed"}
 
 
 def unseen(n: Notification) -> Operation:
@@ -46,16 +46,16 @@ class OperationDraft(Draft[Operation]):
 
     def nameless_failure(self) -> bool:
         """Count a failed VM that the message does not name; False for a repeat."""
-        heard, fingerprint = self.memory.get("nameless", []), self.context.notification.fingerprint
-        if fingerprint in heard:
+        counted, fingerprint = self.memory.get("nameless", []), self.context.notification.fingerprint
+        if fingerprint in counted:
             return False
-        self.memory["nameless"] = [*heard, fingerprint][-NAMELESS_MAX:]
+        self.memory["nameless"] = [*counted, fingerprint][-NAMELESS_MAX:]
         return True
 
     def apply(self, *, was_up: bool, counted: str) -> RuleResult:
         """Change the draft, and return why it stands so.
 
-        `was_up`: its deployment had been up when it began. `counted`: what it now knows of one more VM (`_COUNTS`).
+        `was_up`: its deployment had been up when it began. `counted`: codes of `COUNTS`, each to be raised by one.
         """
         n, before = self.context.notification, self.before
         closer = self._closer()
@@ -69,8 +69,8 @@ class OperationDraft(Draft[Operation]):
             last_seen_at=max(before.last_seen_at, n.received_at),
         )  # fmt: skip
         self._learn()
-        for letter in counted:
-            self[_COUNTS[letter]] += 1
+        for code in counted:
+            self[COUNTS[code]] += 1
         self._weigh_status(closer)
         if state not in ENDED:
             # An ending that was not the operation's own (a recovery under a deploy's id) is taken back when a
@@ -107,7 +107,7 @@ class OperationDraft(Draft[Operation]):
         ]  # fmt: skip
 
     def _unended(self) -> str:
-        """An overdue operation is open again when it is heard of again (`overdue`); what arrived earlier is no sign."""
+        """An overdue operation is open again when a later message comes after all (`overdue`)."""
         before, received_at = self.before, self.context.notification.received_at
         silent = before.state == OperationState.OVERDUE and received_at <= before.last_seen_at
         return OperationState.OVERDUE if silent else OperationState.OPEN
@@ -115,12 +115,12 @@ class OperationDraft(Draft[Operation]):
     def _learn(self) -> None:
         """Of several tenants, deployments or references under one id, the greatest is shown: any order agrees."""
         n = self.context.notification
-        told = {"ref": n.ref}
+        facts = {"ref": n.ref}
         if n.deployment:
-            told |= {"tenant": n.deployment.internal_tenant_id, "deployment": n.deployment.internal_id}
+            facts |= {"tenant": n.deployment.internal_tenant_id, "deployment": n.deployment.internal_id}
         elif n.resource:
-            told |= {"tenant": n.resource.internal_tenant_id, "deployment": n.resource.internal_deployment_id}
-        self.update({name: max(value, self[name] or "") for name, value in told.items() if value})
+            facts |= {"tenant": n.resource.internal_tenant_id, "deployment": n.resource.internal_deployment_id}
+        self.update({name: max(value, self[name] or "") for name, value in facts.items() if value})
 
     def _weigh_status(self, closer: tuple[int, str] | None) -> None:
         """Code and text of the message that weighs most: the highest ending, else the latest failure."""

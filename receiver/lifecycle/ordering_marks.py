@@ -1,7 +1,7 @@
-"""What an entity remembers of the operations that spoke of it, so that order and repetition do not matter.
+"""What an entity remembers of the operations that named it, so that order and repetition do not matter.
 
 Each operation has its ordering marks on the entity, which only ever rise: the rank of the state it brought, the rank
-of each fact it told, the fingerprints of its messages. A message below a mark changes nothing that the mark guards.
+of each fact it reported, the fingerprints of its messages. A message below a mark changes nothing that the mark guards.
 Ties are settled by the value itself, never by who came first. An entity's column `memory` is plain JSON:
 
     {"tracks": {<transaction id, or "~chain" without one>: marks}, "mover": [first seen, transaction id],
@@ -22,7 +22,7 @@ MARKS_MAX = 16
 SEEN_MAX = 64
 """Fingerprints remembered of one operation about one entity."""
 TARGETS_MAX = 8
-"""Instances that one recovery may create and still be told apart."""
+"""Instances that one recovery may create and still be distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class OrderingMarks:
         self.rank, self.to = rank, to
         return True
 
-    def tells(self, name: str, rank: int, value: Any, known: Any) -> bool:
+    def replaces(self, name: str, rank: int, value: Any, known: Any) -> bool:
         """Whether this message's value for a fact replaces the known one."""
         if not value and value is not False:
             return False
@@ -71,19 +71,19 @@ class OrderingMarks:
         self.facts[name] = rank
         return rank > mark or known is None or (value != known and _order(value) > _order(known))
 
-    def heard(self, fingerprint: str, now: float, windows: Windows) -> bool:
-        """Whether the same message was heard within the duplicate window; remembers this one."""
+    def is_repeat(self, fingerprint: str, now: float, windows: Windows) -> bool:
+        """Whether the same message arrived within the duplicate window; remembers this one."""
         before = self.seen.pop(fingerprint, None)
         self.seen[fingerprint] = now if before is None else max(now, before)
         while len(self.seen) > SEEN_MAX:
             del self.seen[next(iter(self.seen))]
         return before is not None and now - before <= windows.duplicate_window_s
 
-    def counts(self, letter: str) -> bool:
+    def counts(self, code: str) -> bool:
         """Count something once an operation: True the first time."""
-        if letter in self.progress:
+        if code in self.progress:
             return False
-        self.progress += letter
+        self.progress += code
         return True
 
     def begin_round(self, now: float) -> None:
@@ -130,7 +130,7 @@ def with_marks(memory: dict[str, Any], key: str, marks: OrderingMarks, windows: 
 def is_older(operation: tuple[float, str], mover: list[Any] | None) -> bool:
     """Whether an operation was first seen before the one that last moved the entity. Both must have ids.
 
-    Never before itself: its first message may be kept after a later one, by another receiver.
+    Never before itself: its first message may be stored after a later one, by another receiver.
     """
     if not (mover and mover[1] and operation[1]) or mover[1] == operation[1]:
         return False

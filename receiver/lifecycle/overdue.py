@@ -3,7 +3,7 @@
 ESC loses its work in flight on a failover and then never sends the closing message. The state of deployments and VMs
 is left as it is; the operation becomes OVERDUE, and its reason names the VMs it left between states. OVERDUE means
 silent now: a closing message still ends the operation, and any other that arrives later takes it back to OPEN, for
-ESC is at work again; silence begins anew. What arrived before the last message heard does not: so it is the times of
+ESC is at work again; silence begins anew. What arrived before the last message does not: so it is the times of
 arrival that decide, and not the order in which messages are applied. Pure: times and limits are handed in.
 """
 
@@ -32,7 +32,7 @@ TRIGGER: Final = "timer"
 OTHERWISE: Final = "default"
 """The limit of a kind that has none of its own."""
 RESOURCE: Final = "resource"
-"""The limit of all operations that nothing but a resource's event was heard of; their kind is that event."""
+"""The limit of all operations of which nothing but a resource's event arrived; their kind is that event."""
 KINDS: Final = frozenset(kind for _, kind in (*tables.KINDS.values(), *tables.KINDS_WHEN_UP.values())) | {"unknown"}
 """The kinds of operations that are no resource's."""
 

@@ -1,9 +1,9 @@
 """A stored callback, applied again: what the ledger says that it did counts, and only what is new is appended.
 
 The ledger is never rewritten. A callback that was never applied (quarantine) is decided like any that waited
-(`delayed`). One that was applied has told its facts, and what it would do now is compared with what it did: entity by
-entity, the same change by the same rule is the same result. Marks that its operation left decide, and they only rise:
-a rule that was changed to lead less far takes nothing back. Pure: the ledger's entries and the time are handed in.
+(`delayed`). For one that was applied, what it would do now is compared with what it did: entity by entity, the same
+change by the same rule is the same result. The marks that its operation left decide, and they only rise: a rule that
+was changed to lead less far takes nothing back. Pure: the ledger's entries and the time are handed in.
 """
 
 from __future__ import annotations

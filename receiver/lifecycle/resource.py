@@ -49,7 +49,7 @@ class ResourceApplication(RuleApplication[Resource]):
             return delayed.MOVED_SINCE
         failed, verb = self.context.failed, self.chain.partition("_")[0]
         rank, state, done, not_done = VERBS[verb]
-        if not self.told_since:
+        if not self.only_fills_in:
             self.learn(self._facts(), rank)
         if not self.marks.raises(rank + failed, ResourceState.ERROR if failed else state):
             late = rank < self.marks.rank

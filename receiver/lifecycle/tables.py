@@ -132,7 +132,7 @@ _RECOVERY = {
     # Above the deploy stages of an operation whose id it shares. A failed step leads on to the next.
     **_recovery("VM_RECOVERY_INIT", "vm-recovery-started", 60, V.RECOVERING, "ESC began to recover it",
                 place="opens", also_failed=True),
-    # INIT then MANUAL_NEEDED, and the other way round, cannot be told apart within one id: waiting for a person
+    # INIT then MANUAL_NEEDED, and the other way round, look the same within one id: waiting for a person
     # is assumed, because a step of a running recovery outranks it soon.
     **_recovery("VM_MANUAL_RECOVERY_NEEDED", "vm-manual-recovery-needed", 61, V.ERROR,
                 "its recovery policy is manual: it waits for recovery-vm", place="manual", also_failed=True),
@@ -168,7 +168,7 @@ VM: Final[Mapping[tuple[str, bool], VmRow]] = _SHOWING | _IN_VAIN | _COMING_UP |
 RECOVERY_RANK_MAX: Final = 72
 """What ranks above has ended any recovery of the VM too."""
 FAILURE_SHOWS: Final = 100
-"""Added to a failure's rank where the last operation's outcome is told: no success hides a failure."""
+"""Added to a failure's rank where the last operation's outcome is shown: no success hides a failure."""
 
 RECOVERY_TARGETS: Final = frozenset({"VM_RECOVERY_DEPLOYED", "VM_RECOVERY_COMPLETE"})
 """Recovery steps whose `vm_target` is the instance that lives on."""
@@ -246,7 +246,7 @@ DEPLOY_STAGES: Final = frozenset({"VM_DEPLOYED", "VM_ALIVE"})
 DEPLOYING_UNREPORTED_RANK: Final = 10
 
 NEVER_FROM_A_REPORT: Final = frozenset({None, "UNSEEN", "UNDEPLOYED"})
-"""Reported states that are never taken from a report: only ESC's own stage removes a thing."""
+"""Reported states that are never taken from a report: only ESC's own stage removes an entity."""
 
 NOT_YET_CREATED: Final = frozenset({D.UNSEEN, D.DEPLOYING})
 NEVER_ACTIVE: Final = frozenset({D.UNSEEN, D.DEPLOYING, D.INERT})
@@ -312,7 +312,7 @@ _KINDS = (
 KINDS: Final[Mapping[str, tuple[int, str]]] = {
     trigger: (weight, kind) for weight, kind, triggers in _KINDS for trigger in triggers.split()
 }
-"""What kind of operation a trigger tells of; the highest number seen wins. VM_ALIVE and VM_DEPLOYED are the
+"""The kind of operation that a trigger belongs to; the highest number seen wins. VM_ALIVE and VM_DEPLOYED are the
 weakest of the requests, because starts and updates send them too. A resource's kind ranks below all."""
 
 KINDS_WHEN_UP: Final[Mapping[str, tuple[int, str]]] = {

@@ -44,7 +44,7 @@ class VmApplication(RuleApplication[Vm]):
         self.deployment_gone = deployment_gone
         self.is_former = instances.is_former(before, report.uuid, context.transaction_id)
         self.counted = ""
-        """What the operation now knows of one more VM (letters of `operation`)."""
+        """What the operation counts by this message: codes of `operation.COUNTS`."""
         closed = self.marks.closed
         if row.recovery == "opens" and closed and context.now - closed > context.windows.reorder_window_s:
             self.marks.begin_round(context.now)
@@ -113,17 +113,16 @@ class VmApplication(RuleApplication[Vm]):
             instances.end_instance(self)
 
     def _learn(self) -> None:
-        """Take over what this message tells better than those before it in its operation."""
         row, monitored = self.row, self.row.monitored
-        if self.told_since:
+        if self.only_fills_in:
             if not (self.context.again or self.is_former):
                 self._fill_in()
                 self["monitored"] = monitored if self["monitored"] is None else self["monitored"]
             return
-        told = {} if self.is_former else instances.facts(self.report)
+        facts = {} if self.is_former else instances.facts(self.report)
         if monitored is not None:
-            told["monitored"] = monitored
-        self.learn(told, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
+            facts["monitored"] = monitored
+        self.learn(facts, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
         if row.recovery:
             self.update(instances.living(self.context, row.rank, self.marks))
         else:
@@ -131,15 +130,15 @@ class VmApplication(RuleApplication[Vm]):
         instances.remember_instance(self)
 
     def _fill_in(self) -> None:
-        told = instances.facts(self.report)
-        del told["vm_uuid"]
-        self.fill_in(told)
+        facts = instances.facts(self.report)
+        del facts["vm_uuid"]
+        self.fill_in(facts)
 
     def _progress(self) -> str:
         trigger, row = self.context.notification.trigger, self.row
         if self.context.failed:
             # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
-            letters = "s" if row.recovery and row.to != VmState.ERROR else "sf"
+            codes = "s" if row.recovery and row.to != VmState.ERROR else "sf"
         else:
-            letters = "s" + "d" * (trigger in tables.DEPLOYED_MARKS) + "a" * (trigger in tables.ALIVE_MARKS)
-        return "".join(letter for letter in letters if self.marks.counts(letter))
+            codes = "s" + "d" * (trigger in tables.DEPLOYED_MARKS) + "a" * (trigger in tables.ALIVE_MARKS)
+        return "".join(code for code in codes if self.marks.counts(code))

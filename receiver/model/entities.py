@@ -105,7 +105,7 @@ def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
 
 
 def overdue_transition_id(operation: UUID, sequence: int) -> UUID:
-    """The id of a ledger entry that no callback brought: the sequence tells it apart."""
+    """The id of a ledger entry that no callback brought: the sequence makes it unique."""
     return _derived(f"timer/{operation}/{sequence}")
 
 
@@ -120,7 +120,7 @@ def _derived(name: str) -> UUID:
 
 
 class Operation(NamedTuple):
-    """A row of `operations`; `kind` tells what was asked (`lifecycle.tables.KINDS`)."""
+    """A row of `operations`; `kind` says what was asked (`lifecycle.tables.KINDS`)."""
 
     id: UUID
     source: str

@@ -19,14 +19,14 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Channel(StrEnum):
-    """Which of the two ESC URLs the callback was posted to; for `POST /` the root element tells."""
+    """Which of the two ESC URLs the callback was posted to; for `POST /` the root element decides."""
 
     CALLBACK = "callback"
     EVENTS = "events"
 
 
 class Family(StrEnum):
-    """The payload family (docs/esc-callbacks.md#3), told by the root element."""
+    """The payload family (docs/esc-callbacks.md#3), shown by the root element."""
 
     DEPLOYMENT = "deployment"
     VM_EVENT = "esc_event"

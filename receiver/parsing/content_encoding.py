@@ -1,6 +1,6 @@
 """Undoes the Content-Encoding of a body, within a limit on what it unpacks to. Must not know HTTP.
 
-We decode it ourselves: what cannot be decoded is kept as received, and a small body may unpack to a huge one.
+We decode it ourselves: what cannot be decoded is stored as received, and a small body may unpack to a huge one.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def parse(envelope: Envelope, depth_max: int) -> Notification:
     """Read a callback; `depth_max` is how deep its elements may be nested.
 
     Raises NotXmlError for a body that is no document we are willing to read. Every other body gives a
-    Notification, unclassified when it cannot be told what it means.
+    Notification, unclassified when its meaning is not known.
     """
     if envelope.undecodable_because is not None:
         raise NotXmlError(envelope.undecodable_because)

@@ -1,7 +1,7 @@
 """ESC's words and ours: the closed tables that `parse` reads a callback with.
 
 Data only. Left stands what arrives (upper case where ESC prints enumerations), right stands our word.
-Whatever is in none of these tables is unknown: kept, published as unclassified, never guessed at.
+Whatever is in none of these tables is unknown: stored, published as unclassified, never guessed at.
 Source: docs/esc-callbacks.md#3, #4, #7, #8, named at each table.
 """
 

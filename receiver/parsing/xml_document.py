@@ -3,7 +3,7 @@
 The only file that knows lxml; it must not know ESC. Elements become dictionaries by local name, leaves
 become trimmed text, what is empty is left out, what repeats becomes a list. Attributes, comments and
 instructions are not read: ESC uses none, and looking through a crowd of attributes takes quadratic time.
-Faults are told in our own words, because libxml2's repeat what they found.
+Faults are described in our own words, because libxml2's repeat what they found.
 """
 
 from __future__ import annotations
