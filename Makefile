@@ -43,6 +43,7 @@ bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and 
 docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
 	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m tools.docs
+	@$(BIN)/python -m tools.docs.callback_path
 
 screenshots: $(VENV)/.dev ## take the pictures of the board in docs/images anew (needs chromium)
 	@$(BIN)/python -m tools.screenshots $(ARGS)

@@ -30,7 +30,7 @@ from esc_lab.demo.view import Counts, Facts, draw, event_line, status_line
 from esc_lab.emulator import Emulator
 from receiver import __version__
 from receiver.app import App, running
-from receiver.cli.endpoints import write_endpoints
+from receiver.cli.endpoints_file import write_endpoints
 from receiver.cli.signals import until_signalled
 from receiver.cli.tail import follow
 from receiver.config.loading import load

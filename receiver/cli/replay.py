@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from receiver.cli import options
-from receiver.cli.endpoints import read_endpoints
+from receiver.cli.endpoints_file import read_endpoints
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
 from receiver.errors import SettingsError, SetupError

@@ -14,7 +14,7 @@ import structlog
 
 from receiver.app import running
 from receiver.cli import options
-from receiver.cli.endpoints import forget_endpoints, write_endpoints
+from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings

@@ -29,7 +29,7 @@ from nats.js.errors import NotFoundError
 
 from receiver.cli import options
 from receiver.cli.api_client import QueryClient
-from receiver.cli.endpoints import read_endpoints
+from receiver.cli.endpoints_file import read_endpoints
 from receiver.cli.terminal import colour_of, plain
 from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS

@@ -1,4 +1,7 @@
-"""`python -m dashboards`: writes the boards' JSON. `--check` writes nothing, and exits with 1 when one is stale."""
+"""`python -m tools.dashboards`: writes the boards' JSON.
+
+`--check` writes nothing, and exits with 1 when one is stale.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is written about the project, and what writes the parts that follow from the code (`python -m docs`)."""
+"""What is written about the project, and what writes the parts that follow from the code (`python -m tools.docs`)."""

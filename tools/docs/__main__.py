@@ -15,7 +15,10 @@ from tools.docs.parts import PARTS
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("settings", "operations", "lifecycle", "feed", "metrics", "emulator")),
+    *(
+        f"docs/{name}.md"
+        for name in ("architecture", "settings", "operations", "lifecycle", "feed", "metrics", "emulator")
+    ),
 )
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 

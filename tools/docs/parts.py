@@ -22,7 +22,7 @@ from receiver.parsing.parser import parse
 from tests.support.commands import commands
 from tests.support.lifecycle import World
 from tests.support.samples import SAMPLES, envelope_of
-from tools.docs import settings_tables, walk
+from tools.docs import rooms, settings_tables, walk
 from tools.docs.diagrams import DEPLOYMENT_ORDER, RESOURCE_ORDER, VM_ORDER, drawn, mermaid
 from tools.docs.emulator_parts import EMULATOR_PARTS
 from tools.docs.figures import metrics
@@ -227,6 +227,8 @@ def _example_payload() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "rooms-map": rooms.rooms_map,
+    "rooms-table": rooms.rooms_table,
     "settings-first": settings_tables.first,
     "settings-rest": settings_tables.rest,
     "commands": _commands,
