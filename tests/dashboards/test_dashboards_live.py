@@ -19,7 +19,8 @@ from tests.support.figures import run_with_input
 from tests.support.live_service import ALERTS, DEPLOYMENTS, RULES, Stage, staged
 from tests.support.servers import passable
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# One worker runs all of it: the service and its traffic take longer than the questions that are asked of them.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("live service")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

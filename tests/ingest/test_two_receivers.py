@@ -81,6 +81,7 @@ async def test_two_receivers_make_the_same_entities_at_once(
 async def kill_until(done: asyncio.Event, dsn: str) -> int:
     """Ends connections of receivers again and again; how many."""
     killer = await asyncpg.connect(dsn)
+    await killer.execute("SELECT setseed(0.5)")
     killed = 0
     while not done.is_set() and killed < ENOUGH:
         killed += await killer.fetchval(KILL, 0.3)

@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_used_is_named() -> None:
 
 async def test_it_fails_over_by_itself() -> None:
     """As often as it is told to; each time there is another certificate."""
-    async with orchestrating(Options(port=0, https_port=0, failover_every_s=0.05)) as client:
+    async with orchestrating(Options(port=0, https_port=0, seed=1, failover_every_s=0.05)) as client:
         before = (await client.ask("GET", "/emulator/certificate")).text
         async with asyncio.timeout(PATIENCE_S):
             while (await client.ask("GET", "/emulator/certificate")).text == before:
