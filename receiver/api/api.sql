@@ -1,5 +1,5 @@
 -- name: deployment
--- The current incarnation of a deployment, or the one asked for.
+-- The current incarnation of a deployment, or the one given.
 SELECT {deployment}
 FROM deployments
 WHERE source = $1 AND internal_deployment_id = $2 AND ($3::integer IS NULL OR incarnation = $3)
@@ -19,7 +19,7 @@ ORDER BY ended_at IS NULL DESC, changed_at DESC, id
 LIMIT 1;
 
 -- name: incarnations_of_a_vm
--- All that bore this name in this deployment, latest first.
+-- The VMs of this name in all incarnations of the deployment, latest first.
 SELECT d.incarnation, v.id, v.state, v.first_seen_at, v.ended_at
 FROM vms AS v JOIN deployments AS d ON d.id = v.deployment_id
 WHERE v.source = $1 AND v.vm_name = $2 AND v.deployment = $3
@@ -35,7 +35,7 @@ SELECT vm_id, vm_uuid, valid_from, valid_to FROM vm_aliases WHERE vm_id = ANY($1
 SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 
 -- name: callback
--- One callback. Its receipt tells when it was received, to the millisecond, so one partition is looked into.
+-- One callback. Its receipt holds the millisecond in which it was received, so that one partition is read.
 SELECT {callback}, headers
 FROM callbacks
 WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
@@ -78,9 +78,9 @@ ORDER BY sequence DESC
 LIMIT 2;
 
 -- name: beside_a_change
--- The operation of a ledger entry, and whether its message still waits to be published: how long the looked-through part of
--- the outbox is, and whether it is there.
-SELECT (SELECT o FROM operations AS o WHERE o.id = $1) AS operation, count(*) AS looked_at, coalesce(bool_or(id = $2), false) AS waits
+-- The operation of a ledger entry, and whether its message still waits to be published: how many rows of the outbox were
+-- scanned, and whether it is among them.
+SELECT (SELECT o FROM operations AS o WHERE o.id = $1) AS operation, count(*) AS scanned, coalesce(bool_or(id = $2), false) AS waits
 FROM (SELECT id FROM outbox ORDER BY position LIMIT $3) AS first_rows;
 
 -- name: count_by_state
@@ -116,7 +116,7 @@ FROM operation_states AS s WHERE state IS NOT NULL;
 SELECT kind, state, count(*) AS rows FROM (SELECT kind, state FROM resources LIMIT $1) AS counted GROUP BY kind, state;
 
 -- name: quarantine
--- How many callbacks of the last day were not understood, counted up to $2, and since when the latest is there.
+-- How many callbacks of the last day are in quarantine (dead letters), counted up to $2, and when the latest came.
 SELECT count(*) AS rows, max(received_at) AS latest_at
 FROM (
     SELECT received_at FROM callbacks
@@ -126,7 +126,7 @@ FROM (
 ) AS counted;
 
 -- name: backlog
--- How many messages wait to be published, counted up to $1, and since when the oldest does.
+-- How many messages wait to be published, counted up to $1, and since when the oldest waits.
 SELECT count(*) AS rows, min(at) AS oldest_at FROM (SELECT at FROM outbox ORDER BY position LIMIT $1) AS counted;
 
 -- name: latest
@@ -138,7 +138,7 @@ ORDER BY xid DESC, position DESC
 LIMIT 1;
 
 -- name: after
--- Ledger entries behind a position. Those that are settled can be shown: nothing can appear before them any more.
+-- Ledger entries after a position. Those that are settled can be shown: nothing can appear before them any more.
 SELECT {transition}, xid < pg_snapshot_xmin(pg_current_snapshot()) AS settled
 FROM transitions
 WHERE (xid, position) > ($1::xid8, $2::bigint)
@@ -169,7 +169,7 @@ UPDATE transitions SET xid = '3' WHERE xid <> '3';
 UPDATE callbacks SET xid = '3' WHERE xid <> '3';
 
 -- name: forget_marks
--- They told of another server's transaction ids.
+-- They hold transaction ids of another server.
 DELETE FROM order_marks;
 
 -- name: ping

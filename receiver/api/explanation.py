@@ -70,7 +70,7 @@ class Explainer:
         row = await self._reader.row("beside_a_change", id_, cause["id"], OUTBOX_SCAN_MAX)
         assert row is not None  # an aggregate always has one row
         published = None
-        if row["waits"] or row["looked_at"] < OUTBOX_SCAN_MAX:
+        if row["waits"] or row["scanned"] < OUTBOX_SCAN_MAX:
             published = not row["waits"]
         message = {"stream": self._stream, "id": cause["id"], "published": published, "sequence": None, "at": None}
         if published is not False:
