@@ -112,7 +112,7 @@ def replay_command(
             result, text = {"exported": count}, f"{count} callbacks in {target}"
         else:
             show = _show_json if as_json else _show
-            summary = asyncio.run(replay(settings, selection, file, dry_run=dry_run, show=show, tell=tell))
+            summary = asyncio.run(replay(settings, selection, file, dry_run=dry_run, show=show, report=tell))
             result, text, failures = {"summary": summary.as_dict()}, _text(summary), _failures(summary)
     click.echo(orjson.dumps(result).decode() if as_json else text)
     if failures:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -50,7 +51,10 @@ class BatchWriter:
         """
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in callbacks]
-        task = _WriteTask(self._database, self._store, self._partitions, self._settings, self._metrics, on_decided)
+        task = _WriteTask(
+            self._database, self._store, self._partitions, self._settings, self._metrics, on_decided,
+            asyncio.get_running_loop().time() + self._settings.commit_timeout_s,
+        )  # fmt: skip
         try:
             await process_batch(task, callbacks, self._partitions, self._settings.commit_races_max)
         except UNAVAILABLE as error:
@@ -69,26 +73,20 @@ class BatchWriter:
         return self._database.ready
 
 
+@dataclass(slots=True)
 class _WriteTask:
-    """The writing of one batch: a `BatchTask`. `results` are by receipt."""
+    """The writing of one batch: a `BatchTask`."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: Store,
-        partitions: Partitions,
-        settings: Settings,
-        metrics: Metrics,
-        on_decided: Callable[[], None],
-    ) -> None:
-        self.results: dict[UUID, WriteResult] = {}
-        self._database = database
-        self._store = store
-        self._partitions = partitions
-        self._settings = settings
-        self._metrics = metrics
-        self._on_decided = on_decided
-        self._ends_at_s = asyncio.get_running_loop().time() + settings.commit_timeout_s
+    _database: Database
+    _store: Store
+    _partitions: Partitions
+    _settings: Settings
+    _metrics: Metrics
+    _on_decided: Callable[[], None]
+    _ends_at_s: float
+    """By the loop's clock."""
+    results: dict[UUID, WriteResult] = field(default_factory=dict)
+    """By receipt."""
 
     def pending(self, batch: Sequence[ParsedCallback]) -> list[ParsedCallback]:
         return [callback for callback in batch if callback.envelope.receipt not in self.results]

@@ -1,7 +1,7 @@
-"""The connection to NATS: made with patience, kept for good, made anew when the client gives up.
+"""The connection to NATS: opened when it is first needed, and again when the client gives up.
 
-NATS may be away at start and at any time later; whoever needs it asks for the client and hears at once, or
-after a limited wait, that it is not there. This file must not know what is published.
+NATS may be unavailable at start and at any time later; `client` raises after a limited wait then. This file must not
+know what is published.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Broker:
         self._settings = settings
         self._metrics = metrics
         self.connections = 0
-        """How often it was connected: after each time the broker may be another one."""
+        """How often it was connected: each time the broker may be another one."""
         self._client: Client | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
-        self._told = ""
+        self._logged = ""
         self._last_error = ""
 
     @property
@@ -62,8 +62,7 @@ class Broker:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError, NatsError, OSError):
                 await self._connecting
-        self._told = ""  # what we end ourselves is no news
-        self._told = ""  # nobody need be warned of the end
+        self._logged = ""  # so that the end of the connection is not logged as a failure
         if self._client and not self._client.is_closed:
             await self._client.close()
         self._client = None
@@ -83,12 +82,7 @@ class Broker:
             try:
                 self._client = await self._connected()
                 await self._on_up()
-            except (
-                NatsError,
-                OSError,
-                ValueError,
-                ImportError,
-            ) as error:  # no address, no credentials: told, tried again
+            except (NatsError, OSError, ValueError, ImportError) as error:  # also a bad address or bad credentials
                 await self._on_error(error)
 
     async def _connected(self) -> Client:
@@ -112,22 +106,22 @@ class Broker:
         self._up.set()
         self.connections += 1
         self._metrics.nats_up.set(1)
-        self._tell("NATS is connected")
+        self._log_change("NATS is connected")
         self._last_error = ""
 
     async def _on_down(self) -> None:
         self._up.clear()
         self._metrics.nats_up.set(0)
-        if self._told == "NATS is connected":
-            self._tell("NATS is not connected")
+        if self._logged == "NATS is connected":
+            self._log_change("NATS is not connected")
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = describe(error)
-        if not self._told:
-            self._tell("NATS cannot be reached; trying on", error=self._last_error)
+        if not self._logged:
+            self._log_change("NATS cannot be reached; trying on", error=self._last_error)
 
-    def _tell(self, event: str, **facts: str) -> None:
-        """One line at each change, however often it is tried in between."""
-        if event != self._told:
+    def _log_change(self, event: str, **facts: str) -> None:
+        """Log each change once, however often it is tried in between."""
+        if event != self._logged:
             log.log(logging.INFO if self._up.is_set() else logging.WARNING, event, **facts)
-        self._told = event
+        self._logged = event

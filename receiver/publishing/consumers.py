@@ -1,4 +1,4 @@
-"""The stream and its readers, as JetStream tells them. Must not know what it is told for."""
+"""The stream's size and its consumers, as JetStream reports them. Must not know what they are used for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 from receiver.errors import DisconnectedError
 
 PAGE = 256
-"""JetStream tells so many consumers at once."""
+"""JetStream lists so many consumers at once."""
 
 
 class StreamConsumer(NamedTuple):
@@ -23,7 +23,7 @@ class StreamConsumer(NamedTuple):
 
 
 async def readers_of(client: Client, stream: str) -> tuple[int, int, list[StreamConsumer]]:
-    """The stream's messages and bytes, and its consumers. Raises DisconnectedError when JetStream does not tell."""
+    """The stream's messages and bytes, and its consumers. Raises DisconnectedError when JetStream does not answer."""
     jetstream = client.jetstream()
     found: list[StreamConsumer] = []
     try:

@@ -86,7 +86,7 @@ class JetStream:
         if sequence == last_sequence + len(chain):
             return Acknowledged(sequence, duplicate=False)
         if duplicate and not head:
-            if not await get_message(client, answer["stream"], sequence, self._timeout_s):
+            if not await get_message(client, answer["stream"], {"seq": sequence}, self._timeout_s):
                 raise NotAcknowledgedError(f"a message is gone from {answer['stream']}, but still passes for a repeat")
             return Acknowledged(last_sequence, duplicate=True)
         raise DeposedError(f"the last of {len(chain)} messages is {sequence}, not {last_sequence + len(chain)}")
@@ -120,9 +120,8 @@ class JetStream:
         except (NatsError, OSError, TimeoutError) as error:
             raise translated(error, f"reading the tail of {stream.name}") from error
         # The consumer may sit at a replica that is behind; and what was not read there would be published again.
-        if reached < stream.last_sequence and await get_message(
-            client, stream.name, stream.last_sequence, self._timeout_s
-        ):
+        last = {"seq": stream.last_sequence}
+        if reached < stream.last_sequence and await get_message(client, stream.name, last, self._timeout_s):
             raise NotAcknowledgedError(f"the tail of {stream.name} cannot be read to its end just now")
 
 

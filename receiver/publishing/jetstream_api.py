@@ -55,10 +55,11 @@ async def request_json(
     return answer
 
 
-async def get_message(client: Client, stream: str, sequence: int, timeout_s: float) -> dict[str, Any] | None:
-    """A message as the stream's leader has it; None when it was deleted or has expired."""
+async def get_message(client: Client, stream: str, which: Mapping[str, Any], timeout_s: float) -> dict[str, Any] | None:
+    """The first message that `which` matches (`seq`, or `next_by_subj` with `start_time` or `seq`), as the stream's
+    leader has it; None when it was deleted, has expired, or never was there."""
     try:
-        answer = await call_api(client, f"STREAM.MSG.GET.{stream}", {"seq": sequence}, timeout_s)
+        answer = await call_api(client, f"STREAM.MSG.GET.{stream}", which, timeout_s)
     except JetStreamError as error:
         if error.err_code == NO_MESSAGE:
             return None

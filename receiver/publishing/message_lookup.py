@@ -1,7 +1,7 @@
 """Where a message stands in the feed's stream, and since when: looked up in the stream itself.
 
-Nothing is written for it when a callback is kept: the stream is the one that knows. Asked once for an explanation,
-by the message's subject from about the time on at which it was made. It must not know why anybody asks.
+Nothing is written for it when a callback is stored: the stream itself is searched, once for each explanation, by the
+message's subject from about the time on at which it was made. It must not know what the place is for.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from base64 import b64decode
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import orjson
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from receiver.config.settings import Settings
-from receiver.errors import DisconnectedError
+from receiver.errors import ReceiverError
 from receiver.publishing.broker import Broker
+from receiver.publishing.jetstream_api import get_message
 from receiver.publishing.messages import MESSAGE_ID
 
 CLOCKS_APART = timedelta(minutes=5)
@@ -35,7 +34,7 @@ class Place(NamedTuple):
 
 
 class MessageLookup:
-    """Looks messages up."""
+    """Looks messages up in the stream."""
 
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
@@ -43,21 +42,19 @@ class MessageLookup:
         self._timeout_s = settings.ping_timeout_s
 
     async def find(self, subject: str, message_id: str, made_at: datetime) -> Place | None:
-        """The place of a message; None when it is not there (any more), or the broker does not say in time."""
+        """The place of a message; None when it is not there (any more), or the broker does not answer in time."""
         if not self._broker.is_up:
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._find(await self._broker.client(), subject, message_id, made_at - CLOCKS_APART)
-        except (NatsError, OSError, TimeoutError, DisconnectedError):
+        except (ReceiverError, TimeoutError):
             return None
 
     async def _find(self, client: Client, subject: str, message_id: str, since: datetime) -> Place | None:
         where: dict[str, Any] = {"start_time": since}
         for _ in range(LOOKED_AT_MAX):
-            question = orjson.dumps({"next_by_subj": subject, **where}, option=orjson.OPT_UTC_Z)
-            answer = await client.request(f"$JS.API.STREAM.MSG.GET.{self._stream}", question, timeout=self._timeout_s)
-            message = orjson.loads(answer.data).get("message")
+            message = await get_message(client, self._stream, {"next_by_subj": subject, **where}, self._timeout_s)
             if message is None:
                 return None
             if f"{MESSAGE_ID}: {message_id}\r\n".encode() in b64decode(message.get("hdrs", "")):

@@ -1,9 +1,8 @@
-"""The outbox filled anew from the ledger, for a stream that has lost everything.
+"""The outbox filled from the ledger again, for a stream that has lost everything.
 
 PostgreSQL is the truth; the stream can be rebuilt from it (docs/reliability.md#rebuild). Ids and subjects are those of
-the first
-time, so a consumer knows what it has had. The `item` in each message is today's: the ledger does not keep yesterday's,
-and `item.sequence` tells. All in one transaction: it is done whole or not at all. Must not know NATS.
+the first time, so a consumer recognizes what it has had. The `item` in each message is today's, as `item.sequence`
+shows: the ledger does not keep older ones. All in one transaction: it is done whole or not at all. Must not know NATS.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
 
 
 async def nothing() -> None:
-    """There is nothing to do at last."""
+    """The default of `at_last`."""
 
 
 class StreamRebuild:
@@ -47,12 +46,12 @@ class StreamRebuild:
         last_sequence: int,
         *,
         at_last: Callable[[], Awaitable[None]] = nothing,
-        tell: Callable[[int, int], None] = lambda _, __: None,
+        report: Callable[[int, int], None] = lambda _, __: None,
     ) -> int:
-        """Post the whole ledger again, for `stream` as it stands; how many messages that is.
+        """Put the whole ledger into the outbox again, for `stream` as it stands; how many messages that is.
 
-        `at_last` is done when all is posted and only the commit is missing; `tell` hears how many of how many are
-        posted. Raises asyncpg's errors; then nothing has changed.
+        `at_last` is called when only the commit is missing; `report` is called with how many of how many
+        are in the outbox. Raises asyncpg's errors; then nothing has changed.
         """
         # A ledger is read for longer than a batch may take.
         timeout_s = self._settings.rebuild_timeout_s
@@ -70,7 +69,7 @@ class StreamRebuild:
             async for rows in self._rows(connection):
                 await connection.execute(self._sql["post"], position - 1, *map(list, zip(*rows, strict=True)))
                 position += len(rows)
-                tell(messages + position, messages)
+                report(messages + position, messages)
             await at_last()
         return messages
 

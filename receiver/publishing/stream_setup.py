@@ -123,7 +123,8 @@ async def empty_stream(client: Client, stream: StreamState, timeout_s: float) ->
     JetStream remembers ids for the duplicate window, and forgets them by a timer: so the window is made as short as
     can be (`ensure_stream` sets it back), and the newest id is tried until it passes for new.
     """
-    newest = await get_message(client, stream.name, stream.last_sequence, timeout_s) if stream.messages else None
+    last = {"seq": stream.last_sequence}
+    newest = await get_message(client, stream.name, last, timeout_s) if stream.messages else None
     await call_api(client, f"STREAM.PURGE.{stream.name}", {}, timeout_s)
     info = await call_api(client, f"STREAM.INFO.{stream.name}", {}, timeout_s)
     config = info["config"] | {"duplicate_window": DUPLICATE_WINDOW_MIN_NS}

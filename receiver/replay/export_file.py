@@ -5,8 +5,8 @@
      "remote": "10.1.0.5", "ref": null, "redacted": false}
 
 Only `source` and `body` are needed. Without `receipt` one is made of time and content, so that the same line is the
-same callback whenever it is read; without `received_at` it arrives when it is read. Secrets are overwritten as they
-are at the door, and the same limits hold. Must not know SQL, nor what a callback means.
+same callback whenever it is read; without `received_at` it arrives when it is read. Secrets are overwritten, and the
+limits hold, as for a request. Must not know SQL, nor what a callback means.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _SOURCE: TypeAdapter[str] = TypeAdapter(SourceName)
 
 
 def line_of(envelope: Envelope) -> bytes:
-    """One callback as it is kept, with its end of line."""
+    """One callback as it is stored, with its end of line."""
     e = envelope
-    said = {
+    fields = {
         "receipt": str(e.receipt), "received_at": e.received_at, "source": e.source, "channel": e.channel,
         "remote": e.remote, "ref": e.ref, "headers": e.headers, "redacted": e.redacted,
         "body": b64encode(e.body).decode(),
     }  # fmt: skip
-    return orjson.dumps(said, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def lines(file: IO[bytes], name: str, settings: Settings) -> Iterator[Envelope]:
     """The callbacks of a file, in its order; empty lines are passed over.
 
-    Raises SetupError, naming the line, for one that is none.
+    Raises SetupError, naming the line, for one that is not valid.
     """
     clock = Clock()
     line_bytes_max = 2 * (settings.body_bytes_max + settings.header_bytes_max) + 65_536
@@ -68,25 +68,25 @@ def lines(file: IO[bytes], name: str, settings: Settings) -> Iterator[Envelope]:
 
 
 def count(path: Path, settings: Settings) -> int:
-    """How many callbacks are in it. Raises SetupError when any of them is none, so that nothing is done by halves."""
+    """How many callbacks are in it. Raises SetupError when a line is not valid, before anything is applied."""
     with path.open("rb") as file:
         return sum(1 for _ in lines(file, str(path), settings))
 
 
 def _envelope(line: bytes, clock: Clock, settings: Settings) -> Envelope:
-    said = orjson.loads(line)
-    if not isinstance(said, dict) or {"source", "body"} - said.keys():
+    fields = orjson.loads(line)
+    if not isinstance(fields, dict) or {"source", "body"} - fields.keys():
         raise ValueError("not a JSON object with `source` and `body`")
-    if unknown := sorted(said.keys() - KEYS):
+    if unknown := sorted(fields.keys() - KEYS):
         raise ValueError(f"no such key: {unknown[0]}")
-    sent = _body(said["body"], settings.body_bytes_max)
-    head = read_head(_headers(said.get("headers", [])), settings.header_bytes_max)
-    body, redacted = redact(sent)
-    received_at, receipt = _when(said, clock, sent)
+    raw_body = _body(fields["body"], settings.body_bytes_max)
+    head = read_head(_headers(fields.get("headers", [])), settings.header_bytes_max)
+    body, redacted = redact(raw_body)
+    received_at, receipt = _when(fields, clock, raw_body)
     return Envelope.of(
-        head, receipt=receipt, received_at=received_at, source=_source(said["source"]),
-        channel=_channel(said.get("channel")), remote=_text(said, "remote"), ref=_text(said, "ref"), body=body,
-        redacted=redacted or said.get("redacted") is True,
+        head, receipt=receipt, received_at=received_at, source=_source(fields["source"]),
+        channel=_channel(fields.get("channel")), remote=_text(fields, "remote"), ref=_text(fields, "ref"), body=body,
+        redacted=redacted or fields.get("redacted") is True,
     )  # fmt: skip
 
 
@@ -124,19 +124,19 @@ def _channel(name: object) -> Channel | None:
     return Channel(str(name)) if name in tuple(Channel) else _refuse("channel: neither `callback` nor `events`")
 
 
-def _text(said: dict[str, Any], key: str) -> str | None:
-    text = said.get(key)
+def _text(fields: dict[str, Any], key: str) -> str | None:
+    text = fields.get(key)
     return sanitize(text) if isinstance(text, str) and text else None
 
 
-def _when(said: dict[str, Any], clock: Clock, body: bytes) -> tuple[datetime, UUID]:
-    """The time of arrival, and a receipt that tells the same millisecond (so that a look-up finds its partition)."""
-    if "received_at" not in said:
-        return clock.stamp() if "receipt" not in said else _refuse("receipt: without received_at")
-    received_at = _time(said["received_at"])
-    if "receipt" not in said:
-        return received_at, receipt_at(received_at, orjson.dumps([said["source"], said.get("headers")]) + body)
-    receipt = UUID(str(said["receipt"]))
+def _when(fields: dict[str, Any], clock: Clock, body: bytes) -> tuple[datetime, UUID]:
+    """The time of arrival, and a receipt of the same millisecond (so that a look-up finds its partition)."""
+    if "received_at" not in fields:
+        return clock.stamp() if "receipt" not in fields else _refuse("receipt: without received_at")
+    received_at = _time(fields["received_at"])
+    if "receipt" not in fields:
+        return received_at, receipt_at(received_at, orjson.dumps([fields["source"], fields.get("headers")]) + body)
+    receipt = UUID(str(fields["receipt"]))
     if receipt.version != 7 or receipt.int >> 80 != _millisecond(received_at):
         raise ValueError("receipt: not of the time that received_at tells")
     return received_at, receipt

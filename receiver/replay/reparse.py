@@ -1,4 +1,4 @@
-"""A kept callback, opened and read again as if it had just arrived: bytes and header are kept, all else is made anew.
+"""A stored callback is parsed again as if it had just arrived: only its body and header are used.
 
 Must not know SQL beyond the names of columns, nor what is done with what it says.
 """
@@ -15,7 +15,7 @@ from receiver.redaction.redactor import redact
 
 
 def read_again(envelope: Envelope, settings: Settings) -> ParsedCallback:
-    """What it says today."""
+    """The callback as this version reads it."""
     try:
         return ParsedCallback(envelope, parse(envelope, settings.xml_depth_max))
     except NotXmlError as error:
@@ -23,7 +23,7 @@ def read_again(envelope: Envelope, settings: Settings) -> ParsedCallback:
 
 
 def _unpacked(envelope: Envelope, settings: Settings) -> ParsedCallback | None:
-    """The letter, where the body was kept as received because nobody could undo its Content-Encoding then."""
+    """The callback, if its body was stored as received because its Content-Encoding could not be decoded then."""
     encodings = [value for name, value in envelope.headers if name.lower() == "content-encoding"]
     if not encodings:
         return None

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from receiver.config.settings import Settings
@@ -33,6 +33,7 @@ from receiver.postgres.unit_of_work import UnitOfWork
 from receiver.replay.reparse import read_again
 from receiver.replay.results import MOVING, Fate, ReplayResult, Selection, Wanted, events_of, is_rejudged
 
+Batches: TypeAlias = AsyncIterator[list[Wanted]]
 QUARANTINE = (Outcome.MALFORMED, Outcome.UNCLASSIFIED)
 TIME_TOLERANCE = timedelta(milliseconds=1)
 """A file may give the time of a receipt less exactly than it is stored."""
@@ -47,21 +48,6 @@ async def check_schema(database: Database) -> None:
             raise SetupError(f"the schema lacks {old[0].name}: run `esc-receiver migrate` first")
     finally:
         await connection.close()
-
-
-class Selected:
-    """The callbacks of a selection, as it was when the run began: `total` of them, in order of arrival."""
-
-    def __init__(self, connection: Connection, total: int, portion_max: int) -> None:
-        self.total = total
-        self._connection = connection
-        self._portion_max = portion_max
-        self._sql = statements("replay/replay.sql")
-
-    async def __aiter__(self) -> AsyncIterator[list[Wanted]]:
-        for number in range(0, self.total, self._portion_max):
-            rows = await self._connection.fetch(self._sql["portion"], number, self._portion_max)
-            yield [Wanted(*row) for row in rows]
 
 
 class Replay:
@@ -80,16 +66,23 @@ class Replay:
         self._sql = statements("replay/replay.sql")
 
     @asynccontextmanager
-    async def select(self, selection: Selection) -> AsyncIterator[Selected]:
-        """Fix which callbacks a run is about."""
+    async def select(self, selection: Selection) -> AsyncIterator[tuple[Batches, int]]:
+        """Fix which callbacks a run is about: batches of them in order of arrival, and how many there are."""
         connection = await self._database.connect()
         try:
             await connection.execute(self._sql["make_selection"])
             name = "select_quarantine" if selection.quarantine else "select_all"
             done = await connection.execute(self._sql[name], selection.since, selection.until, selection.source)
-            yield Selected(connection, int(done.rpartition(" ")[2]), self._settings.batch_callbacks_max)
+            total = int(done.rpartition(" ")[2])
+            yield self._batches(connection, total), total
         finally:
             await connection.close()
+
+    async def _batches(self, connection: Connection, total: int) -> Batches:
+        size = self._settings.batch_callbacks_max
+        for number in range(0, total, size):
+            rows = await connection.fetch(self._sql["portion"], number, size)
+            yield [Wanted(*row) for row in rows]
 
     async def stored_rows(self, wanted: Sequence[Wanted]) -> list[Any]:
         """The rows of `callbacks`, in order, of those that are still there."""

@@ -1,6 +1,6 @@
-"""Runs of `replay`: kept callbacks applied again, or written to a file, with what it came to.
+"""Runs of `esc-receiver replay`: stored callbacks applied again, or written to a file, and a summary.
 
-Must not know the terminal (`replay_command`), how a callback is judged, nor what a line of a file looks like.
+Must not know the terminal (`receiver.cli.replay`), how a callback is decided, nor what a line of a file looks like.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.replay.export_file import count, line_of, lines
-from receiver.replay.replayer import Replay, check_schema
+from receiver.replay.replayer import Batches, Replay, check_schema
 from receiver.replay.results import Fate, ReplayResult, Selection, Wanted
 
-Batches = AsyncIterator[list[Wanted]]
 Show = Callable[[ReplayResult], None]
-Tell = Callable[[int, int], None]
-"""Hears how many are done, of how many."""
+Report = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
 
-FAILURES_TOLD_MAX = 20
+FAILURES_SHOWN_MAX = 20
 
 
 @dataclass(slots=True)
@@ -44,19 +43,19 @@ class Summary:
     callbacks: int = 0
     fates: Counter[Fate] = field(default_factory=Counter)
     new: int = 0
-    """Callbacks that were not kept before."""
+    """Callbacks that were not stored before."""
     entries: int = 0
     """Ledger entries appended."""
     failures: list[str] = field(default_factory=list)
     """The first of them."""
 
     def note(self, one: ReplayResult) -> None:
-        """One callback is through."""
+        """Count one callback."""
         self.callbacks += 1
         self.fates[one.fate] += 1
         self.new += one.is_new
         self.entries += len(one.entries)
-        if one.fate is Fate.FAILED and len(self.failures) < FAILURES_TOLD_MAX:
+        if one.fate is Fate.FAILED and len(self.failures) < FAILURES_SHOWN_MAX:
             self.failures.append(f"callback {one.receipt} could not be applied: {one.why}")
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,9 +71,9 @@ async def replay(
     *,
     dry_run: bool = False,
     show: Show = lambda _: None,
-    tell: Tell = lambda _, __: None,
+    report: Report = lambda _, __: None,
 ) -> Summary:
-    """Apply again what is kept, or what is in `file` (of the selection only the source counts then).
+    """Apply again what is stored, or what is in `file` (of the selection only the source counts then).
 
     Raises SetupError and SchemaTooNewError.
     """
@@ -87,20 +86,20 @@ async def replay(
             for one in await run.apply(batch, datetime.now(UTC)):
                 summary.note(one)
                 show(one)
-            tell(summary.callbacks, total)
+            report(summary.callbacks, total)
     return summary
 
 
-async def export(settings: Settings, selection: Selection, path: Path, tell: Tell = lambda _, __: None) -> int:
+async def export(settings: Settings, selection: Selection, path: Path, report: Report = lambda _, __: None) -> int:
     """Write the callbacks to a file that only the user may read; how many. Raises SetupError and SchemaTooNewError."""
     draft, written = path.with_name(f"{path.name}.new"), 0
-    async with _opened(settings, dry_run=True) as run, run.select(selection) as batches:
+    async with _opened(settings, dry_run=True) as run, run.select(selection) as (batches, total):
         with _created(draft) as file:
             async for batch in batches:
                 rows = await run.stored_rows(batch)
                 file.writelines(line_of(Envelope.of_row(row)) for row in rows)
                 written += len(rows)
-                tell(written, batches.total)
+                report(written, total)
         draft.replace(path)
     return written
 
@@ -126,7 +125,7 @@ async def _batches(
 ) -> AsyncIterator[tuple[Batches, int]]:
     if file is None:
         async with run.select(selection) as selected:
-            yield aiter(selected), selected.total
+            yield selected
     else:
         yield _from_file(file, selection.source, settings), count(file, settings)
 
@@ -140,7 +139,7 @@ async def _from_file(path: Path, source: str | None, settings: Settings) -> Batc
 
 @contextmanager
 def _created(path: Path) -> Iterator[Any]:
-    """A new file; bodies and headers are nobody else's business."""
+    """A new file that only the user may read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         yield file

@@ -1,8 +1,8 @@
 """`esc-receiver replay --to-stream`: the stream rebuilt from PostgreSQL on demand, with the ids of the first time.
 
-For the time that takes, this program has the relay's place: a running receiver is asked to leave it, and takes it back
-when the ledger is posted. From then on whoever is the relay publishes, we or a receiver, so it may be interrupted. Must
-not know how a message is made (`refill`) or published (`relay`).
+Meanwhile this program is the relay: a running receiver is asked to step down, and takes over again when the ledger is
+in the outbox. From then on whoever is the relay publishes, this program or a receiver, so it may be interrupted. Must
+not know how a message is made (`publishing.rebuild`) or published (`publishing.relay`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from receiver.publishing.relay import Relay
 from receiver.publishing.stream_setup import StreamState
 from receiver.replay.replayer import check_schema
 
-Tell: TypeAlias = Callable[[str, int, int], None]
-"""Hears what is done, how many of it, of how many."""
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is counted, how many are done, and of how many."""
 
-LOOK_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 class FeedRebuild:
-    """One run of it."""
+    """One run."""
 
     def __init__(self, database: Database, jetstream: JetStream, settings: Settings, metrics: Metrics) -> None:
         self._database = database
@@ -43,19 +43,19 @@ class FeedRebuild:
         self._metrics = metrics
         self._sql = statements("publishing/rebuild.sql")
 
-    async def run(self, tell: Tell, *, purge: bool) -> int:
+    async def run(self, report: Report, *, purge: bool) -> int:
         """Publish the ledger, and what fitted no rule, again; how many messages that is.
 
         Raises SetupError for a stream that holds messages (unless `purge`), and ReceiverErrors of NATS and PostgreSQL.
         """
         await check_schema(self._database)
-        await self._emptiness(purge=purge)
+        await self._require_empty(purge=purge)
         async with self._alone():
-            messages = await self._posted(tell, purge=purge)
-        await self._published(messages, tell)
+            messages = await self._fill_outbox(report, purge=purge)
+        await self._publish(messages, report)
         return messages
 
-    async def _emptiness(self, *, purge: bool) -> StreamState:
+    async def _require_empty(self, *, purge: bool) -> StreamState:
         stream = await self._jetstream.feed()
         if stream.messages and not purge:
             raise SetupError(
@@ -66,7 +66,7 @@ class FeedRebuild:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """Nobody else publishes."""
+        """Be the relay, so that nobody else publishes."""
         outbox = Outbox(self._database.connect, self._settings, lambda: None)
         try:
             await outbox.demand(2 * self._settings.publish_timeout_s + self._settings.relay_takeover_s)
@@ -74,23 +74,23 @@ class FeedRebuild:
         finally:
             outbox.drop()
 
-    async def _posted(self, tell: Tell, *, purge: bool) -> int:
-        stream = await self._emptiness(purge=purge)  # again: until now others could publish
-        refill = StreamRebuild(self._database, self._settings)
+    async def _fill_outbox(self, report: Report, *, purge: bool) -> int:
+        stream = await self._require_empty(purge=purge)  # again: until now others could publish
+        rebuild = StreamRebuild(self._database, self._settings)
         # Late, so that the stream is empty for as short a time as can be; and its sequence goes on where it was.
         at_last = partial(self._jetstream.empty, stream)
-        return await refill.run(
-            stream.identity, stream.last_sequence, at_last=at_last, tell=partial(tell, "messages made")
+        return await rebuild.run(
+            stream.identity, stream.last_sequence, at_last=at_last, report=partial(report, "messages made")
         )
 
-    async def _published(self, messages: int, tell: Tell) -> None:
-        """We may be the only one that can; where a receiver runs, it may be quicker to take the relay's place."""
+    async def _publish(self, messages: int, report: Report) -> None:
+        """Publish what is in the outbox, unless a running receiver becomes the relay first; wait until it is done."""
         relay = Relay(self._database.connect, self._jetstream, self._settings, self._metrics)
         publishing = asyncio.create_task(relay.run(), name="relay")
         try:
             while left := await self._left():
-                tell("published", messages - left, messages)
-                await asyncio.sleep(LOOK_S)
+                report("published", messages - left, messages)
+                await asyncio.sleep(CHECK_EVERY_S)
         finally:
             publishing.cancel()
             await asyncio.wait([publishing])
@@ -100,13 +100,13 @@ class FeedRebuild:
             return int(await connection.fetchval(self._sql["how_many_left"]))
 
 
-async def to_stream(settings: Settings, tell: Tell = lambda _, __, ___: None, *, purge: bool = False) -> int:
+async def to_stream(settings: Settings, report: Report = lambda _, __, ___: None, *, purge: bool = False) -> int:
     """Rebuild the stream; how many messages it has. Raises ReceiverErrors, each one clear line."""
     metrics = Metrics(settings.all_sources)
     database, broker = Database(settings, metrics), Broker(settings, metrics)
     await database.open()
     try:
-        return await FeedRebuild(database, JetStream(broker, settings), settings, metrics).run(tell, purge=purge)
+        return await FeedRebuild(database, JetStream(broker, settings), settings, metrics).run(report, purge=purge)
     except UNUSABLE as error:
         raise SetupError(f"PostgreSQL cannot be used now ({describe(error)}); the same may be run again") from error
     finally:
