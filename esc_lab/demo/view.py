@@ -1,4 +1,4 @@
-"""What the demo shows: facts gathered from the feed and the counters, drawn for a terminal or told in plain lines.
+"""What the demo shows: facts from the feed and the counters, drawn for a terminal or printed in plain lines.
 
 The fleet is counted from the feed alone, as any consumer could do it. This file must not know where the facts come
 from, nor how a terminal is kept up to date (`demo`).
@@ -7,7 +7,7 @@ from, nor how a terminal is kept up to date (`demo`).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -17,22 +17,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from esc_lab.simulator.report import Latency
+from receiver.cli.terminal import plain, state
 from receiver.model.entities import DeploymentState, OperationState, VmState
 from receiver.model.notification import Outcome
 
 EVENTS_KEPT = 200
-LAGS_KEPT = 500
-LOOKS_KEPT = 20
+RATE_SAMPLES = 20
 NARROW = 110
 """Columns below which operations and reasons are left out."""
-NAME_SHARE, REASON_SHARE = 2, 3
-
-COLOURS: Mapping[str, str] = {
-    **dict.fromkeys(("ALIVE", "ACTIVE", "SUCCEEDED", "CREATED", "UPDATED", "applied"), "green"),
-    **dict.fromkeys(("DEPLOYING", "INERT", "STARTING", "REBOOTING", "STOPPING", "UNDEPLOYING", "OPEN"), "cyan"),
-    **dict.fromkeys(("STOPPED", "CANCELLED", "duplicate", "late"), "blue"),
-    **dict.fromkeys(("RECOVERING", "unclassified"), "yellow"),
-    **dict.fromkeys(("ERROR", "FAILED", "malformed", "refused"), "red"),
+_FLEET = {"operations": ("operation", OperationState), "deployments": ("deployment", DeploymentState)} | {
+    "VMs": ("vm", VmState)
 }
 
 Event = Mapping[str, Any]
@@ -41,63 +36,53 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the receiver says of itself."""
+    """The receiver's own counts."""
 
     received: int
     refused: int
     outcomes: Mapping[Outcome, int]
     messages: int
-    """What the feed must have shown, or must still show: a message for each ledger entry and unclassified callback."""
+    """Due on the feed: one for each ledger entry and each unclassified callback."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """What the feed has told so far. Bounded, however long the demo."""
+    """What the feed has brought so far. Bounded, however long the demo."""
 
     messages: int = 0
     fleet: dict[str, Counter[str]] = field(default_factory=dict)
     """By entity, how many are in which state."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
-    lags_s: deque[float] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
+    lag: Latency = field(default_factory=Latency)
     """From the arrival of a callback to that of its message."""
-    _received: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LOOKS_KEPT))
+    _received: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_SAMPLES))
 
-    def hear(self, event: Event, now: datetime) -> None:
+    def add(self, event: Event, now: datetime) -> None:
         """One message of the feed."""
         self.messages += 1
         self.events.append(event)
-        self.lags_s.append((now - datetime.fromisoformat(event["at"])).total_seconds())
+        self.lag.add((now - datetime.fromisoformat(event["at"])).total_seconds())
         if "from_state" in event:
             states = self.fleet.setdefault(event["entity"], Counter())
             states[event["from_state"]] -= 1
             states[event["to_state"]] += 1
 
     def rate(self, received: int) -> float:
-        """Callbacks a second, over the last looks."""
+        """Callbacks a second, over the last samples; each call is one."""
         now_s = monotonic()
         self._received.append((now_s, received))
         since_s, before = self._received[0]
         return (received - before) / (now_s - since_s) if now_s > since_s else 0.0
 
-    def lag_ms(self, share: float) -> float:
-        """The time within which that share (0..1) of the messages came, in milliseconds; 0 before the first."""
-        lags_s = sorted(self.lags_s)
-        return lags_s[min(len(lags_s) - 1, int(share * len(lags_s)))] * 1000 if lags_s else 0.0
-
 
 def draw(facts: Facts, counts: Counts, *, width: int, lines: int) -> RenderableType:
     """The whole view, at most `lines` high."""
-    operations = [_column("operations", _states(facts, "operation", OperationState))] if width >= NARROW else []
-    columns = [
-        _column("deployments", _states(facts, "deployment", DeploymentState)),
-        _column("VMs", _states(facts, "vm", VmState)),
-        *operations,
-        _column("callbacks", _callbacks(facts, counts)),
-        _column("feed", _feed(facts, counts)),
-    ]
+    figures = _figures(facts, counts)
+    if width < NARROW:
+        del figures["operations"]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row(*columns)
-    height = max(column.row_count for column in columns) + 1
+    grid.add_row(*(_column(title, rows) for title, rows in figures.items()))
+    height = max(map(len, figures.values())) + 2
     return Group(grid, Text(), _events(facts, width, max(1, lines - height - 1)))
 
 
@@ -108,66 +93,56 @@ def event_line(event: Event) -> str:
 
 def status_line(facts: Facts, counts: Counts) -> str:
     """The view in one line."""
-    outcomes = ", ".join(f"{outcome} {n}" for outcome, n in counts.outcomes.items() if n)
-    fleet = ", ".join(f"{state} {n}" for state, n in _states(facts, "deployment", DeploymentState))
-    vms = ", ".join(f"{state} {n}" for state, n in _states(facts, "vm", VmState))
-    feed = f"{facts.messages}, {_on_their_way(facts, counts)} on their way, lag p99 {facts.lag_ms(0.99):.0f} ms"
+    figures = _figures(facts, counts)
+    outcomes = {str(outcome): str(number) for outcome, number in counts.outcomes.items() if number}
+    words: dict[str, Mapping[str, str]] = {
+        "callbacks": outcomes,
+        "deployments": figures["deployments"],
+        "VMs": figures["VMs"],
+    }
+    parts = {name: ", ".join(map(" ".join, rows.items())) or "none" for name, rows in words.items()}
+    callbacks, feed = figures["callbacks"], figures["feed"]
     return (
-        f"-- callbacks {counts.received} ({facts.rate(counts.received):.0f}/s): {outcomes or 'none'} "
-        f"-- deployments {fleet or 'none'} -- VMs {vms or 'none'} -- feed {feed}"
+        f"-- callbacks {counts.received} ({callbacks['a second']}/s): {parts['callbacks']} "
+        f"-- deployments {parts['deployments']} -- VMs {parts['VMs']} "
+        f"-- feed {facts.messages}, {feed['on their way']} on their way, lag p99 {feed['lag p99']}"
     )
 
 
-def _states(facts: Facts, entity: str, order: Iterable[str]) -> list[tuple[str, str]]:
-    states = facts.fleet.get(entity, Counter())
-    return [(str(state), f"{states[state]:,}") for state in order if state != "UNSEEN" and states[state] > 0]
+def _figures(facts: Facts, counts: Counts) -> dict[str, dict[str, str]]:
+    fleet: dict[str, dict[str, str]] = {}
+    for title, (entity, order) in _FLEET.items():
+        states = facts.fleet.get(entity, Counter())
+        fleet[title] = {str(one): f"{states[one]:,}" for one in order if one != "UNSEEN" and states[one] > 0}
+    callbacks = {"received": f"{counts.received:,}", "a second": f"{facts.rate(counts.received):.0f}"}
+    callbacks |= {outcome: f"{number:,}" for outcome, number in counts.outcomes.items()}
+    if counts.refused:
+        callbacks["refused"] = f"{counts.refused:,}"
+    p50, p99 = (facts.lag.percentile_ms(share) or 0.0 for share in (0.5, 0.99))
+    # The receiver's count was read a moment ago; messages have come since.
+    due = max(0, counts.messages - facts.messages)
+    feed = {"messages": f"{facts.messages:,}", "on their way": f"{due:,}"}
+    feed |= {"lag p50": f"{p50:.0f} ms", "lag p99": f"{p99:.0f} ms"}
+    return {**fleet, "callbacks": callbacks, "feed": feed}
 
 
-def _callbacks(facts: Facts, counts: Counts) -> list[tuple[str, str]]:
-    rows = [("received", f"{counts.received:,}"), ("a second", f"{facts.rate(counts.received):.0f}")]
-    rows += [(outcome, f"{counts.outcomes[outcome]:,}") for outcome in Outcome]
-    return [*rows, ("refused", f"{counts.refused:,}")] if counts.refused else rows
-
-
-def _feed(facts: Facts, counts: Counts) -> list[tuple[str, str]]:
-    return [
-        ("messages", f"{facts.messages:,}"),
-        ("on their way", f"{_on_their_way(facts, counts):,}"),
-        ("lag p50", f"{facts.lag_ms(0.5):.0f} ms"),
-        ("lag p99", f"{facts.lag_ms(0.99):.0f} ms"),
-    ]
-
-
-def _on_their_way(facts: Facts, counts: Counts) -> int:
-    """The receiver's count was read a moment ago; messages have come since."""
-    return max(0, counts.messages - facts.messages)
-
-
-def _column(title: str, rows: Sequence[tuple[str, str]]) -> Table:
+def _column(title: str, rows: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_row(Text(title, style="bold"))
-    for word, number in rows:
-        table.add_row(Text(word, style=COLOURS.get(word, "")), Text(number, justify="right"))
+    for name, number in rows.items():
+        table.add_row(state(name), Text(number, justify="right"))
     return table
 
 
 def _events(facts: Facts, width: int, lines: int) -> Table:
     """The latest messages, the newest last."""
     table = Table.grid(padding=(0, 2), expand=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=NAME_SHARE)
-    table.add_column(no_wrap=True)
-    if width >= NARROW:
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=REASON_SHARE, style="dim")
+    for ratio in (None, None, 2, None, 3)[: 5 if width >= NARROW else 4]:
+        table.add_column(no_wrap=True, overflow="ellipsis" if ratio else "fold", ratio=ratio)
     for event in list(facts.events)[-lines:]:
-        cells = [
-            Text(_time(event), style="dim"),
-            Text(f"{event['source']} {event['entity']}"),
-            Text(_name(event)),
-            _coloured(event),
-        ]
-        table.add_row(*cells, *([Text(event["reason"])] if width >= NARROW else []))
+        who = Text(f"{event['source']} {event['entity']}")
+        cells = (Text(_time(event), style="dim"), who, Text(_name(event)), _coloured(event))
+        table.add_row(*cells, *([Text(event["reason"], style="dim")] if width >= NARROW else []))
     return table
 
 
@@ -176,21 +151,17 @@ def _time(event: Event) -> str:
 
 
 def _name(event: Event) -> str:
-    """Who it is about. Names come from outside: nothing in them may steer the terminal."""
-    name = str(event.get("name") or event.get("trigger") or event.get("root"))
+    """The entity's name. It comes from outside, and must not steer the terminal."""
     if event["entity"] == "operation":
-        name = f"{event['item']['kind']} {event['item']['deployment'] or ''}".strip()
-    return name if name.isprintable() else ascii(name)
+        return plain(f"{event['item']['kind']} {event['item']['deployment'] or ''}".strip())
+    return plain(str(event.get("name") or event.get("trigger") or event.get("root")))
 
 
 def _change(event: Event) -> str:
-    if event.get("from_state") == event.get("to_state"):
-        return str(event["change"])
-    return f"{event['from_state']} → {event['to_state']}"
+    return str(_coloured(event))
 
 
 def _coloured(event: Event) -> Text:
-    state = event.get("to_state", "unclassified")
     if event.get("from_state") == event.get("to_state"):
         return Text(event["change"], style="dim")
-    return Text.assemble((f"{event['from_state']} → ", "dim"), (state, COLOURS.get(state, "")))
+    return Text.assemble((f"{event['from_state']} → ", "dim"), state(event["to_state"]))

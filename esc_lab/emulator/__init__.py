@@ -8,8 +8,8 @@ are the ESC itself, `handlers` what each operation does to it, `datamodel` which
 receiver never imports this package, and it knows nothing of how a receiver judges the messages.
 """
 
-from esc_lab.emulator.emulator_server import Emulator, Options, emulating
-from esc_lab.emulator.esc import Habits
+from esc_lab.emulator.emulator_server import Emulator, emulating
 from esc_lab.emulator.injected_faults import Faults
+from esc_lab.emulator.options import Habits, Options
 
 __all__ = ["Emulator", "Faults", "Habits", "Options", "emulating"]

@@ -13,10 +13,10 @@ from typing import Any, get_args
 
 import click
 
-from esc_lab.emulator.emulator_server import Emulator, Options, emulating
+from esc_lab.emulator.emulator_server import Emulator, emulating
 from esc_lab.emulator.endpoint_model import BASES
-from esc_lab.emulator.esc import Habits, Recovery
 from esc_lab.emulator.injected_faults import DELIVERY, WORK, Faults
+from esc_lab.emulator.options import Habits, Options, Recovery
 from esc_lab.simulator.esc_messages import HEADER_STYLES
 from receiver.cli.signals import until_signalled
 from receiver.config.settings import Settings

@@ -18,9 +18,10 @@ from esc_lab.emulator.codec import read_json
 from esc_lab.emulator.delivery_queue import Deliveries
 from esc_lab.emulator.endpoint_model import Method
 from esc_lab.emulator.engine import Engine
-from esc_lab.emulator.esc import SYSTEM_STATES, Esc, Recovery
+from esc_lab.emulator.esc import SYSTEM_STATES, Esc
 from esc_lab.emulator.healing import die, scale_in, scale_out
 from esc_lab.emulator.injected_faults import NAMES
+from esc_lab.emulator.options import Recovery
 from esc_lab.emulator.refusal import RefusalError, Wrong, invalid
 from esc_lab.emulator.work_items import Work
 

@@ -20,7 +20,7 @@ import structlog
 from yarl import URL
 
 from esc_lab.emulator.endpoint_model import UNPUBLISHED, Evidence, evidence_of
-from esc_lab.emulator.injected_faults import Faults
+from esc_lab.emulator.options import Options
 from esc_lab.emulator.work_items import Work
 from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.delivery_faults import PlannedDelivery, Sending, Sort
@@ -56,23 +56,11 @@ class Delivery:
     """When it was due; RFC 3339."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryOptions:
-    """How callbacks are sent."""
-
-    retries: int = 0
-    timeout_s: float = 10.0
-    time_scale: float = 1.0
-    suspected: bool = True
-    events_to: Literal["events", "callback"] = "events"
-
-
 @dataclass(slots=True)
 class Deliveries:
     """All callbacks of an emulator."""
 
-    options: DeliveryOptions
-    faults: Faults
+    options: Options
     seed: str
     audit_log: AuditLog | None = None
     kept: deque[Delivery] = field(default_factory=lambda: deque(maxlen=KEPT_MAX))
@@ -92,7 +80,7 @@ class Deliveries:
             limit=0, limit_per_host=PER_HOST_MAX, ssl=ssl, local_addr=(local_address, 0) if local_address else None
         )
         # Of the target alone: waiting for one of PER_HOST_MAX connections is not its fault.
-        timeout_s = self.options.timeout_s
+        timeout_s = self.options.callback_timeout_s
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
 
@@ -118,9 +106,9 @@ class Deliveries:
 
     def url(self, work: Work, message: Message) -> str | None:
         """Where a message goes; None: nowhere."""
-        if not self.options.suspected and evidence_of(message.event) is Evidence.GUESSED:
+        if not self.options.habits.suspected and evidence_of(message.event) is Evidence.GUESSED:
             return None
-        to_events = message.channel == "events" and self.options.events_to == "events"
+        to_events = message.channel == "events" and self.options.habits.events_to == "events"
         return work.urls.events if to_events else work.urls.callback
 
     def new(self, work: Work, message: Message, url: str, fault: str) -> Delivery:
@@ -211,7 +199,7 @@ class DeliveryQueue:
             self._put(Sending(position, "malformed", cut), url, "truncate")
         elif self._happens("delay"):
             self._reordered = True
-            self._put(sending, url, "delay", delay_s=self._all.faults.delay_s * self._all.options.time_scale)
+            self._put(sending, url, "delay", delay_s=self._all.options.faults.delay_s * self._all.options.time_scale)
         elif self._held_back is None and self._happens("reorder"):
             self._held_back = sending, url
             return
@@ -229,7 +217,7 @@ class DeliveryQueue:
         self._all.chain(self._work.key, self._record, may_be_lost=False)
 
     def _happens(self, fault: str) -> bool:
-        return self._all.faults.happens(fault, self._rng)
+        return self._all.options.faults.happens(fault, self._rng)
 
     def _send_held_back(self, *, is_last: bool = False) -> None:
         if self._held_back is not None:

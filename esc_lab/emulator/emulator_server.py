@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,50 +18,19 @@ from aiohttp import web
 
 from esc_lab.emulator.certificate import Certificate
 from esc_lab.emulator.control import BASE, ControlApi
-from esc_lab.emulator.delivery_queue import Deliveries, DeliveryOptions
+from esc_lab.emulator.delivery_queue import Deliveries
 from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.engine import Engine
-from esc_lab.emulator.esc import Esc, Habits
+from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.handlers.configuration import defaults
-from esc_lab.emulator.injected_faults import Faults
 from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response
+from esc_lab.emulator.options import Options
 from esc_lab.emulator.world import World
 from esc_lab.emulator.world_store import Store
 from esc_lab.simulator.audit_log import AuditLog
 from receiver.errors import SetupError
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run one; the defaults are those of the command line."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    """0 takes a free one."""
-    https_port: int | None = None
-    """None: no HTTPS; 0 takes a free one."""
-    basic: tuple[str, str] | None = None
-    """User and password; None: no authentication."""
-    time_scale: float = 1.0
-    """1: ESC's own pace; 0: no pauses."""
-    seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
-    data_dir: Path | None = None
-    habits: Habits = field(default_factory=Habits)
-    faults: Faults = field(default_factory=Faults)
-    retries: int = 0
-    callback_timeout_s: float = 10.0
-    truststore: Path | None = None
-    """CA certificates (PEM) that callback targets are judged by; None: those of the system."""
-    source_addresses: tuple[str, ...] = ()
-    """Where callbacks come from, one after the other with each failover; none: as the system chooses."""
-    failover_every_s: float = 0.0
-    """Unscaled; 0: only when it is asked for."""
-    source: str = "default"
-    """The receiver's name of this ESC; for auditors."""
-    keep_audit_log: bool = False
-    """Keep expected state and receipts for an auditor; memory grows with every callback."""
 
 
 class Emulator:
@@ -76,14 +42,7 @@ class Emulator:
         self.audit_log = AuditLog() if options.keep_audit_log else None
         world, source = _world(store), options.source
         self.esc = Esc(seed, options.habits, options.faults, world, source, options.basic, self._reload_truststore)
-        delivery_options = DeliveryOptions(
-            options.retries,
-            options.callback_timeout_s,
-            options.time_scale,
-            options.habits.suspected,
-            options.habits.events_to,
-        )
-        self.deliveries = Deliveries(delivery_options, options.faults, seed, self.audit_log)
+        self.deliveries = Deliveries(options, seed, self.audit_log)
         self.engine = Engine(self.esc, self.deliveries, store, options.time_scale)
         self._certificate = Certificate(options.host) if options.https_port is not None else None
         self._addresses = cycle(options.source_addresses or (None,))
@@ -192,9 +151,7 @@ class Emulator:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            taken = error.errno == errno.EADDRINUSE
-            why = "is taken by another program" if taken else f"cannot be served on ({error.strerror})"
-            raise SetupError(f"{self.options.host}:{port} {why}; choose another port") from error
+            raise port_error(error, self.options.host, port) from error
         host, number = self._runner.addresses[-1][:2]
         return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
@@ -209,6 +166,13 @@ async def emulating(options: Options) -> AsyncIterator[Emulator]:
             yield emulator
         finally:
             await emulator.stop()
+
+
+def port_error(error: OSError, host: str, port: int, how: str = "") -> SetupError:
+    """The error of a port that cannot be served on; `how` to choose another one."""
+    taken = error.errno == errno.EADDRINUSE
+    why = "is taken by another program" if taken else f"cannot be served on ({error.strerror})"
+    return SetupError(f"{host}:{port} {why}; choose another port{how}")
 
 
 def _world(store: Store) -> World:

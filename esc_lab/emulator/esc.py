@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
 
 from esc_lab.emulator.injected_faults import Faults
+from esc_lab.emulator.options import Habits
 from esc_lab.emulator.refusal import conflict, invalid, missing
 from esc_lab.emulator.world import DeploymentRecord, World
 from esc_lab.simulator.fleet import Tenant, Vim, Vm
@@ -22,25 +22,6 @@ ID_MAX = 72
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 SYSTEM_STATES = ("escmanager", "vimmanager", "confd", "mona")
 RUNNING = "RUNNING"
-Recovery = Literal["policy", "reboot", "redeploy", "never", "by-itself"]
-"""How a VM that died recovers: as its data model says, or in another way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """What the ESC document leaves open, or what differs between ESCs."""
-
-    header_style: str = "printed"
-    vim: Literal["auto", "openstack", "vmware"] = "auto"
-    """auto: as the VIM connector of the deployment says; without one VMware for the admin tenant, else OpenStack."""
-    updated_stage: Literal["VM_ALIVE", "VM_UPDATED"] = "VM_ALIVE"
-    """The stage of a changed VM: the printed example has VM_ALIVE, its text VM_UPDATED
-    (docs/esc-callbacks.md#trap-1)."""
-    recovery: Recovery = "policy"
-    events_to: Literal["events", "callback"] = "events"
-    """Which of the two URLs an `esc_event` goes to."""
-    suspected: bool = True
-    """Whether messages that no source prints are sent (○ in docs/esc-callbacks.md#marks)."""
 
 
 def _keep_truststore() -> None:

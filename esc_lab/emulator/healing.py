@@ -6,8 +6,9 @@ The callbacks go to the URLs given with the deploy, the only ones ESC has. This 
 from __future__ import annotations
 
 from esc_lab.emulator.datamodel import Group
-from esc_lab.emulator.esc import Esc, Recovery
+from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.handlers.configuration import recovery_retries
+from esc_lab.emulator.options import Recovery
 from esc_lab.emulator.placement import new_vms
 from esc_lab.emulator.refusal import conflict, missing
 from esc_lab.emulator.work_items import Work

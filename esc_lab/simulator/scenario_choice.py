@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
 from esc_lab.simulator.fleet import Deployment, Vm, make_vm
 from esc_lab.simulator.script_runner import Roles
 
+VmTest = Callable[[Vm], bool]
 RoleChoice = Callable[[Deployment, Random], "Roles | None"]
 """Chooses VMs for the roles of a script; None when no VM qualifies."""
-
-VmTest = Callable[[Vm], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,30 @@ class Scenario:
     script: str
     weight: float
     roles: RoleChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Chooses VMs that pass a test for one role: all of them, one, or any number."""
+
+    role: str
+    test: VmTest
+    how: Literal["all", "one", "any"] = "all"
+    least: int = 1
+    """How many must pass."""
+    least_live: int = 1
+    """How many VMs the deployment must have."""
+    by_monitor: bool = False
+    """Those chosen are divided into the roles "monitored" and "unmonitored"."""
+
+    def __call__(self, deployment: Deployment, rng: Random) -> Roles | None:
+        """The role with its VMs; None when there are too few."""
+        live = deployment.live_vms()
+        vms = [vm for vm in live if self.test(vm) and (self.how != "any" or rng.random() < 0.5)]
+        if self.how != "any" and (len(vms) < self.least or len(live) < self.least_live):
+            return None
+        chosen = [rng.choice(vms)] if self.how == "one" else vms
+        return _by_monitor(chosen) if self.by_monitor else {self.role: chosen}
 
 
 def scenarios_for(deployment: Deployment, *, ending: bool, suspected: bool) -> list[Scenario]:
@@ -48,15 +72,16 @@ def choose(scenarios: Sequence[Scenario], deployment: Deployment, rng: Random) -
         left.remove(scenario)
 
 
-def _in(state: str) -> VmTest:
-    return lambda vm: vm.state == state
-
-
-_STOPPED, _BROKEN = _in("STOPPED"), _in("ERROR")
-
-
 def _is_up(vm: Vm) -> bool:
     return vm.state in {"ALIVE", "INERT"}
+
+
+def _is_stopped(vm: Vm) -> bool:
+    return vm.state == "STOPPED"
+
+
+def _is_broken(vm: Vm) -> bool:
+    return vm.state == "ERROR"
 
 
 def _is_watched(vm: Vm) -> bool:
@@ -67,55 +92,16 @@ def _is_unwatched(vm: Vm) -> bool:
     return _is_up(vm) and vm.monitorable and not vm.monitored
 
 
-def _all(test: VmTest, role: str, least: int = 1) -> RoleChoice:
-    """Every VM that passes the test."""
-
-    def rule(deployment: Deployment, _: Random) -> Roles | None:
-        vms = [vm for vm in deployment.live_vms() if test(vm)]
-        return {role: vms} if len(vms) >= least else None
-
-    return rule
-
-
-def _one(test: VmTest, role: str, least_live: int = 1) -> RoleChoice:
-    """One of the VMs that pass, if the deployment has at least so many VMs."""
-
-    def rule(deployment: Deployment, rng: Random) -> Roles | None:
-        live = deployment.live_vms()
-        vms = [vm for vm in live if test(vm)]
-        return {role: [rng.choice(vms)]} if vms and len(live) >= least_live else None
-
-    return rule
-
-
-def _some(test: VmTest, role: str) -> RoleChoice:
-    """Any number of the VMs that pass, also none."""
-
-    def rule(deployment: Deployment, rng: Random) -> Roles | None:
-        return {role: [vm for vm in deployment.live_vms() if test(vm) and rng.random() < 0.5]}
-
-    return rule
-
-
-def _by_monitor(choice: RoleChoice, role: str) -> RoleChoice:
-    """The VMs chosen for the role, divided into "monitored" and "unmonitored"."""
-
-    def rule(deployment: Deployment, rng: Random) -> Roles | None:
-        roles = choice(deployment, rng)
-        if roles is None:
-            return None
-        vms = roles[role]
-        return {"monitored": [vm for vm in vms if vm.monitored], "unmonitored": [vm for vm in vms if not vm.monitored]}
-
-    return rule
+def _by_monitor(vms: Sequence[Vm]) -> dict[str, list[Vm]]:
+    return {"monitored": [vm for vm in vms if vm.monitored], "unmonitored": [vm for vm in vms if not vm.monitored]}
 
 
 def _new_vms(deployment: Deployment, rng: Random) -> Roles:
-    monitored = [make_vm(deployment, rng, monitorable=True) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))]
-    unmonitored = [make_vm(deployment, rng, monitorable=False) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
+    monitored, unmonitored = rng.choice((0, 1, 1, 2, 2, 3, 4)), rng.choice((0, 0, 0, 1, 2))
     if not monitored and not unmonitored:
-        monitored = [make_vm(deployment, rng, monitorable=True)]
-    return {"monitored": monitored, "unmonitored": unmonitored}
+        monitored = 1
+    kinds = [True] * monitored + [False] * unmonitored
+    return _by_monitor([make_vm(deployment, rng, monitorable=monitorable) for monitorable in kinds])
 
 
 def _new_vms_and(role: str, *, monitorable: bool = True) -> RoleChoice:
@@ -161,13 +147,12 @@ def _failing_reboot(deployment: Deployment, rng: Random) -> Roles | None:
 
 
 def _reboot(deployment: Deployment, rng: Random) -> Roles | None:
-    if not deployment.was_active or not all(_is_up(vm) for vm in deployment.live_vms()):
-        return None
-    return _by_monitor(_all(_is_up, "up"), "up")(deployment, rng)
+    live = deployment.live_vms()
+    return _by_monitor(live) if live and deployment.was_active and all(map(_is_up, live)) else None
 
 
 def _scale_out(deployment: Deployment, rng: Random) -> Roles | None:
-    roles = _one(_is_watched, "busy")(deployment, rng)
+    roles = Choice("busy", _is_watched, "one")(deployment, rng)
     return roles and {**roles, "born": [make_vm(deployment, rng, monitorable=True)]}
 
 
@@ -180,14 +165,14 @@ def _leaky_undeploy(deployment: Deployment, rng: Random) -> Roles | None:
 _SUSPECTED = frozenset({"recovery-manual"})
 
 _ENDING = (
-    Scenario("undeploy", 5, _all(lambda _: True, "gone", least=0)),
+    Scenario("undeploy", 5, Choice("gone", lambda _: True, least=0, least_live=0)),
     Scenario("undeploy-fails", 1, _leaky_undeploy),
 )
 
 _MANUAL = (
-    Scenario("recovery-reboot", 3, _one(_BROKEN, "sick")),
-    Scenario("recovery-redeploy", 3, _one(_BROKEN, "sick")),
-    Scenario("recovery-fails", 1, _one(_BROKEN, "sick")),
+    Scenario("recovery-reboot", 3, Choice("sick", _is_broken, "one")),
+    Scenario("recovery-redeploy", 3, Choice("sick", _is_broken, "one")),
+    Scenario("recovery-fails", 1, Choice("sick", _is_broken, "one")),
 )
 """A VM that waits for a manual recovery gets one before anything else happens."""
 
@@ -204,36 +189,36 @@ _SCENARIOS: Mapping[str, Sequence[Scenario]] = {
     "ACTIVE": (
         Scenario("update", 6, _mixed_update),
         Scenario("update-fails", 1, _failing_update),
-        Scenario("stop", 4, _all(_is_up, "up")),
-        Scenario("stop-fails", 1, _some(_is_up, "up")),
+        Scenario("stop", 4, Choice("up", _is_up)),
+        Scenario("stop-fails", 1, Choice("up", _is_up, "any")),
         Scenario("reboot", 3, _reboot),
         Scenario("reboot-fails", 0.7, _failing_reboot),
-        Scenario("monitor-on", 4, _all(_is_unwatched, "watched")),
-        Scenario("monitor-on-fails", 1.5, _all(_is_unwatched, "nobody")),
-        Scenario("monitor-off", 2, _all(_is_watched, "unwatched")),
-        Scenario("vm-stop", 2, _one(_is_up, "subject")),
-        Scenario("vm-stop-fails", 0.5, _one(_is_up, "subject")),
-        Scenario("vm-start", 6, _by_monitor(_one(_STOPPED, "subject"), "subject")),
-        Scenario("vm-start-fails", 1, _one(_STOPPED, "subject")),
-        Scenario("vm-reboot", 2, _by_monitor(_one(_is_up, "subject"), "subject")),
-        Scenario("vm-reboot-fails", 0.5, _one(_is_up, "subject")),
-        Scenario("vm-monitor-on", 2, _one(_is_unwatched, "subject")),
-        Scenario("vm-monitor-off", 1, _one(_is_watched, "subject")),
-        Scenario("recovery-reboot", 4, _one(_is_watched, "sick")),
-        Scenario("recovery-redeploy", 3, _one(_is_watched, "sick")),
-        Scenario("recovery-redeploy-twice", 1, _one(_is_watched, "sick")),
-        Scenario("recovery-fails", 0.7, _one(_is_watched, "sick")),
-        Scenario("recovery-fails-redeployed", 0.7, _one(_is_watched, "sick")),
-        Scenario("recovery-cancelled", 2, _one(_is_watched, "sick")),
-        Scenario("recovery-manual", 1, _one(_is_watched, "sick")),
+        Scenario("monitor-on", 4, Choice("watched", _is_unwatched)),
+        Scenario("monitor-on-fails", 1.5, Choice("nobody", _is_unwatched)),
+        Scenario("monitor-off", 2, Choice("unwatched", _is_watched)),
+        Scenario("vm-stop", 2, Choice("subject", _is_up, "one")),
+        Scenario("vm-stop-fails", 0.5, Choice("subject", _is_up, "one")),
+        Scenario("vm-start", 6, Choice("subject", _is_stopped, "one", by_monitor=True)),
+        Scenario("vm-start-fails", 1, Choice("subject", _is_stopped, "one")),
+        Scenario("vm-reboot", 2, Choice("subject", _is_up, "one", by_monitor=True)),
+        Scenario("vm-reboot-fails", 0.5, Choice("subject", _is_up, "one")),
+        Scenario("vm-monitor-on", 2, Choice("subject", _is_unwatched, "one")),
+        Scenario("vm-monitor-off", 1, Choice("subject", _is_watched, "one")),
+        Scenario("recovery-reboot", 4, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-redeploy", 3, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-redeploy-twice", 1, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-fails", 0.7, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-fails-redeployed", 0.7, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-cancelled", 2, Choice("sick", _is_watched, "one")),
+        Scenario("recovery-manual", 1, Choice("sick", _is_watched, "one")),
         Scenario("scale-out", 4, _scale_out),
-        Scenario("scale-out-fails", 1, _one(_is_watched, "busy")),
-        Scenario("scale-in", 3, _one(_is_watched, "idle", least_live=2)),
-        Scenario("scale-in-fails", 0.5, _one(_is_watched, "idle", least_live=2)),
+        Scenario("scale-out-fails", 1, Choice("busy", _is_watched, "one")),
+        Scenario("scale-in", 3, Choice("idle", _is_watched, "one", least_live=2)),
+        Scenario("scale-in-fails", 0.5, Choice("idle", _is_watched, "one", least_live=2)),
         *(replace(one, weight=one.weight / 4) for one in _ENDING),
     ),
     "STOPPED": (
-        Scenario("start", 12, _by_monitor(_all(_STOPPED, "up"), "up")),
+        Scenario("start", 12, Choice("up", _is_stopped, by_monitor=True)),
         Scenario("start-fails", 1.5, lambda *_: {}),
         *(replace(one, weight=one.weight / 4) for one in _ENDING),
     ),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from itertools import count
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -21,11 +19,13 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from receiver.events.cloudevents import OutboxRow, transition_event
 from receiver.model.entities import Deployment, Entity, Operation, Resource, Transition, Vm
+from tests.support import waiting
+
+PATIENCE_S, until = waiting.PATIENCE_S, waiting.until
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-PATIENCE_S = 30
 
 INSERT = """
 INSERT INTO outbox (id, at, subject, headers, payload, kv_key, kv_ended)
@@ -204,15 +204,6 @@ async def items(url: str) -> dict[str, Any]:
         message.subject.removeprefix("$KV.esc-state."): orjson.loads(message.payload)
         for message in await stored(url, "KV_esc-state")
     }
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what must come to pass; it is looked at often, since nothing tells of it."""
-    async with asyncio.timeout(PATIENCE_S):
-        for tries in count():
-            if await condition():
-                return
-            await asyncio.sleep(min(0.001 * 2**tries, 0.05))
 
 
 def validate(message: Stored) -> None:

@@ -1,6 +1,6 @@
-"""Processes that serve, forked from one that has the receiver's program loaded already.
+"""Starts receivers as processes, most of them forked from one that has the receiver's program loaded already.
 
-To load it takes seconds of a run that lasts a few. From `main` on all is as with `esc-receiver serve`.
+Loading takes seconds of a run that lasts a few. From `main` on all is as with `esc-receiver serve`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Protocol
 PROGRAM = "receiver.cli.main"
 
 
-class Born(Protocol):
-    """A process on its way."""
+class ReceiverProcess(Protocol):
+    """A running receiver."""
 
     @property
     def pid(self) -> int | None:
@@ -30,8 +30,8 @@ class Born(Protocol):
         """How it ended; negative for a signal, None while it lives."""
 
 
-class Alone:
-    """One that was started from a program file."""
+class SpawnedProcess:
+    """A receiver started from its program file."""
 
     def __init__(self, popen: Popen[bytes]) -> None:
         self._popen = popen
@@ -47,25 +47,25 @@ class Alone:
         return self._popen.poll()
 
 
-def born_alone(log: Path, environment: Mapping[str, str]) -> Born:
-    """The same, from the beginning: for an environment that counts before Python begins."""
+def spawn_receiver(log: Path, environment: Mapping[str, str]) -> ReceiverProcess:
+    """A receiver started from its program file: for an environment that must be set before Python starts."""
     with log.open("ab") as output:
         command = [sys.executable, "-m", "receiver", "serve"]
-        return Alone(
+        return SpawnedProcess(
             Popen(command, env=environment, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True)  # noqa: S603 - our own program
         )
 
 
-def born(log: Path, environment: Mapping[str, str]) -> Born:
-    """A receiver on its way, with this environment, writing to `log`."""
+def fork_receiver(log: Path, environment: Mapping[str, str]) -> ReceiverProcess:
+    """A receiver forked from a process that has loaded it, with this environment, writing to `log`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, PROGRAM])
-    process = context.Process(target=_live, args=(str(log), dict(environment)), daemon=True)
+    process = context.Process(target=_run_receiver, args=(str(log), dict(environment)), daemon=True)
     process.start()
     return process
 
 
-def _live(log: str, environment: dict[str, str]) -> None:
+def _run_receiver(log: str, environment: dict[str, str]) -> None:
     from receiver.cli.main import main  # noqa: PLC0415 - loaded once, by the process that this one is forked from
 
     os.setsid()
@@ -77,14 +77,14 @@ def _live(log: str, environment: dict[str, str]) -> None:
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    signal.signal(signal.SIGUSR1, _tell)
+    signal.signal(signal.SIGUSR1, _print_tasks)
     os.environ.clear()
     os.environ.update(environment)
     main(["serve"])
 
 
-def _tell(*_: object) -> None:
-    """What it waits for, in its log: for one that does not end."""
+def _print_tasks(*_: object) -> None:
+    """Prints what each task waits for into the log, to explain a receiver that does not end."""
     for task in asyncio.all_tasks():
         task.print_stack()
     sys.stderr.flush()
