@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from receiver.redaction.secret_names import BAGS, is_secret
+from receiver.redaction.secret_names import BAGS, SecretNames
 
 MASK = "********"
 _HARMLESS = re.compile(r"(name|user|login|domain|project|tenant|region|url|id)$", re.IGNORECASE)
 """Of credentials, what may be shown; everything else in them is a secret."""
+_NAMES = SecretNames()
 
 
 def masked(value: Any, *, in_bag: bool = False) -> Any:
@@ -26,9 +27,9 @@ def masked(value: Any, *, in_bag: bool = False) -> Any:
     if "encrypted_value" in found or ("value" in found and _tells(str(found.get("name", "")), in_bag=in_bag)):
         found.pop("value", None)
         found["encrypted_value"] = MASK
-    return {name: MASK if isinstance(one, str) and is_secret(name) else one for name, one in found.items()}
+    return {name: MASK if isinstance(one, str) and _NAMES.is_secret(name) else one for name, one in found.items()}
 
 
 def _tells(name: str, *, in_bag: bool) -> bool:
     """Whether a property of this name tells a secret."""
-    return is_secret(name) or (in_bag and not _HARMLESS.search(name))
+    return _NAMES.is_secret(name) or (in_bag and not _HARMLESS.search(name))

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from receiver.config.overdue_after import OVERDUE_AFTER_S, OverdueAfter
 from receiver.config.read_tokens import ReadTokens
-from receiver.config.sources import AddressRanges, Source, Sources
+from receiver.config.sources import AddressRanges, SecretNameList, Source, Sources
 
 PREFIX = "ESC_RECEIVER_"
 
@@ -49,6 +49,10 @@ class Settings(BaseSettings):
 
     body_bytes_max: PositiveInt = _setting(1_048_576, "Largest body, as sent and as unpacked.")
     body_timeout_s: PositiveFloat = _setting(10, "Time for a body to arrive.")
+    secret_names: SecretNameList = _setting((), "Fields whose values are overwritten, besides the built-in ones.")
+    redaction_tokens_max: PositiveInt = _setting(
+        5_000, "Tags, texts and attributes of a body that are searched for secrets one by one; texts behind are secret."
+    )
     header_field_bytes_max: PositiveInt = _setting(65_536, "Largest header field, name and value.")
     header_bytes_max: PositiveInt = _setting(262_144, "Largest header, all fields.")
     headers_max: PositiveInt = _setting(128, "Most header fields.")

@@ -42,6 +42,13 @@ def _name(name: str) -> str:
     return name
 
 
+def _field_name(name: str) -> str:
+    if len(name) < 3 or not any(letter.isalpha() for letter in name):
+        raise ValueError("the name of a secret field has at least three characters, one of them a letter")
+    return name
+
+
+SecretNameList = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], BeforeValidator(split_list)]
 AddressRange = Annotated[Network, BeforeValidator(_network)]
 AddressRanges = Annotated[tuple[AddressRange, ...], BeforeValidator(split_list)]
 Token = Annotated[str, AfterValidator(_token)]

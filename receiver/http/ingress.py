@@ -23,7 +23,6 @@ from receiver.errors import (
     CredentialsError,
     HeaderTooLargeError,
     ReceiverError,
-    UndecodableBodyError,
     UnknownSourceError,
 )
 from receiver.http.access import Access, Sender
@@ -38,8 +37,8 @@ from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
 from receiver.observability.logs import CallbackLines
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traced, Traces
-from receiver.parsing.content_encoding import decode_body
-from receiver.redaction.redactor import redact
+from receiver.parsing.stored_body import stored_body
+from receiver.redaction.redactor import Redactor
 
 log = structlog.get_logger()
 
@@ -92,6 +91,7 @@ class Ingress:
         self._sources = frozenset(settings.all_sources)
         self._access = Access(settings.all_sources, settings.trusted_proxies)
         self._clock = Clock()
+        self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
         self._lines = CallbackLines(settings)
         self._traces = traces
 
@@ -165,18 +165,13 @@ class Ingress:
     async def _read_envelope(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
         settings = self._settings
         remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
-        head = read_head(request.raw_headers, settings.header_bytes_max)
+        head = read_head(request.raw_headers, settings.header_bytes_max, self._redactor)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
-        body, fault = sent, None
-        if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
-            try:
-                body = decode_body(sent, encoding, settings.body_bytes_max)
-            except UndecodableBodyError as error:
-                fault = str(error)
+        encoding = request.headers.get(hdrs.CONTENT_ENCODING)
+        work = (sent, encoding, self._redactor, settings.body_bytes_max)
+        is_small = len(sent) <= _REDACTED_IN_LOOP_BYTES_MAX and not encoding
+        body, redacted, fault = stored_body(*work) if is_small else await asyncio.to_thread(stored_body, *work)
         self._metrics.body_bytes.observe(len(body))
-        body, redacted = (
-            redact(body) if len(body) <= _REDACTED_IN_LOOP_BYTES_MAX else await asyncio.to_thread(redact, body)
-        )
         ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
         # From here to the intake's queue nothing awaits, so that callbacks are queued in the order of their stamps.
         received_at, receipt = self._clock.stamp()
@@ -187,7 +182,7 @@ class Ingress:
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
         """The caller's own reference (`?ref=`), and notes on what had to be changed about it."""
-        ref = sanitize(request.query.get("ref", ""))
+        ref = self._redactor.text(sanitize(request.query.get("ref", "")))
         longest = self._settings.ref_characters_max
         return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
 

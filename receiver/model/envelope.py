@@ -19,8 +19,7 @@ from uuid_utils.compat import uuid7
 from receiver.errors import HeaderTooLargeError
 from receiver.model.notification import Channel, Status
 from receiver.model.sanitize import sanitize
-from receiver.redaction.redactor import OVERWRITTEN
-from receiver.redaction.secret_names import HEADERS, fold, is_secret
+from receiver.redaction.redactor import Redactor
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
@@ -142,8 +141,8 @@ class Clock:
         return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
 
 
-def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Head:
-    """The header fields as text, secret values overwritten, and what ESC says in them.
+def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int, redactor: Redactor | None = None) -> Head:
+    """The header fields as text, secret values overwritten (without a `redactor` they already are), and what ESC says.
 
     Names are compared without case, `_` equal to `-`. Where spellings disagree the hyphenated one counts,
     all are kept, and a note says so (docs/esc-callbacks.md#1, #trap-6); so it does of a transaction id that is too long
@@ -156,10 +155,10 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int) -> Hea
     length = 0
     for raw_name, raw_value in raw_headers:
         length += len(raw_name) + len(raw_value)
-        name, field, respelt, secret = (
-            _known(raw_name) if len(raw_name) <= _REMEMBERED_BYTES_MAX else _read_name(raw_name)
-        )
-        value = OVERWRITTEN if secret else raw_value.decode("utf-8", "surrogateescape")
+        name, field, respelt = _known(raw_name) if len(raw_name) <= _REMEMBERED_BYTES_MAX else _read_name(raw_name)
+        value = raw_value.decode("utf-8", "surrogateescape")
+        if redactor is not None:
+            value = redactor.header(name, value)
         if not value.isascii() or "\0" in value:
             value = sanitize(value)
         headers.append((name, value))
@@ -191,12 +190,12 @@ def _settle(said: dict[str, str], again: list[tuple[str, str]]) -> tuple[str, ..
     return tuple(notes)
 
 
-def _read_name(raw_name: bytes) -> tuple[str, str | None, bool, bool]:
-    """The name as text, the field of ESC's that it means, whether in another spelling than with `-`, whether secret."""
+def _read_name(raw_name: bytes) -> tuple[str, str | None, bool]:
+    """The name as text, the field of ESC's that it means, and whether in another spelling than with `-`."""
     name = sanitize(raw_name.decode("utf-8", "surrogateescape"))
     folded = name.lower().replace("_", "-")
     field = folded if folded in _CONFLICTS else None
-    return name, field, "_" in name, is_secret(name) or fold(name) in HEADERS
+    return name, field, "_" in name
 
 
 _known = lru_cache(maxsize=1024)(_read_name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from xml.parsers import expat
 
@@ -39,6 +40,7 @@ class Redactor:
     def __init__(self, secret_names: Iterable[str] = (), tokens_max: int = TOKENS_MAX) -> None:
         self.names = SecretNames(secret_names)
         self._tokens_max = tokens_max
+        self._kind_of_header = lru_cache(maxsize=1024)(self._judge_header)
 
     def redact(self, body: bytes) -> tuple[bytes, bool]:
         """The body with each secret value overwritten, and whether there was any; else the same object."""
@@ -61,11 +63,16 @@ class Redactor:
 
     def header(self, name: str, value: str) -> str:
         """The value of a header field as it may be kept."""
-        if self.names.is_secret_header(name):
+        kind = self._kind_of_header(name)
+        if kind == "secret":
             return OVERWRITTEN
-        if fold(name) in PATH_HEADERS:
-            return _QUERY_VALUE.sub(OVERWRITTEN, self.text(value))
-        return self.text(value)
+        clean = self.text(value)
+        return _QUERY_VALUE.sub(OVERWRITTEN, clean) if kind == "path" else clean
+
+    def _judge_header(self, name: str) -> str:
+        if self.names.is_secret_header(name):
+            return "secret"
+        return "path" if fold(name) in PATH_HEADERS else "text"
 
     def _look(self, body: bytes) -> tuple[bytes, bool]:
         """The body with what is found overwritten, and whether another look could not find more."""
@@ -134,6 +141,3 @@ def _may_disguise(body: bytes) -> bool:
     ):
         return True
     return any(channel.encode() in body for channel in CALLBACK_CHANNELS) or not is_plain(body)
-
-
-redact = Redactor().redact

@@ -133,6 +133,3 @@ class SecretNames:
     def _spelled_apart(self, text: str) -> bool:
         """Whether a name that a user added stands in a text whose separators are left out."""
         return any(name in text for name in self._anywhere[len(ANYWHERE) :])
-
-
-is_secret = SecretNames().is_secret

@@ -29,7 +29,7 @@ from receiver.errors import HeaderTooLargeError, SetupError
 from receiver.model.envelope import Clock, Envelope, read_head
 from receiver.model.notification import Channel
 from receiver.model.sanitize import sanitize
-from receiver.redaction.redactor import redact
+from receiver.redaction.redactor import Redactor
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS = frozenset({"source", "body", "headers", "channel", "received_at", "receipt", "remote", "ref", "redacted"})
@@ -80,8 +80,9 @@ def _envelope(line: bytes, clock: Clock, settings: Settings) -> Envelope:
     if unknown := sorted(fields.keys() - KEYS):
         raise ValueError(f"no such key: {unknown[0]}")
     raw_body = _body(fields["body"], settings.body_bytes_max)
-    head = read_head(_headers(fields.get("headers", [])), settings.header_bytes_max)
-    body, redacted = redact(raw_body)
+    redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
+    head = read_head(_headers(fields.get("headers", [])), settings.header_bytes_max, redactor)
+    body, redacted = redactor.redact(raw_body)
     received_at, receipt = _when(fields, clock, raw_body)
     return Envelope.of(
         head, receipt=receipt, received_at=received_at, source=_source(fields["source"]),

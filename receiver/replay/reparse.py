@@ -11,7 +11,7 @@ from receiver.model.envelope import Envelope
 from receiver.parsing.content_encoding import decode_body
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.parsing.parser import parse
-from receiver.redaction.redactor import redact
+from receiver.redaction.redactor import Redactor
 
 
 def read_again(envelope: Envelope, settings: Settings) -> ParsedCallback:
@@ -28,7 +28,8 @@ def _unpacked(envelope: Envelope, settings: Settings) -> ParsedCallback | None:
     if not encodings:
         return None
     try:
-        body, _ = redact(decode_body(envelope.body, ",".join(encodings), settings.body_bytes_max))
+        redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
+        body, _ = redactor.redact(decode_body(envelope.body, ",".join(encodings), settings.body_bytes_max))
         return ParsedCallback(envelope, parse(envelope._replace(body=body), settings.xml_depth_max))
     except (NotXmlError, UndecodableBodyError, LimitError):
         return None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from receiver.errors import HeaderTooLargeError
 from receiver.model.envelope import ID_BYTES_MAX, Clock, Head, read_head
 from receiver.model.notification import Status
+from receiver.redaction.redactor import Redactor
 from tests.support.samples import SAMPLES
 
 MOST = 262_144
@@ -19,7 +20,7 @@ MOST = 262_144
 
 def head(*fields: tuple[str, str]) -> Head:
     """What header fields say."""
-    return read_head([(name.encode(), value.encode()) for name, value in fields], MOST)
+    return read_head([(name.encode(), value.encode()) for name, value in fields], MOST, Redactor())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from receiver.config.settings import Settings
 from receiver.errors import SetupError
 from receiver.model.envelope import Envelope
 from receiver.postgres.migrations import migrate
-from receiver.redaction.redactor import redact
+from receiver.redaction.redactor import Redactor
 from receiver.replay.export_file import count, line_of, lines
 from receiver.replay.results import Fate, Selection
 from receiver.replay.runs import export, replay
@@ -40,7 +40,7 @@ def read(*said: dict[str, Any] | bytes, **changed: Any) -> list[Envelope]:
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=lambda sample: sample.name)
 def test_what_is_written_is_read(sample: Any) -> None:
     """Every sample, malformed ones too; secrets have been overwritten at the door."""
-    body, redacted = redact(sample.body)
+    body, redacted = Redactor().redact(sample.body)
     envelope = letter(sample).envelope._replace(body=body, redacted=redacted)
     (again,) = lines(BytesIO(line_of(envelope)), "some.jsonl", Settings())
     assert again == envelope

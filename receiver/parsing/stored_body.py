@@ -1,0 +1,99 @@
+"""From the bytes that were sent to the bytes that may be stored: decoded, and with secret values overwritten.
+
+A body that cannot be decoded is stored as received, but not with a secret that anybody could unpack: what can be
+inflated of it is looked at, and where that holds a secret, the inflated and overwritten text is stored instead.
+Must not know HTTP, nor what a body means.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, NamedTuple
+
+from receiver.errors import UndecodableBodyError
+from receiver.parsing.content_encoding import decode_body
+from receiver.redaction.redactor import Redactor
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_WINDOWS: Final = (16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS)
+"""gzip, zlib, and deflate without a header."""
+_LAYERS_MAX: Final = 3
+_PORTION_BYTES: Final = 1024
+_INFLATED_BYTES_MIN: Final = 8
+"""Less is a coincidence: any bytes inflate to something by one of the windows."""
+INFLATED = "what could be inflated of it is stored, with secret values overwritten"
+
+
+class StoredBody(NamedTuple):
+    """What is stored of a body."""
+
+    body: bytes
+    redacted: bool
+    """A secret value was overwritten."""
+    undecodable_because: str | None = None
+
+
+def stored_body(sent: bytes, content_encoding: str | None, redactor: Redactor, bytes_max: int) -> StoredBody:
+    """The body as it is stored. Raises BodyTooLargeError when it unpacks to more than `bytes_max`."""
+    body, fault = sent, None
+    if content_encoding:
+        try:
+            body = decode_body(sent, content_encoding, bytes_max)
+        except UndecodableBodyError as error:
+            fault = str(error)
+    if fault or body.startswith(_GZIP_MAGIC):
+        return _without_packed_secrets(body, fault, redactor, bytes_max)
+    clean, redacted = redactor.redact(body)
+    return StoredBody(clean, redacted)
+
+
+def _without_packed_secrets(body: bytes, fault: str | None, redactor: Redactor, bytes_max: int) -> StoredBody:
+    """The body as received, unless it can be read, as it is or inflated, and shows a secret then."""
+    clean, redacted = redactor.redact(body) if fault and not body.startswith(_GZIP_MAGIC) else (body, False)
+    if redacted:
+        return StoredBody(clean, True, fault)
+    for text in _inflated_layers(body, bytes_max):
+        clean, redacted = redactor.redact(text)
+        if redacted:
+            return StoredBody(clean, True, f"{fault}; {INFLATED}" if fault else f"compressed without need; {INFLATED}")
+    return StoredBody(body, False, fault)
+
+
+def _inflated_layers(body: bytes, bytes_max: int) -> list[bytes]:
+    """What is inside a compressed body, and inside that, as far as it can be inflated."""
+    layers: list[bytes] = []
+    while len(layers) < _LAYERS_MAX and (body := _inflated(body, bytes_max)):
+        layers.append(body)
+    return layers
+
+
+def _inflated(body: bytes, bytes_max: int) -> bytes:
+    """The longest beginning that inflates by any of the windows, at most `bytes_max` bytes; empty when none does."""
+    found = max((_begin_inflated(body, window, bytes_max) for window in _WINDOWS), key=len)
+    return found if len(found) >= _INFLATED_BYTES_MIN else b""
+
+
+def _begin_inflated(body: bytes, window: int, bytes_max: int) -> bytes:
+    stream = zlib.decompressobj(window)
+    found = bytearray()
+    for start in range(0, len(body), _PORTION_BYTES):
+        portion, before = body[start : start + _PORTION_BYTES], stream.copy()
+        try:
+            found += stream.decompress(portion, bytes_max - len(found) + 1)
+        except zlib.error:
+            found += _until_the_fault(before, portion)
+            break
+        if stream.eof or len(found) > bytes_max:
+            break
+    return bytes(found[:bytes_max])
+
+
+def _until_the_fault(stream: zlib._Decompress, portion: bytes) -> bytes:
+    """What comes before the fault: zlib gives nothing of a portion that holds one, so byte by byte."""
+    found = bytearray()
+    for at in range(len(portion)):
+        try:
+            found += stream.decompress(portion[at : at + 1], _PORTION_BYTES)
+        except zlib.error:
+            break
+    return bytes(found)
