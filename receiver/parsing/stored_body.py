@@ -11,10 +11,12 @@ import zlib
 from typing import Final, NamedTuple
 
 from receiver.errors import UndecodableBodyError
-from receiver.parsing.content_encoding import decode_body
-from receiver.redaction.redactor import Redactor
+from receiver.parsing.content_encoding import MEMBERS_MAX, decode_body
+from receiver.redaction.redactor import OVERWRITTEN, Redactor
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_TEXT_BEGINS: Final = frozenset(bytes([byte]) for byte in b"<{[ \t\r\n\xef\xfe\xff\0") | {b""}
+"""How XML and JSON begin, in any encoding and after any mark; what begins otherwise may be compressed."""
 _WINDOWS: Final = (16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS)
 """gzip, zlib, and deflate without a header."""
 _LAYERS_MAX: Final = 3
@@ -41,28 +43,36 @@ def stored_body(sent: bytes, content_encoding: str | None, redactor: Redactor, b
             body = decode_body(sent, content_encoding, bytes_max)
         except UndecodableBodyError as error:
             fault = str(error)
-    if fault or body.startswith(_GZIP_MAGIC):
+    if fault or body[:1] not in _TEXT_BEGINS:
         return _without_packed_secrets(body, fault, redactor, bytes_max)
     clean, redacted = redactor.redact(body)
     return StoredBody(clean, redacted)
 
 
 def _without_packed_secrets(body: bytes, fault: str | None, redactor: Redactor, bytes_max: int) -> StoredBody:
-    """The body as received, unless it can be read, as it is or inflated, and shows a secret then."""
-    clean, redacted = redactor.redact(body) if fault and not body.startswith(_GZIP_MAGIC) else (body, False)
-    if redacted:
-        return StoredBody(clean, True, fault)
-    for text in _inflated_layers(body, bytes_max):
+    """The body as received, unless it shows a secret, as it is or inflated.
+
+    The innermost text is looked at first: compressed bytes may look like a secret of their own, and what is overwritten
+    in them would hide nothing of what comes before it.
+    """
+    packed = "compressed without need" if fault is None else fault
+    layers = _inflated_layers(body, bytes_max)
+    if len(layers) > _LAYERS_MAX:
+        return StoredBody(OVERWRITTEN.encode(), True, f"{packed}; compressed more than {_LAYERS_MAX} times")
+    for text in reversed(layers):
         clean, redacted = redactor.redact(text)
         if redacted:
-            return StoredBody(clean, True, f"{fault}; {INFLATED}" if fault else f"compressed without need; {INFLATED}")
-    return StoredBody(body, False, fault)
+            return StoredBody(clean, True, f"{packed}; {INFLATED}")
+    if body.startswith(_GZIP_MAGIC):  # what looks like a secret in it is none
+        return StoredBody(body, False, fault)
+    clean, redacted = redactor.redact(body)
+    return StoredBody(clean, redacted, fault)
 
 
 def _inflated_layers(body: bytes, bytes_max: int) -> list[bytes]:
     """What is inside a compressed body, and inside that, as far as it can be inflated."""
     layers: list[bytes] = []
-    while len(layers) < _LAYERS_MAX and (body := _inflated(body, bytes_max)):
+    while len(layers) <= _LAYERS_MAX and (body := _inflated(body, bytes_max)):
         layers.append(body)
     return layers
 
@@ -74,8 +84,18 @@ def _inflated(body: bytes, bytes_max: int) -> bytes:
 
 
 def _begin_inflated(body: bytes, window: int, bytes_max: int) -> bytes:
-    stream = zlib.decompressobj(window)
+    """All members, one behind the other, up to the first fault."""
     found = bytearray()
+    for _ in range(MEMBERS_MAX):
+        body = _member_inflated(found, body, window, bytes_max)
+        if not body or len(found) > bytes_max:
+            break
+    return bytes(found[:bytes_max])
+
+
+def _member_inflated(found: bytearray, body: bytes, window: int, bytes_max: int) -> bytes:
+    """Adds one member to what was found; returns what follows it, empty after a fault."""
+    stream = zlib.decompressobj(window)
     for start in range(0, len(body), _PORTION_BYTES):
         portion, before = body[start : start + _PORTION_BYTES], stream.copy()
         try:
@@ -83,9 +103,11 @@ def _begin_inflated(body: bytes, window: int, bytes_max: int) -> bytes:
         except zlib.error:
             found += _until_the_fault(before, portion)
             break
-        if stream.eof or len(found) > bytes_max:
+        if stream.eof:
+            return stream.unused_data + body[start + _PORTION_BYTES :]
+        if len(found) > bytes_max:
             break
-    return bytes(found[:bytes_max])
+    return b""
 
 
 def _until_the_fault(stream: zlib._Decompress, portion: bytes) -> bytes:
