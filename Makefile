@@ -8,12 +8,12 @@ CODE = receiver esc_lab tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz chaos check bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz chaos check bench docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS=… is handed on to demo, test, fuzz, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+	@echo "  ARGS=… is handed on to demo, test, random, fuzz, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
 demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
@@ -24,7 +24,10 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --max-work
 test: $(VENV)/.dev ## all tests, on a real PostgreSQL and NATS that they start themselves
 	@PYTHONHASHSEED=0 $(PYTEST) $(ARGS)
 
-fuzz: $(VENV)/.dev ## the same with examples and a simulation that are drawn anew
+fuzz: $(VENV)/.dev ## look for bytes that break a property: bodies, heads, query strings, files of the spool
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+random: $(VENV)/.dev ## all tests with examples and a simulation that are drawn anew
 	@HYPOTHESIS_PROFILE=random SIMULATION_SEED=$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**31))') \
 		$(PYTEST) $(ARGS)
 
@@ -62,7 +65,7 @@ lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer v
 	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.%: requirements/%.lock requirements/uv.lock requirements/install pyproject.toml

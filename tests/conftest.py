@@ -2,7 +2,7 @@
 
 A test's database is a clone of a migrated template (tens of milliseconds); its NATS is emptied of streams and buckets.
 A test that kills a server starts its own, with `EmbeddedPostgres(tmp_path / …)` or `EmbeddedNats(tmp_path / …)`.
-Whatever hypothesis draws is the same in every run; `make fuzz` draws anew.
+Whatever hypothesis draws is the same in every run; `make random` draws anew.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from tests.support.auditor import (
 SOURCES = ("lab1", "lab2", "default")
 ALL_FAULTS = Faults(duplicate=0.05, reorder=0.1, gap=0.03, malformed=0.02, unknown=0.02, wrong_token=0.01)
 DRAWN_SEED = int(os.environ.get("SIMULATION_SEED", "5"))
-"""`make fuzz` draws another in every run."""
+"""`make random` draws another in every run."""
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,6 @@ async def test_one_that_hangs_ends_the_run_with_its_stacks(tmp_path: Path, worke
 
 
 def test_examples_are_the_same_in_every_run() -> None:
-    """A run that fails can be repeated; `make fuzz` draws new examples."""
+    """A run that fails can be repeated; `make random` draws new examples."""
     drawn = hypothesis.settings()
     assert drawn.derandomize or hypothesis.settings.get_current_profile_name() == "random"
