@@ -62,7 +62,7 @@ SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xid,
 -- name: vm_with_history
 -- The same VM, with its last ledger entries, latest first: of one moment, and in one round trip.
 SELECT {vm}, ARRAY(
-    SELECT t FROM transitions AS t WHERE t.entity_id = v.id ORDER BY t.sequence DESC LIMIT $4
+    SELECT ROW({t.ledger_row})::ledger_row FROM transitions AS t WHERE t.entity_id = v.id ORDER BY t.sequence DESC LIMIT $4
 ) AS history
 FROM vms AS v
 WHERE source = $1 AND vm_name = $2 AND ($3::text IS NULL OR deployment = $3)
@@ -80,7 +80,8 @@ LIMIT 2;
 -- name: beside_a_change
 -- The operation of a ledger entry, and whether its message still waits to be published: how many rows of the outbox were
 -- scanned, and whether it is among them.
-SELECT (SELECT o FROM operations AS o WHERE o.id = $1) AS operation, count(*) AS scanned, coalesce(bool_or(id = $2), false) AS waits
+SELECT (SELECT ROW({o.operation_row})::operation_row FROM operations AS o WHERE o.id = $1) AS operation,
+       count(*) AS scanned, coalesce(bool_or(id = $2), false) AS waits
 FROM (SELECT id FROM outbox ORDER BY position LIMIT $3) AS first_rows;
 
 -- name: count_by_state

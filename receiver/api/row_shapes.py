@@ -45,14 +45,16 @@ COLUMNS: Mapping[str, str] = {
     "transition": ", ".join(TRANSITION_TYPES) + ", xid, position",
     "callback": ", ".join(CALLBACK_TYPES) + ", octet_length(body) AS body_bytes, xid, position",
 }
+ROW_TYPES: Mapping[str, tuple[str, ...]] = {
+    "operation_row": Operation._fields,
+    "ledger_row": (*TRANSITION_TYPES, "xid", "position"),
+}
+"""The columns of types that PostgreSQL brings rows of one table in beside those of another (migration 0008)."""
 
 
 def sql() -> dict[str, str]:
-    """The statements of `api.sql` by name, with the columns in place of `{vm}` and the like."""
-    found = statements("api/api.sql")
-    for name, columns in COLUMNS.items():
-        found = {statement: text.replace(f"{{{name}}}", columns) for statement, text in found.items()}
-    return found
+    """The statements of `api.sql` by name."""
+    return statements("api/api.sql", {**{name: (columns,) for name, columns in COLUMNS.items()}, **ROW_TYPES})
 
 
 def to_json(document: Any) -> bytes:

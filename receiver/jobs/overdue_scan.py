@@ -24,7 +24,7 @@ from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE, is_partition_missing
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.statements import statements
-from receiver.postgres.store import Connection, Store
+from receiver.postgres.store import ROWS, Connection, Store
 from receiver.postgres.unit_of_work import UnitOfWork
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class OverdueScan:
         self._settings = settings
         self._metrics = metrics
         self._is_behind = is_behind
-        self._sql = statements("jobs/overdue_scan.sql")
+        self._sql = statements("jobs/overdue_scan.sql", ROWS)
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s, settings.overdue_vms_named_max)
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 -- name: silent_operations
 -- Open operations of which nothing was heard since a time that depends on their kind, locked: at most $5. Those that
 -- another receiver has in hand are passed over: it judges them. None is as young as $4, so the index is enough.
-SELECT o.*
+SELECT {o.operation}
 FROM operations AS o
 LEFT JOIN unnest($1::text[], $2::timestamptz[]) AS silent (kind, since) ON silent.kind = o.kind
 WHERE o.state = 'OPEN' AND o.first_seen_at < $4 AND o.last_seen_at < coalesce(silent.since, $3)
@@ -11,11 +11,11 @@ FOR UPDATE OF o SKIP LOCKED;
 
 -- name: vms_left
 -- Of each of these operations, VMs that it spoke of and that are in any of the states $2: at most $3 of one operation.
-SELECT o.id AS operation_id, left_vms.*
+SELECT o.id AS operation_id, {left_vms.vm}
 FROM operations AS o
 JOIN deployments AS d ON d.source = o.source AND d.internal_deployment_id = o.deployment AND d.current
 CROSS JOIN LATERAL (
-    SELECT v.*
+    SELECT {v.vm}
     FROM vms AS v
     WHERE v.deployment_id = d.id AND v.state = ANY($2::text[]) AND NOT (v.state = 'INERT' AND v.monitored IS FALSE)
         AND v.memory -> 'tracks' -> o.transaction_id IS NOT NULL

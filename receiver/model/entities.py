@@ -1,8 +1,9 @@
 """Rows of deployments, VMs, resources and operations, and the decision that one callback leads to.
 
-One named tuple per table, fields in the order of the table's columns (a test compares them). Tuples, because several
-are made for each callback, and a frozen dataclass takes several times as long to make. What a field holds is never
-changed in place. Must not know how a state is decided (`lifecycle`), nor SQL (`postgres`).
+One named tuple per table, its fields the columns and, in this order, those of its row type (migration 0008; a test
+compares them). Tuples, because several are made for each callback, and a frozen dataclass takes several times as long
+to make. What a field holds is never changed in place. Must not know how a state is
+decided (`lifecycle`), nor SQL (`postgres`).
 """
 
 from __future__ import annotations

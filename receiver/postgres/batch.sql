@@ -1,10 +1,10 @@
 -- name: lock_operations
 -- The operations of a batch, locked in key order so that two receivers never wait for each other in a circle.
-SELECT * FROM operations WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
 
 -- name: lock_deployments
 -- The current incarnations of a batch's deployments. Their lock covers their VMs too.
-SELECT d.*
+SELECT {d.deployment}
 FROM unnest($1::text[], $2::text[]) AS wanted (source, internal_deployment_id)
 JOIN deployments AS d USING (source, internal_deployment_id)
 WHERE d.current
@@ -13,17 +13,17 @@ FOR UPDATE OF d;
 
 -- name: lock_resources
 -- The resources of a batch.
-SELECT * FROM resources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+SELECT {resource} FROM resources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
 
 -- name: vms
 -- The VMs a batch names, and all of the deployments that it says are gone.
-SELECT * FROM vms WHERE id = ANY($1::uuid[])
+SELECT {vm} FROM vms WHERE id = ANY($1::uuid[])
 UNION ALL
-SELECT * FROM vms WHERE deployment_id = ANY($2::uuid[]) AND NOT (id = ANY($1::uuid[]));
+SELECT {vm} FROM vms WHERE deployment_id = ANY($2::uuid[]) AND NOT (id = ANY($1::uuid[]));
 
 -- name: vms_by_instance
 -- The VMs that messages name only by an instance id of the VIM.
-SELECT v.*
+SELECT {v.vm}
 FROM unnest($1::text[], $2::text[]) AS wanted (source, vm_uuid)
 JOIN vm_aliases USING (source, vm_uuid)
 JOIN vms AS v ON v.id = vm_aliases.vm_id;
@@ -54,52 +54,46 @@ WITH kept AS (
     SELECT
          receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
          status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes
-    FROM unnest($1::callbacks[])
+    FROM unnest($1::callback_row[])
 ), new_operations AS (
-    INSERT INTO operations SELECT * FROM unnest($2::operations[])
+    INSERT INTO operations ({operation}) SELECT {operation} FROM unnest($2::operation_row[])
 ), old_operations AS (
     UPDATE operations AS o
     SET (kind, state, first_seen_at, last_seen_at, ended_at, revised, tenant, deployment, ref,
          vms_seen, vms_deployed, vms_alive, vms_failed, status_code, status_message, sequence, memory)
       = (n.kind, n.state, n.first_seen_at, n.last_seen_at, n.ended_at, n.revised, n.tenant, n.deployment, n.ref,
          n.vms_seen, n.vms_deployed, n.vms_alive, n.vms_failed, n.status_code, n.status_message, n.sequence, n.memory)
-    FROM unnest($3::operations[]) AS n WHERE o.id = n.id
+    FROM unnest($3::operation_row[]) AS n WHERE o.id = n.id
 ), old_deployments AS (
     UPDATE deployments AS d
     SET (current, state, changed_at, ended_at, external_deployment_id, deployment_name, tenant, external_tenant_id,
          reported_state, degraded, vim_leak_suspected, conflicting_external_id, last_operation, vms, extra, sequence, memory)
       = (n.current, n.state, n.changed_at, n.ended_at, n.external_deployment_id, n.deployment_name, n.tenant, n.external_tenant_id,
          n.reported_state, n.degraded, n.vim_leak_suspected, n.conflicting_external_id, n.last_operation, n.vms, n.extra, n.sequence, n.memory)
-    FROM unnest($5::deployments[]) AS n WHERE d.id = n.id
+    FROM unnest($5::deployment_row[]) AS n WHERE d.id = n.id
 ), new_deployments AS (
-    INSERT INTO deployments SELECT * FROM unnest($4::deployments[])
+    INSERT INTO deployments ({deployment}) SELECT {deployment} FROM unnest($4::deployment_row[])
 ), new_vms AS (
-    INSERT INTO vms SELECT * FROM unnest($6::vms[])
+    INSERT INTO vms ({vm}) SELECT {vm} FROM unnest($6::vm_row[])
 ), old_vms AS (
     UPDATE vms AS v
     SET (tenant, state, changed_at, ended_at, vm_group, vm_uuid, host_uuid, host_name, interfaces, reported_state, monitored,
          recovery_open, needs_manual_recovery, last_operation, extra, sequence, memory)
       = (n.tenant, n.state, n.changed_at, n.ended_at, n.vm_group, n.vm_uuid, n.host_uuid, n.host_name, n.interfaces, n.reported_state, n.monitored,
          n.recovery_open, n.needs_manual_recovery, n.last_operation, n.extra, n.sequence, n.memory)
-    FROM unnest($7::vms[]) AS n WHERE v.id = n.id
+    FROM unnest($7::vm_row[]) AS n WHERE v.id = n.id
 ), new_resources AS (
-    INSERT INTO resources SELECT * FROM unnest($8::resources[])
+    INSERT INTO resources ({resource}) SELECT {resource} FROM unnest($8::resource_row[])
 ), old_resources AS (
     UPDATE resources AS r
     SET (state, changed_at, ended_at, external_id, name, tenant, deployment, attributes, sequence, memory)
       = (n.state, n.changed_at, n.ended_at, n.external_id, n.name, n.tenant, n.deployment, n.attributes, n.sequence, n.memory)
-    FROM unnest($9::resources[]) AS n WHERE r.id = n.id
+    FROM unnest($9::resource_row[]) AS n WHERE r.id = n.id
 ), aliases AS (
-    INSERT INTO vm_aliases SELECT * FROM unnest($10::vm_aliases[])
+    INSERT INTO vm_aliases ({alias}) SELECT {alias} FROM unnest($10::alias_row[])
     ON CONFLICT (source, vm_uuid, vm_id) DO UPDATE SET valid_to = excluded.valid_to
 ), ledger AS (
-    INSERT INTO transitions
-        (id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence,
-         from_state, to_state, change, trigger, rule, reason, receipt, operation, ref)
-    SELECT
-         id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence,
-         from_state, to_state, change, trigger, rule, reason, receipt, operation, ref
-    FROM unnest($11::transitions[])
+    INSERT INTO transitions ({transition}) SELECT {transition} FROM unnest($11::transition_row[])
     RETURNING entity, entity_id, to_state
 ), ended AS (
     SELECT CASE WHEN count(*) > 500 THEN '*' ELSE coalesce(string_agg(DISTINCT left(entity_id::text, 8), ' '), '') END AS operations

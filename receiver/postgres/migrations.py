@@ -96,7 +96,10 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 async def _applied(connection: Connection) -> dict[int, str]:
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return {}
-    return {row["version"]: row["checksum"] for row in await connection.fetch("SELECT * FROM schema_migrations")}
+    return {
+        row["version"]: row["checksum"]
+        for row in await connection.fetch("SELECT version, checksum FROM schema_migrations")
+    }
 
 
 @asynccontextmanager

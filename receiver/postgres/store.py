@@ -6,7 +6,7 @@ locked in key order, so that many receivers share one database. Must not know HT
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -16,7 +16,7 @@ import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
 from receiver.lifecycle import Windows, decide
-from receiver.model.entities import Decision, Deployment, Operation, Resource, Vm, entity_id
+from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.statements import statements
@@ -48,8 +48,9 @@ async def set_json_codec(connection: Connection) -> None:
 
 
 _KINDS = (Operation, Deployment, Vm, Resource)
-_GIVEN_BY_POSTGRESQL = (None, None)
-"""`xid` and `position`, the last columns of a callback and of a ledger entry (migration 0004)."""
+ROWS: Mapping[str, tuple[str, ...]] = {kind.__name__.lower(): kind._fields for kind in (*_KINDS, Alias, Transition)}
+"""The columns that statements read and write of a table, by the name of its tuple. One that a later release has added
+is left alone (migration 0008)."""
 
 
 def do_nothing() -> None:
@@ -61,7 +62,7 @@ class Store:
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
-        self._sql = statements("postgres/batch.sql")
+        self._sql = statements("postgres/batch.sql", ROWS)
 
     async def write_batch(
         self, connection: Connection, callbacks: Sequence[ParsedCallback], on_decided: Callable[[], None] = do_nothing
@@ -164,7 +165,7 @@ class Store:
             [callback_row(callback, decision) for callback, decision in new],
             *(unit.changed_rows(kind, stored=stored) for kind in _KINDS for stored in (False, True)),
             list(unit.aliases.values()),
-            [transition + _GIVEN_BY_POSTGRESQL for transition in ledger],
+            ledger,
             *_by_column(events),
         )
 
@@ -216,11 +217,10 @@ def reading(callback: ParsedCallback) -> tuple[Any, ...]:
 
 
 def callback_row(callback: ParsedCallback, decision: Decision) -> tuple[Any, ...]:
-    """A row of `callbacks`, in the order of its columns."""
+    """A `callback_row` (migration 0008)."""
     e, n = callback.envelope, callback.notification
     return (
         e.receipt, e.received_at, e.source, callback.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
         *reading(callback),
         decision.outcome, decision.rule, decision.reason, list(n.notes if n else e.notes),
-        *_GIVEN_BY_POSTGRESQL,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import read
 from receiver.postgres.database import Database
 from receiver.postgres.statements import statements
-from receiver.postgres.store import Connection
+from receiver.postgres.store import ROWS, Connection
 
 TABLES: dict[str, tuple[str, type[Any]]] = {
     EntityKind.DEPLOYMENT: ("deployments", Deployment),
@@ -38,7 +38,7 @@ class StreamRebuild:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._sql = statements("publishing/rebuild.sql")
+        self._sql = statements("publishing/rebuild.sql", ROWS)
 
     async def run(
         self,
@@ -87,7 +87,8 @@ class StreamRebuild:
         for kind, (table, made) in TABLES.items():
             ids = list({t.entity_id for t in transitions if t.entity == kind})
             if ids:
-                rows = await connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::uuid[])", ids)  # noqa: S608 - a name of ours
+                columns = ", ".join(made._fields)
+                rows = await connection.fetch(f"SELECT {columns} FROM {table} WHERE id = ANY($1::uuid[])", ids)  # noqa: S608 - names of ours
                 found |= {row["id"]: made(*row) for row in rows}
         return found
 

@@ -9,8 +9,7 @@ SELECT (SELECT count(*) FROM transitions) AS entries,
 
 -- name: entries
 -- The ledger, in the order in which it became visible.
-SELECT id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence, from_state, to_state, change,
-       trigger, rule, reason, receipt, operation, ref
+SELECT {transition}
 FROM transitions
 ORDER BY xid, position;
 

@@ -50,5 +50,5 @@ WHERE entity_id = ANY($1::uuid[]) AND receipt = ANY($2::uuid[]);
 UPDATE callbacks AS c
 SET (transaction_id, status_code, status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes)
   = (n.transaction_id, n.status_code, n.status_message, n.family, n.trigger, n.deployment, n.vm_name, n.outcome, n.rule, n.reason, n.notes)
-FROM unnest($1::callbacks[]) AS n
+FROM unnest($1::callback_row[]) AS n
 WHERE c.receipt = n.receipt AND c.received_at = n.received_at;

@@ -19,6 +19,7 @@ from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
+from receiver.postgres.store import ROWS
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.outbox import Outbox
@@ -41,7 +42,7 @@ class FeedRebuild:
         self._jetstream = jetstream
         self._settings = settings
         self._metrics = metrics
-        self._sql = statements("publishing/rebuild.sql")
+        self._sql = statements("publishing/rebuild.sql", ROWS)
 
     async def run(self, report: Report, *, purge: bool) -> int:
         """Publish the ledger, and what fitted no rule, again; how many messages that is.

@@ -17,6 +17,7 @@ from receiver.model.notification import Outcome, VmReport
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.statements import statements
+from receiver.postgres.store import ROWS
 from tests.support.auditor import Connection, assert_ledger_is_whole, ledger
 from tests.support.batches import decisions, keeping, letter
 from tests.support.samples import MALFORMED, SAMPLES, SEQUENCES, WELL_FORMED, Sequence
@@ -84,9 +85,15 @@ async def keeper(postgres_dsn: str) -> AsyncIterator[BatchWriter]:
     ],
 )
 async def test_a_table_has_the_columns_of_its_tuple(connection: Connection, table: str, kind: type[Any]) -> None:
-    """In the same order, because rows go in and out by position; what PostgreSQL gives by itself stands at the end."""
+    """What PostgreSQL gives by itself stands at the end."""
     given = ["xid", "position"] if kind is Transition else []
     assert await columns(connection, table) == [*kind._fields, *given]
+
+
+@pytest.mark.parametrize("kind", [Operation, Deployment, Vm, Resource, Alias, Transition])
+async def test_a_row_type_has_the_fields_of_its_tuple(connection: Connection, kind: type[Any]) -> None:
+    """In the same order, because a row goes in by position."""
+    assert await columns(connection, f"{kind.__name__.lower()}_row") == list(kind._fields)
 
 
 async def test_the_outbox_has_the_columns_of_its_rows(connection: Connection) -> None:
@@ -97,9 +104,9 @@ async def test_the_outbox_has_the_columns_of_its_rows(connection: Connection) ->
 async def columns(connection: Connection, table: str) -> list[str]:
     """In their order."""
     rows = await connection.fetch(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position", table
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 ORDER BY attnum", table
     )
-    return [row["column_name"] for row in rows]
+    return [row["attname"] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ async def columns(connection: Connection, table: str) -> list[str]:
 )
 async def test_every_statement_fits_the_schema(connection: Connection, file: str) -> None:
     """PostgreSQL prepares each against the migrated schema."""
-    for name, sql in statements(file).items():
+    for name, sql in statements(file, ROWS).items():
         try:
             await connection.prepare(sql)
         except asyncpg.PostgresError as error:
