@@ -1,6 +1,6 @@
 -- The state of everything ESC reported on, and the ledger of how it came there.
 -- Row ids are derived from identities by the program, so that a batch needs no round trip to learn them.
--- The order of columns is the order of fields in receiver/model/entities.py.
+-- The order of columns is the order of fields in receiver/entities.py.
 CREATE TABLE operations (
     id              uuid        PRIMARY KEY,
     source          text        NOT NULL,
