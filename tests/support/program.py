@@ -34,15 +34,22 @@ class Program:
     @classmethod
     async def start(cls, *arguments: str | Path, **settings: object) -> Program:
         """`settings` become environment variables; those of the test run do not count."""
+        return await cls.start_release(sys.executable, CHECKOUT, *arguments, **settings)
+
+    @classmethod
+    async def start_release(
+        cls, python: str | Path, folder: Path, *arguments: str | Path, **settings: object
+    ) -> Program:
+        """The same, of the release that this interpreter finds from this folder."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ESC_RECEIVER_")}
         environ |= {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in settings.items()}
         return cls(
             await asyncio.create_subprocess_exec(
-                sys.executable,
+                python,
                 "-m",
                 "receiver",
                 *map(str, arguments),
-                cwd=CHECKOUT,
+                cwd=folder,
                 env=environ,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
