@@ -118,7 +118,10 @@ class Load:
     receipts: set[str] = field(default_factory=set)
     """Of everything that was acknowledged."""
     refused: int = 0
+    failed: list[str] = field(default_factory=list)
+    """Why a request got no answer; its sender stops then."""
     enough: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Any = field(default_factory=count)
 
     async def send(self, senders: int, enough: int) -> None:
@@ -135,7 +138,10 @@ class Load:
                         self.receipts.add(response.headers["ESC-Receipt-Id"])
                     else:
                         self.refused += 1
-            except aiohttp.ClientError:
+            except aiohttp.ClientError as error:
+                self.failed.append(repr(error))
+                return
+            if self.stop.is_set():
                 return
             if len(self.receipts) >= enough:
                 self.enough.set()
