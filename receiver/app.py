@@ -27,6 +27,7 @@ from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.lifecycle import Windows
+from receiver.observability.log_writer import LogWriter
 from receiver.observability.logs import at_any_level
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traces
@@ -48,10 +49,12 @@ log = structlog.get_logger()
 class App:
     """One receiver. `start`, then `run`, then `stop`; stopping twice is harmless."""
 
-    def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
+    def __init__(self, settings: Settings, traces: Traces | None = None, log_writer: LogWriter | None = None) -> None:
         self.settings = settings
         self._traces = traces
         self.metrics = Metrics(settings.all_sources, settings=settings)
+        if log_writer:
+            log_writer.count_dropped(self.metrics.log_lines_dropped.inc)
         self.database = Database(settings, self.metrics)
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
@@ -229,9 +232,11 @@ def unprotected_sources(settings: Settings) -> list[str]:
 
 
 @asynccontextmanager
-async def running(settings: Settings, traces: Traces | None = None) -> AsyncIterator[App]:
+async def running(
+    settings: Settings, traces: Traces | None = None, log_writer: LogWriter | None = None
+) -> AsyncIterator[App]:
     """The service, started; stopped in order at the end."""
-    app = App(settings, traces)
+    app = App(settings, traces, log_writer)
     await app.start()
     try:
         yield app

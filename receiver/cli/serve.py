@@ -20,6 +20,7 @@ from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
 from receiver.embedded.servers import Embedded
 from receiver.observability import logs
+from receiver.observability.log_writer import LogWriter
 from receiver.observability.tracing import traces
 
 log = structlog.get_logger()
@@ -50,9 +51,14 @@ def serve_command(config: Path | None, is_embedded: bool, **flags: Any) -> None:
     # Flags are the same settings as the variables, and win over them.
     given = {f"{PREFIX}{name.upper()}": str(value) for name, value in flags.items() if value is not None}
     settings = load(config, {**os.environ, **given}, required=() if is_embedded else ("postgres_dsn",))
-    logs.configure(settings)
-    allow_open_files(settings.connections_max)
-    asyncio.run(until_signalled(lambda: _serve_embedded(settings) if is_embedded else _serve(settings)))
+    writer = logs.standard_error(settings)
+    logs.configure(settings, writer)
+    try:
+        allow_open_files(settings.connections_max)
+        serve = _serve_embedded if is_embedded else _serve
+        asyncio.run(until_signalled(lambda: serve(settings, writer)))
+    finally:
+        writer.close(settings.log_flush_timeout_s)
 
 
 def allow_open_files(connections_max: int) -> None:
@@ -70,18 +76,18 @@ def allow_open_files(connections_max: int) -> None:
         )
 
 
-async def _serve(settings: Settings) -> None:
-    async with running(settings, traces(os.environ)) as app:
+async def _serve(settings: Settings, writer: LogWriter) -> None:
+    async with running(settings, traces(os.environ), writer) as app:
         _spare_the_collector()
         await app.run()
 
 
-async def _serve_embedded(settings: Settings) -> None:
+async def _serve_embedded(settings: Settings, writer: LogWriter) -> None:
     folder = settings.data_dir
     async with Embedded(folder) as servers:
         forget_endpoints(folder)
         where = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url}
-        async with running(settings.model_copy(update=where), traces(os.environ)) as app:
+        async with running(settings.model_copy(update=where), traces(os.environ), writer) as app:
             await app.until_ready()
             _spare_the_collector()
             write_endpoints(folder, app)

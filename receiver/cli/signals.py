@@ -33,8 +33,8 @@ async def until_signalled(
             at_once()
             os._exit(EXIT_AT_ONCE)
         asked = True
+        task.cancel()  # before the line: a log that cannot be written must not keep us
         log.info("stopping; a second signal exits at once")
-        task.cancel()
 
     for number in signals:
         loop.add_signal_handler(number, asked_to_stop)

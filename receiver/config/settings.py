@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least level logged.")
     log_format: Literal["auto", "json", "text"] = _setting("auto", "`auto`: text on a terminal, else JSON.")
     log_callbacks: bool = _setting(True, "Log one line for each callback, at level `info`.")
+    log_queue_bytes_max: PositiveInt = _setting(
+        4_194_304, "Most bytes of log lines that wait to be written; beyond it lines are dropped, and counted."
+    )
+    log_flush_timeout_s: NonNegativeFloat = _setting(2, "Time for what waits to be written when the service ends.")
 
     sources: Sources = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")
     default_source: bool = _setting(True, "Whether the source `default` exists without being listed.")

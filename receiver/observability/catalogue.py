@@ -248,6 +248,7 @@ class Catalogue:
     partitions_begin_timestamp_seconds = gauge("seconds", "Since when there are partitions; 0: not known yet.", TABLE)
     retention_seconds = gauge("seconds", "How long a row is kept.", TABLE)
     loop_lag_seconds = histogram("seconds", "How much later than asked for the event loop turned.", SECONDS[:-2])
+    log_lines_dropped = counter("lines", "Log lines that nobody took in time, or that could not be written.")
 
     def __init__(self, registry: CollectorRegistry, sources: Sequence[str] = ()) -> None:
         for definition in CATALOGUE:

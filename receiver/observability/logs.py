@@ -1,5 +1,6 @@
 """The form of log lines: text for people on a terminal, JSON elsewhere. Must not know who logs.
 
+The service's lines are written by a `LogWriter`, also those of libraries; a command's go straight to standard error.
 The lines of callbacks (`CallbackLines`) bypass structlog's processors: thousands a second through them would cost a
 tenth of the time that a callback takes.
 """
@@ -9,19 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 import structlog
 
 from receiver.config.settings import Settings
+from receiver.observability.log_writer import LogWriter
 
 
-def configure(settings: Settings) -> None:
-    """Send every log line to standard error, in the form that the settings ask for."""
+def standard_error(settings: Settings) -> LogWriter:
+    """The writer of the service's log; to be closed last."""
+    return LogWriter(sys.stderr.fileno() if sys.stderr else None, settings.log_queue_bytes_max)
+
+
+def configure(settings: Settings, writer: LogWriter | None = None) -> None:
+    """Send every log line to standard error, in the form that the settings ask for; through `writer` if there is one.
+
+    With it, lines of libraries and warnings of Python take the same way.
+    """
     as_json = _is_json(settings)
-    final = structlog.processors.JSONRenderer() if as_json else _console(colors=sys.stderr.isatty())
+    final = structlog.processors.JSONRenderer() if as_json else _console(colors=_is_terminal())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -30,9 +40,13 @@ def configure(settings: Settings) -> None:
             final,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=(lambda *_: _Lines(writer.write)) if writer else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    if writer:
+        writer.sum_up_dropped(_summary)
+        logging.basicConfig(handlers=[_FromLibraries()], force=True)
+        logging.captureWarnings(True)
 
 
 def at_any_level() -> structlog.typing.FilteringBoundLogger:
@@ -62,12 +76,46 @@ class CallbackLines:
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
-        sys.stderr.buffer.flush()
+        structlog.get_config()["logger_factory"]().msg(b"\n".join(lines).decode())
+
+
+class _Lines:
+    """What structlog asks of a logger: a method for each level, which takes the finished line."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        """Write it; several lines may come as one."""
+        self._write(line.encode(errors="backslashreplace") + b"\n")
+
+    log = debug = info = warning = error = critical = msg
+
+
+class _FromLibraries(logging.Handler):
+    """What libraries say through `logging`, as lines like ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """At its own level, with the library's name for itself."""
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )
+
+
+def _summary(lines: int) -> bytes:
+    """The line about lines that were dropped, whatever `log_level` is."""
+    made: list[bytes] = []
+    logger = structlog.wrap_logger(_Lines(made.append), wrapper_class=structlog.make_filtering_bound_logger(0))
+    logger.warning("log lines were dropped: nobody took them, or they could not be written", lines=lines)
+    return b"".join(made)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _is_json(settings: Settings) -> bool:
-    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    return settings.log_format == "json" or (settings.log_format == "auto" and not _is_terminal())
 
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:

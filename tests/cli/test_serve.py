@@ -1,11 +1,24 @@
-"""What `serve` asks of the system before it serves."""
+"""What `serve` asks of the system before it serves, and that it does not depend on its log."""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
+import re
 import subprocess
 import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
+import aiohttp
 import pytest
+
+from receiver.embedded.child_process import free_port, listens
+from tests.support.program import CHECKOUT, PATIENCE_S
+from tests.support.waiting import until
 
 PROGRAM = """
 import resource, sys
@@ -35,3 +48,68 @@ def test_a_system_that_allows_fewer_is_told_of() -> None:
     warning, files = files_allowed(256, 1000)
     assert files == "1000"
     assert "ESC_RECEIVER_CONNECTIONS_MAX" in warning
+
+
+@asynccontextmanager
+async def serving_with_log(log: int | None, folder: Path, **settings: object) -> AsyncIterator[tuple[Process, str]]:
+    """The service, its standard error being `log` (None: closed), and where it is; without PostgreSQL and NATS."""
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ESC_RECEIVER_")}
+    chosen = {"postgres_dsn": "postgresql://esc@127.0.0.1:1/esc", "port": port, "data_dir": folder} | settings
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        f'exec "$0" -m receiver serve{" 2>&-" if log is None else ""}',
+        sys.executable,
+        cwd=CHECKOUT,
+        env=environ | {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in chosen.items()},
+        stderr=log,
+    )
+    try:
+        await until(lambda: asyncio.to_thread(listens, port), PATIENCE_S)
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def unwritable_log(kind: str) -> tuple[int | None, int | None]:
+    """What the service writes to, and the end of the pipe that nobody reads."""
+    if kind == "full disk":
+        return os.open("/dev/full", os.O_WRONLY), None
+    if kind == "closed":
+        return None, None
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    return write, read
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("kind", ["unread", "reader gone", "full disk", "closed"])
+async def test_a_log_that_cannot_be_written_keeps_nothing_else_from_happening(
+    kind: str, log_format: str, tmp_path: Path
+) -> None:
+    """Callbacks and refusals are answered, what is missing of the log is counted, and SIGTERM ends the service."""
+    log, unread = unwritable_log(kind)
+    settings = {"log_format": log_format, "log_queue_bytes_max": 4096, "log_flush_timeout_s": 0.1}
+    async with serving_with_log(log, tmp_path, **settings) as (process, url), aiohttp.ClientSession(url) as session:
+        if log is not None:
+            os.close(log)
+        if kind == "reader gone" and unread is not None:
+            os.close(unread)
+        for _ in range(60):
+            assert await status_of(session.post("/", data=b"<x/>")) in {200, 202}
+        assert await status_of(session.post("/esc/nobody/callback", data=b"<x/>")) == 404
+        async with session.get("/metrics") as answer:
+            (dropped,) = re.findall(r"^esc_receiver_log_lines_dropped_total (\S+)", await answer.text(), re.MULTILINE)
+        assert float(dropped) > 0
+        process.terminate()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.wait() == 0
+
+
+async def status_of(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> int:
+    """The status of the answer."""
+    async with asyncio.timeout(PATIENCE_S), request as answer:
+        return answer.status

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,11 +16,25 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.observability import logs
+from receiver.observability.log_writer import LogWriter
 from receiver.observability.trouble_log import TroubleLog
 from tests.support.ingress import Serving, serving
 
 HEADERS = [("ESC-Transaction-Id", "tx-1"), ("ESC-Status-Code", "200")]
+PATIENCE_S = 60
 SECRET = {"lab": {"tokens": ["open-sesame"]}}
+
+
+@contextmanager
+def standard_logging() -> Iterator[None]:
+    """`logging` as it was, at the end."""
+    handlers = logging.root.handlers[:]
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        logging.captureWarnings(False)
+        logging.root.handlers[:] = handlers
 
 
 async def post(server: Serving, path: str = "/esc/lab/callback/open-sesame?ref=order-7") -> None:
@@ -31,6 +50,7 @@ def lines(captured: Any) -> list[dict[str, Any]]:
 
 async def test_a_callback_is_one_wide_line(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """All that is known of it: who, what, how long, and what became of it; the receipt is its id everywhere."""
+    logs.configure(Settings(log_format="json"))
     async with serving(sources=SECRET, log_format="json") as server:
         await post(server)
         await asyncio.sleep(0)  # the loop turns once more, and with it the lines are written
@@ -56,6 +76,7 @@ async def test_a_callback_is_one_wide_line(capsysbinary: pytest.CaptureFixture[b
 
 async def test_no_line_shows_a_secret(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """Neither the token of the path nor what the body held, also where it is refused."""
+    logs.configure(Settings(log_format="json"))
     async with serving(sources=SECRET, log_format="json") as server:
         await post(server)
         assert (await server.request("POST", "/esc/lab/callback/open-sesam", b"<x/>")).status == 401
@@ -70,6 +91,7 @@ async def test_the_lines_can_be_switched_off(
     changed: dict[str, Any], capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """By a setting of their own, or with all others of their level."""
+    logs.configure(Settings(log_format="json", **changed))
     async with serving(sources=SECRET, log_format="json", **changed) as server:
         await post(server)
         await asyncio.sleep(0)
@@ -95,6 +117,24 @@ def test_lines_are_json_with_a_time_and_a_level(capsys: pytest.CaptureFixture[st
     assert (line["event"], line["level"], line["receipt"]) == ("it stumbled", "error", "r1")
     assert line["timestamp"].endswith("Z")
     assert "ValueError: odd" in line["exception"]
+
+
+def test_lines_of_libraries_look_like_ours() -> None:
+    """Also warnings of Python: all of them go the way on which nobody waits."""
+    read, write = os.pipe()
+    writer = LogWriter(write, 1_000_000)
+    with standard_logging():
+        logs.configure(Settings(log_format="json"), writer)
+        logging.getLogger("aiohttp.server").error("it %s", "stumbled", exc_info=ValueError("odd"))
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        writer.close(PATIENCE_S)
+    os.close(write)
+    with os.fdopen(read, "rb") as written:
+        error, warning = map(json.loads, written)
+    assert (error["event"], error["level"], error["logger"]) == ("it stumbled", "error", "aiohttp.server")
+    assert "ValueError: odd" in error["exception"]
+    assert (warning["level"], warning["logger"]) == ("warning", "py.warnings")
 
 
 def test_a_trouble_that_lasts_is_logged_once_for_each_reason() -> None:

@@ -89,6 +89,8 @@ BOARD = Board(
               width=THIRD),
         lines("Event loop", "How late it turns: what every request waits for.",
               _quantiles("esc_receiver_loop_lag_seconds", 0.5, 0.99), unit="s", width=THIRD),
+        lines("Log", "Lines dropped a second: nobody took them, or they could not be written.",
+              {"{{instance}}": f"rate(esc_receiver_log_lines_dropped_total{OF}[$__rate_interval])"}, width=THIRD),
         lines("Processor", "Cores in use.", {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval])"},
               width=THIRD),
         lines("Memory", "Resident.", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, unit="bytes", width=THIRD),
