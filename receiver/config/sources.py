@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from re import fullmatch
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -68,6 +68,9 @@ class Source(BaseModel):
     """`user:secret` of HTTP Basic."""
     allow: tuple[AddressRange, ...] = ()
     """Addresses that may post."""
+
+    answer: Literal[200, 204] = 200
+    """What a callback that is kept is answered with: 204 for a sender that takes nothing else for success."""
 
     @property
     def protected(self) -> bool:

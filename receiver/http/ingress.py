@@ -28,7 +28,8 @@ from receiver.errors import (
 from receiver.http.access import Access, Sender
 from receiver.http.body import expect_later, read_body
 from receiver.http.problem import problem
-from receiver.http.responses import RECEIPT, acknowledgement
+from receiver.http.request_parser import refusal_of
+from receiver.http.responses import RECEIPT, acknowledgement, no_content
 from receiver.model.envelope import TRACE, Clock, Envelope, read_head
 from receiver.model.notification import Channel, Outcome
 from receiver.model.sanitize import sanitize
@@ -89,6 +90,7 @@ class Ingress:
         self._settings = settings
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
+        self._answered_204 = frozenset(name for name, source in settings.all_sources.items() if source.answer == 204)
         self._access = Access(settings.all_sources, settings.trusted_proxies)
         self._clock = Clock()
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
@@ -117,7 +119,7 @@ class Ingress:
         known = source if source in self._sources else UNKNOWN_SOURCE
         self._metrics.count_received(known, channel)
         try:
-            envelope = await self._read_envelope(request, source, _CHANNELS[channel])
+            envelope = _as_sent(request, await self._read_envelope(request, source, _CHANNELS[channel]))
         except BaseException as error:
             self._refuse(error, request, known)
             raise
@@ -131,6 +133,8 @@ class Ingress:
             raise
         receipt = str(envelope.receipt)
         self._record(envelope, receipt, result, time.perf_counter() - started_s, span)
+        if source in self._answered_204 and result.outcome is not Outcome.MALFORMED:
+            return no_content(receipt)
         return _answer(request, receipt, result)
 
     def _record(
@@ -185,6 +189,15 @@ class Ingress:
         ref = self._redactor.text(sanitize(request.query.get("ref", "")))
         longest = self._settings.ref_characters_max
         return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
+
+
+def _as_sent(request: web.Request, envelope: Envelope) -> Envelope:
+    """The envelope, malformed if the head of the request was."""
+    because = refusal_of(request.raw_headers)
+    if because is None:
+        return envelope
+    log.info("a head that is not HTTP; what it says is kept as malformed", peer=envelope.remote, why=because)
+    return envelope._replace(undecodable_because=because)
 
 
 def _sender(request: web.Request) -> Sender:

@@ -10,13 +10,13 @@ import asyncio
 from typing import Any, cast
 
 import structlog
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from receiver.http.problem import problem
+from receiver.http.request_parser import RequestParser
 from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
@@ -38,17 +38,31 @@ class Connections:
 
 
 class Protocol(RequestHandler):
-    """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 0.2 µs."""
+    """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 0.5 µs."""
 
-    __slots__ = ("_connections", "_counted", "_head_bytes", "_last_payload", "_metrics")
+    __slots__ = ("_connections", "_counted", "_heads", "_metrics")
 
     def __init__(self, manager: web.Server, metrics: Metrics, connections: Connections, **limits: Any) -> None:
         super().__init__(manager, **limits)
         self._metrics = metrics
         self._connections = connections
         self._counted = False
-        self._head_bytes = 0
-        self._last_payload: StreamReader = EMPTY_PAYLOAD
+        self._heads = RequestParser(self._make_parser, self.max_headers, self.max_field_size)
+        self._parser = cast(Any, self._heads)
+
+    def _make_parser(self) -> HttpRequestParser:
+        """As aiohttp makes its own."""
+        return HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Turns the connection away when there are too many."""
@@ -67,21 +81,21 @@ class Protocol(RequestHandler):
         if self._counted:
             self._connections.open -= 1
             self._counted = False
+            if self._heads.refused_unfinished:
+                self._count(Rejected.BROKEN_HEAD)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Limits the size of an incomplete head: aiohttp limits its fields and their number, not their sum."""
-        in_head, waiting = self._last_payload.is_eof(), len(self._messages)
+        waiting = len(self._messages)
         super().data_received(data)
+        while self._heads.unread:
+            super().data_received(self._heads.unread.popleft())
         if len(self._messages) > waiting:
-            message, self._last_payload = self._messages[-1]
-            self._head_bytes = 0
-            if not isinstance(message, RawRequestMessage):
+            if not isinstance(self._messages[-1][0], RawRequestMessage):
                 self._fail_body_reader()
-        elif in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._connections.head_bytes_max:
-                self._stop_reading()
+        elif self._heads.head_bytes > self._connections.head_bytes_max:
+            self._stop_reading()
 
     def _fail_body_reader(self) -> None:
         """The data may have broken the transfer encoding of a body; aiohttp would leave its reader waiting."""
@@ -128,7 +142,12 @@ class Protocol(RequestHandler):
 
     def _count(self, reason: Rejected) -> None:
         self._metrics.rejected_before_routing.labels(reason).inc()
-        log.debug("rejected before routing", reason=reason)
+        log.debug("rejected before routing", reason=reason, peer=self._peer)
+
+    @property
+    def _peer(self) -> str | None:
+        peer = self.peername
+        return peer[0] if isinstance(peer, tuple) else None
 
 
 def _limit(status: int, slug: str, title: str, setting: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -35,6 +35,11 @@ def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str, status
     )
 
 
+def no_content(receipt: str) -> web.StreamResponse:
+    """204 with the receipt in its header alone."""
+    return web.Response(status=204, headers={RECEIPT: receipt})
+
+
 class _Acknowledgement(web.StreamResponse):
     """For HTTP/1.1 on a connection that is kept alive."""
 

@@ -81,7 +81,9 @@ class Monitors:
             (metrics.consumer_unacknowledged_messages, ((one.name, one.unacknowledged) for one in consumers)),
         ):
             gauge.clear()
-            set_all(gauge, fold(numbers, self._settings.consumers_max))
+            set_all(
+                gauge, fold(((metrics.fit(name), number) for name, number in numbers), self._settings.consumers_max)
+            )
 
 
 def fold(consumers: Iterable[tuple[str, int]], named_max: int) -> Mapping[tuple[str, ...], float]:

@@ -29,6 +29,7 @@ from receiver.observability.labels import (
     Rejected,
     Step,
     Taken,
+    cut,
 )
 
 MICROSECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1)
@@ -230,6 +231,8 @@ class Catalogue:
     feed_readers = gauge("readers", "Readers of the live feed.")
     feed_dropped = counter("readers", "Readers of the live feed that were dropped as too slow.")
 
+    labels_cut = counter("values", "Uses of a label value that was too long, and is cut to 128 bytes.")
+
     # The surroundings.
 
     build_info = gauge(
@@ -253,6 +256,13 @@ class Catalogue:
     def __init__(self, registry: CollectorRegistry, sources: Sequence[str] = ()) -> None:
         for definition in CATALOGUE:
             setattr(self, definition.name, definition.create(registry, {"source": sources}))
+
+    def fit(self, value: str) -> str:
+        """A value from outside as it may be a label; counted when it had to be cut."""
+        short = cut(value)
+        if short is not value:
+            self.labels_cut.inc()
+        return short
 
 
 CATALOGUE: tuple[Definition[Any], ...] = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final
 
 UNKNOWN_SOURCE: Final = "(unknown)"
@@ -11,6 +12,19 @@ OTHER: Final = "(other)"
 """Stands for what came when a label had as many values as it may have."""
 ROOT_CHANNEL: Final = "root"
 """Posted to `/`: the channel is not known before the body is read."""
+
+
+LABEL_BYTES_MAX: Final = 128
+"""Of a value in UTF-8. Prometheus drops the whole scrape for one over its `label_value_length_limit`, often 200."""
+_HASH_DIGITS: Final = 16
+
+
+def cut(value: str) -> str:
+    """A value from outside, as long as a label may be; the end of a longer one is a hash of all of it."""
+    if len(value) * 4 <= LABEL_BYTES_MAX or len(encoded := value.encode()) <= LABEL_BYTES_MAX:
+        return value
+    begin = encoded[: LABEL_BYTES_MAX - _HASH_DIGITS - 1].decode(errors="ignore")
+    return f"{begin}~{sha256(encoded).hexdigest()[:_HASH_DIGITS]}"
 
 
 class Mode(StrEnum):

@@ -138,7 +138,7 @@ class LifecycleMetrics:
             seconds = (operation.ended_at - operation.first_seen_at).total_seconds()
             self._operation_seconds(kind).observe(seconds, exemplar(operation.transaction_id))
         if operation.tenant:
-            tenant = self._tenants.name(operation.tenant)
+            tenant = self._tenants.name(self._metrics.fit(operation.tenant))
             self._metrics.tenant_operations.labels(tenant, outcome).inc()
             if tenant == OTHER:
                 self._metrics.tenants_folded.inc()

@@ -84,6 +84,13 @@ def test_sources_are_tables_or_json(tmp_path: Path) -> None:
     assert by_table.sources["lab1"].allow == (ip_network("10.1.0.0/16"), ip_network("::1"))
 
 
+@pytest.mark.parametrize("answer", ["202", '"204"', "true"])
+def test_a_source_is_answered_with_200_or_204(answer: str) -> None:
+    """And with nothing else."""
+    (fault,) = faults({"POSTGRES_DSN": DSN, "SOURCES": '{"lab": {"answer": ' + answer + "}}"})
+    assert fault == "ESC_RECEIVER_SOURCES.lab.answer: should be 200 or 204"
+
+
 def test_lists_may_be_written_with_commas() -> None:
     """An environment variable has no brackets."""
     settings = load(None, HAS_DSN | {"ESC_RECEIVER_TRUSTED_PROXIES": "10.0.0.1, 192.168.0.0/16"})

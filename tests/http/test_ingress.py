@@ -15,7 +15,7 @@ import pytest
 from receiver.config.settings import Settings
 from receiver.errors import SetupError
 from receiver.http.server import make_app, start_site
-from receiver.model.notification import Channel, Status
+from receiver.model.notification import Channel, Outcome, Status
 from receiver.observability.metrics import Metrics
 from tests.support.ingress import answer_from, serving
 from tests.support.samples import SAMPLES
@@ -111,6 +111,35 @@ async def test_what_cannot_be_read_is_kept_and_said() -> None:
         "receipt": str(envelope.receipt),
         "outcome": "malformed",
     }
+
+
+@pytest.mark.parametrize("outcome", [Outcome.APPLIED, None], ids=["stored", "spooled"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_source_may_be_answered_204(outcome: Outcome | None, version: str) -> None:
+    """The receipt stands in its header alone, also of what is in the spool; the connection goes on."""
+    head = (
+        f"POST /esc/sol/callback HTTP/{version}\r\nHost: h\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\n<a/>"
+    )
+    async with serving(sources={"sol": {"answer": 204}}) as server:
+        server.shelf.outcome = outcome
+        reader, writer = await server.open()
+        for _ in range(2):
+            writer.write(head.encode())
+            answer = await answer_from(reader)
+            assert (answer.status, answer.body) == (204, b"")
+            assert answer.headers["esc-receipt-id"] == str(server.shelf.envelopes[-1].receipt)
+            assert not {"content-type", "content-length", "transfer-encoding"} & set(answer.headers)
+        writer.close()
+        assert (await server.request("POST", "/esc/default/callback", BODY)).status == (200 if outcome else 202)
+
+
+async def test_such_a_source_is_told_of_faults_as_any_other() -> None:
+    """400 with its receipt, and refusals."""
+    async with serving(sources={"sol": {"answer": 204, "tokens": ["t"]}}) as server:
+        answer = await server.request("POST", "/esc/sol/callback/t")
+        assert (answer.status, answer.json["outcome"]) == (400, "malformed")
+        assert (await server.request("POST", "/esc/sol/callback", BODY)).status == 401
+        assert (await server.request("POST", "/esc/sol/callback/t", BODY)).status == 204
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -249,13 +278,13 @@ async def test_header_fields_of_64_kib_get_through() -> None:
         (b"POST / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 70_000), 431, "header-field-too-large"),
         (b"POST / HTTP/1.1\r\nHost: h\r\n%b: x\r\n\r\n" % (b"x" * 70_000), 431, "header-field-too-large"),
         (b"POST / HTTP/1.1\r\nHost: h\r\n%b\r\n" % (b"X: x\r\n" * 200), 431, "too-many-headers"),
-        (b"POST / HTTP/1.1\r\nHost h hunter2\r\n\r\n", 400, "broken-head"),
-        (b"POST / HTTP/1.1\r\n\r\n", 400, "broken-head"),
+        (b"PUT / HTTP/1.1\r\nHost h hunter2\r\n\r\n", 400, "broken-head"),
+        (b"PUT / HTTP/1.1\r\n\r\n", 400, "broken-head"),
         (b"hunter2\r\n\r\n", 400, "broken-head"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03hunter2", 400, "broken-head"),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", 400, "broken-head"),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400, "broken-head"),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 400, "broken-head"),
+        (b"POST /nowhere HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 400, "broken-head"),
     ],
 )
 async def test_a_head_that_is_no_request_is_answered_and_counted_apart(head: bytes, status: int, reason: str) -> None:

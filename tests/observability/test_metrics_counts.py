@@ -140,6 +140,9 @@ async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) 
     await watch.measure_stream()
     assert shown(metrics, "consumer_pending_messages") == {("billing",): 1}
     assert shown(metrics, "stream_messages") == {(): 1}
+    await jetstream.pull_subscribe("esc.v1.>", durable="d" * 200, stream="ESC")
+    await watch.measure_stream()
+    assert max(len(name) for (name,) in shown(metrics, "consumer_pending_messages")) == 128
     await broker.close()
     await client.close()
 

@@ -132,6 +132,20 @@ def test_tenants_beyond_the_cap_are_one_and_are_counted() -> None:
     assert told.shown("tenants_folded_total") == {(): 3}
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 65, "名" * 43, "\U0001f9ea" * 33, "x" * 129])
+def test_a_label_from_outside_is_no_longer_than_prometheus_takes(name: str) -> None:
+    """It would drop the whole scrape; names that begin alike stay apart, and each use of one is counted."""
+    told = Told()
+    for tenant in (name, name + "1", "y" * 128):
+        image = ResourceReport("image", "i", internal_tenant_id=tenant)
+        told.hear(notification("CREATE_IMAGE", resource=image, deployment=None, txn=f"txn-{len(tenant)}"))
+    tenants = [tenant for tenant, _ in told.shown("tenant_operations_total")]
+    assert len(set(tenants)) == 3
+    assert all(len(tenant.encode()) <= 128 for tenant in tenants)
+    assert "y" * 128 in tenants
+    assert told.shown("labels_cut_total") == {(): 2}
+
+
 @pytest.mark.parametrize("name", ["operation_seconds_bucket"])
 def test_durations_show_the_last_transaction_of_each_bucket(name: str) -> None:
     """As an exemplar: from a slow bucket to the operation in one step."""

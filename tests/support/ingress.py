@@ -22,7 +22,7 @@ from receiver.observability.metrics import Metrics
 class Kept:
     """What a sender is told."""
 
-    outcome: Outcome
+    outcome: Outcome | None
     reason: str
 
 
@@ -32,6 +32,8 @@ class Shelf:
     def __init__(self, metrics: Metrics) -> None:
         self.envelopes: list[Envelope] = []
         self.full = False
+        self.outcome: Outcome | None = Outcome.APPLIED
+        """Of what can be read; None: as if it went into the spool."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.reached = asyncio.Event()
@@ -44,8 +46,8 @@ class Shelf:
         if self.full:
             raise CannotKeepError("the shelf is full")
         self.envelopes.append(envelope)
-        outcome = Outcome.APPLIED if envelope.body and not envelope.undecodable_because else Outcome.MALFORMED
-        self._metrics.count_stored(envelope.source, "unknown", outcome)
+        outcome = self.outcome if envelope.body and not envelope.undecodable_because else Outcome.MALFORMED
+        self._metrics.count_stored(envelope.source, "unknown", outcome or "pending")
         return Kept(outcome, envelope.undecodable_because or "the body is empty")
 
 

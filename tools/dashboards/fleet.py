@@ -62,7 +62,8 @@ BOARD = Board(
         lines(
             "Operations by tenant", "Operations that ended, a second; tenants beyond the cap are one.",
             {"{{tenant}}": "sum by (tenant) (rate(esc_receiver_tenant_operations_total[$__rate_interval])) > 0",
-             "folded": "sum(rate(esc_receiver_tenants_folded_total[$__rate_interval]))"},
+             "folded": "sum(rate(esc_receiver_tenants_folded_total[$__rate_interval]))",
+             "cut": "sum(rate(esc_receiver_labels_cut_total[$__rate_interval]))"},
             unit="ops", width=THIRD,
         ),
         rows(
