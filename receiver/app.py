@@ -31,6 +31,7 @@ from receiver.observability.log_writer import LogWriter
 from receiver.observability.logs import at_any_level
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traces
+from receiver.parsing.body_readers import BodyReaders
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
@@ -61,7 +62,8 @@ class App:
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
         writer = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
         self.spool = Spool(settings)
-        self.router = SpoolRouter(self.spool, writer, settings, self.metrics)
+        self.readers = BodyReaders(settings)
+        self.router = SpoolRouter(self.spool, writer, settings, self.metrics, self.readers)
         self.batcher = Batcher(writer, self.router, settings, self.metrics)
         self.overdue_scan = OverdueScan(
             self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
@@ -71,7 +73,7 @@ class App:
             JetStream(self.broker, settings),
             settings,
             self.metrics,
-            StreamRebuild(self.database, settings).run,
+            StreamRebuild(self.database, settings, self.readers).run,
         )
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
@@ -95,6 +97,7 @@ class App:
     async def _start(self) -> None:
         if self._traces:
             self._undo.callback(self._traces.close)
+        self._undo.push_async_callback(self.readers.close)
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
@@ -102,7 +105,8 @@ class App:
         await self.router.open()
         await self.api.open()
         self._undo.callback(self.api.close)
-        rooms = (Ingress(self.batcher, self.settings, self.metrics, self._traces), self._health(), Board(), self.api)
+        ingress = Ingress(self.batcher, self.settings, self.metrics, self.readers, self._traces)
+        rooms = (ingress, self._health(), Board(), self.api)
         served = make_app(rooms, self.settings)
         served.on_shutdown.append(self.api.stop)
         self._runner = await start_site(served, self.settings, self.metrics)

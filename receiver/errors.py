@@ -46,6 +46,12 @@ class BodyCutOffError(LimitError):
     """The connection ended before the body did."""
 
 
+class BodyReadersBusyError(LimitError):
+    """As many large bodies of this source wait as `body_readers_queue_max` allows."""
+
+    sending_again_helps = True
+
+
 class AccessError(ReceiverError):
     """The sender may not post here."""
 

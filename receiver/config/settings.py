@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     trusted_proxies: AddressRanges = _setting((), "Proxies whose `X-Forwarded-For` counts.")
 
     body_bytes_max: PositiveInt = _setting(1_048_576, "Largest body, as sent and as unpacked.")
+    body_inline_bytes_max: int = _setting(
+        4_096, "Largest body that is read at once; a larger one is read by a process of its own.", ge=0, le=32_768
+    )
+    body_readers: PositiveInt = _setting(1, "Most such processes; the first starts with the first large body.")
+    body_readers_queue_max: PositiveInt = _setting(16, "Most large bodies of one source waiting for them; beyond: 503.")
+    body_reader_timeout_s: PositiveFloat = _setting(10, "Time for one large body to be read; beyond it: 503.")
     body_timeout_s: PositiveFloat = _setting(10, "Time for a body to arrive.")
     secret_names: SecretNameList = _setting((), "Fields whose values are overwritten, besides the built-in ones.")
     redaction_tokens_max: PositiveInt = _setting(

@@ -17,6 +17,7 @@ from receiver.config.settings import Settings
 from receiver.errors import (
     AddressError,
     BodyCutOffError,
+    BodyReadersBusyError,
     BodyTooLargeError,
     BodyTooSlowError,
     CannotKeepError,
@@ -38,15 +39,13 @@ from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
 from receiver.observability.logs import CallbackLines
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traced, Traces
-from receiver.parsing.stored_body import stored_body
+from receiver.parsing.body_readers import BodyReaders
+from receiver.parsing.reading import Reading
 from receiver.redaction.redactor import Redactor
 
 log = structlog.get_logger()
 
 _CHANNELS = {"callback": Channel.CALLBACK, "events": Channel.EVENTS, ROOT_CHANNEL: None}
-
-_REDACTED_IN_LOOP_BYTES_MAX = 65_536
-"""Many times what ESC sends. A larger body is redacted in a thread, because a hostile one takes a second."""
 
 _REASONS: dict[type[BaseException], Refused] = {
     UnknownSourceError: Refused.UNKNOWN_SOURCE,
@@ -56,6 +55,7 @@ _REASONS: dict[type[BaseException], Refused] = {
     BodyTooLargeError: Refused.BODY_TOO_LARGE,
     BodyTooSlowError: Refused.BODY_TOO_SLOW,
     BodyCutOffError: Refused.BODY_CUT_OFF,
+    BodyReadersBusyError: Refused.BODY_READERS_BUSY,
     CannotKeepError: Refused.CANNOT_KEEP,
     asyncio.CancelledError: Refused.BODY_CUT_OFF,
 }
@@ -76,17 +76,26 @@ class IntakeResult(Protocol):
 class CallbackIntake(Protocol):
     """Makes callbacks durable."""
 
-    async def accept(self, envelope: Envelope) -> IntakeResult:
-        """Returns when the callback is durable and counted (`Metrics.count_stored`); raises CannotKeepError."""
+    async def accept(self, envelope: Envelope, reading: Reading | None = None) -> IntakeResult:
+        """Returns when the callback is durable and counted (`Metrics.count_stored`); raises CannotKeepError.
+
+        `reading` is what was read of its body already.
+        """
 
 
 class Ingress:
     """The callback paths."""
 
     def __init__(
-        self, intake: CallbackIntake, settings: Settings, metrics: Metrics, traces: Traces | None = None
+        self,
+        intake: CallbackIntake,
+        settings: Settings,
+        metrics: Metrics,
+        readers: BodyReaders,
+        traces: Traces | None = None,
     ) -> None:
         self._intake = intake
+        self._readers = readers
         self._settings = settings
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
@@ -119,14 +128,15 @@ class Ingress:
         known = source if source in self._sources else UNKNOWN_SOURCE
         self._metrics.count_received(known, channel)
         try:
-            envelope = _as_sent(request, await self._read_envelope(request, source, _CHANNELS[channel]))
+            envelope, reading = await self._read_envelope(request, source, _CHANNELS[channel])
+            envelope = _as_sent(request, envelope)
         except BaseException as error:
             self._refuse(error, request, known)
             raise
         if span:
             envelope = envelope._replace(traceparent=span.traceparent)
         try:
-            result = await self._intake.accept(envelope)
+            result = await self._intake.accept(envelope, reading)
         except Exception as error:
             # Not when cancelled: then it is still in flight, and the intake will count it.
             self._refuse(error, request, known)
@@ -166,23 +176,27 @@ class Ingress:
         self._metrics.count_refused(reason)
         log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_describe(error))
 
-    async def _read_envelope(self, request: web.Request, source: str, channel: Channel | None) -> Envelope:
+    async def _read_envelope(
+        self, request: web.Request, source: str, channel: Channel | None
+    ) -> tuple[Envelope, Reading | None]:
         settings = self._settings
         remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
         head = read_head(request.raw_headers, settings.header_bytes_max, self._redactor)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
         encoding = request.headers.get(hdrs.CONTENT_ENCODING)
-        work = (sent, encoding, self._redactor, settings.body_bytes_max)
-        is_small = len(sent) <= _REDACTED_IN_LOOP_BYTES_MAX and not encoding
-        body, redacted, fault = stored_body(*work) if is_small else await asyncio.to_thread(stored_body, *work)
+        stored, reading = self._readers.store_small(sent, encoding), None
+        if stored is None:
+            stored, reading = await self._readers.store(sent, encoding, source)
+        body, redacted, fault = stored
         self._metrics.body_bytes.observe(len(body))
         ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
         # From here to the intake's queue nothing awaits, so that callbacks are queued in the order of their stamps.
         received_at, receipt = self._clock.stamp()
-        return Envelope.of(
+        envelope = Envelope.of(
             head, receipt=receipt, received_at=received_at, source=source, channel=channel, remote=remote, ref=ref,
             body=body, redacted=redacted, notes=remarks, undecodable_because=fault,
         )  # fmt: skip
+        return envelope, reading
 
     def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
         """The caller's own reference (`?ref=`), and notes on what had to be changed about it."""

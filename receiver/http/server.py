@@ -19,6 +19,7 @@ from receiver.errors import (
     AddressError,
     BasicCredentialsError,
     BodyCutOffError,
+    BodyReadersBusyError,
     BodyTooLargeError,
     BodyTooSlowError,
     CannotKeepError,
@@ -66,6 +67,7 @@ _ANSWERS: dict[type[ReceiverError], _Answer] = {
     BodyTooLargeError: _Answer(413, "body-too-large", "The body is too large", "body_bytes_max"),
     BodyTooSlowError: _Answer(408, "body-too-slow", "The body took too long", "body_timeout_s", close=True),
     BodyCutOffError: _Answer(400, "body-cut-off", "The body is not complete", close=True),
+    BodyReadersBusyError: _Answer(503, "body-readers-busy", "Too many large bodies wait", "body_readers_queue_max"),
     CannotKeepError: _Answer(503, "cannot-keep", "The callback could not be kept"),
 }
 

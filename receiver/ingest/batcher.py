@@ -24,6 +24,7 @@ from receiver.model.notification import Outcome
 from receiver.observability.labels import Refused
 from receiver.observability.metrics import Metrics
 from receiver.parsing.parsed_callback import EntityKey, ParsedCallback, read
+from receiver.parsing.reading import Reading
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.spool.router import SpoolRouter
 
@@ -64,17 +65,17 @@ class Batcher:
         self._wake_up = asyncio.Event()
         self._stopping = False
 
-    async def accept(self, envelope: Envelope) -> Accepted:
+    async def accept(self, envelope: Envelope, reading: Reading | None = None) -> Accepted:
         """Returns when the callback is durable: committed in PostgreSQL, or on this machine's disk.
 
-        Raises CannotKeepError, and then it is not kept.
+        `reading` is what was read of its body already. Raises CannotKeepError, and then it is not kept.
         """
         if self._stopping:
             raise CannotKeepError("the receiver is stopping")
         if self.full:
             raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Pending(self._parse(envelope), answer))
+        self._queue.append(_Pending(self._parse(envelope, reading), answer))
         self._queued_bytes += len(envelope.body)
         self._wake_up.set()
         try:
@@ -91,9 +92,9 @@ class Batcher:
         settings = self._settings
         return len(self._queue) >= settings.queue_callbacks_max or self._queued_bytes >= settings.queue_bytes_max
 
-    def _parse(self, envelope: Envelope) -> ParsedCallback:
+    def _parse(self, envelope: Envelope, reading: Reading | None) -> ParsedCallback:
         started_s = time.perf_counter()
-        callback = read(envelope, self._settings.xml_depth_max)
+        callback = read(envelope, self._settings.xml_depth_max, reading=reading)
         self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
         return callback
 

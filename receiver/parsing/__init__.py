@@ -2,5 +2,6 @@
 
 `xml_document` reads XML (the only place that imports lxml), `vocabulary` holds ESC's words, `deployment_parser` and
 `resource_parser` read one payload family each, `parser` chooses between them and makes a Notification of an Envelope,
-`parsed_callback` holds both. Must not know HTTP, SQL or NATS.
+`parsed_callback` holds both. `body_readers` has large bodies read in processes of their own. Must not know HTTP, SQL or
+NATS.
 """

@@ -12,6 +12,7 @@ from receiver.model.entities import Decision
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Channel, Family, Notification, Outcome
 from receiver.parsing.parser import channel_of, parse
+from receiver.parsing.reading import Reading
 
 log = structlog.get_logger()
 
@@ -19,10 +20,12 @@ EntityKey = tuple[str, ...]
 """What a callback may be about: an operation, a deployment or a resource, by its identity."""
 
 
-def read(envelope: Envelope, depth_max: int, delayed: DelayedContext | None = None) -> ParsedCallback:
-    """Parse an envelope; never raises for what its body holds."""
+def read(
+    envelope: Envelope, depth_max: int, delayed: DelayedContext | None = None, reading: Reading | None = None
+) -> ParsedCallback:
+    """Parse an envelope; never raises for what its body holds. `reading` is what was read of its body before."""
     try:
-        return ParsedCallback(envelope, parse(envelope, depth_max), delayed=delayed)
+        return ParsedCallback(envelope, parse(envelope, depth_max, reading), delayed=delayed)
     except NotXmlError as error:
         return ParsedCallback(envelope, malformed=str(error), delayed=delayed)
     except Exception:

@@ -14,20 +14,21 @@ from receiver.model.envelope import Envelope
 from receiver.model.notification import Channel, Family, Notification
 from receiver.parsing.deployment_parser import parse_deployment
 from receiver.parsing.fields import Meaning, NameTooLongError, shown, take_text
+from receiver.parsing.reading import Reading
 from receiver.parsing.resource_parser import parse_resource
 from receiver.parsing.vocabulary import FAMILIES
 from receiver.parsing.xml_document import NAME_CHARACTERS_MAX, Document, read
 
 
-def parse(envelope: Envelope, depth_max: int) -> Notification:
-    """Read a callback; `depth_max` is how deep its elements may be nested.
+def parse(envelope: Envelope, depth_max: int, reading: Reading | None = None) -> Notification:
+    """Read a callback; `depth_max` is how deep its elements may be nested, `reading` what was read of it before.
 
     Raises NotXmlError for a body that is no document we are willing to read. Every other body gives a
     Notification, unclassified when its meaning is not known.
     """
     if envelope.undecodable_because is not None:
         raise NotXmlError(envelope.undecodable_because)
-    document = read(envelope.body, depth_max)
+    document = _document(reading) if reading else read(envelope.body, depth_max)
     family = FAMILIES.get(document.root, Family.UNKNOWN)
     try:
         meaning = _meaning(family, document, envelope.status_message)
@@ -39,6 +40,14 @@ def parse(envelope: Envelope, depth_max: int) -> Notification:
         e.status, e.status_code, e.status_message, e.transaction_id, e.ref, m.deployment, m.vm, m.target, m.resource,
         fingerprint(e), m.unclassified_because, (*e.notes, "fields-cut") if document.cut else e.notes,
     )  # fmt: skip
+
+
+def _document(reading: Reading) -> Document:
+    if reading.malformed is not None:
+        raise NotXmlError(reading.malformed)
+    if reading.document is None:
+        raise RuntimeError("a large body could not be read")
+    return reading.document
 
 
 def channel_of(root: str | None) -> Channel:

@@ -35,6 +35,11 @@ class StoredBody(NamedTuple):
     undecodable_because: str | None = None
 
 
+def may_be_packed(body: bytes) -> bool:
+    """Whether it may be compressed: it does not begin as text does."""
+    return body[:1] not in _TEXT_BEGINS
+
+
 def stored_body(sent: bytes, content_encoding: str | None, redactor: Redactor, bytes_max: int) -> StoredBody:
     """The body as it is stored. Raises BodyTooLargeError when it unpacks to more than `bytes_max`."""
     body, fault = sent, None
@@ -43,7 +48,7 @@ def stored_body(sent: bytes, content_encoding: str | None, redactor: Redactor, b
             body = decode_body(sent, content_encoding, bytes_max)
         except UndecodableBodyError as error:
             fault = str(error)
-    if fault or body[:1] not in _TEXT_BEGINS:
+    if fault or may_be_packed(body):
         return _without_packed_secrets(body, fault, redactor, bytes_max)
     clean, redacted = redactor.redact(body)
     return StoredBody(clean, redacted)

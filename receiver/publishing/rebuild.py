@@ -15,7 +15,8 @@ from receiver.config.settings import Settings
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
 from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm
 from receiver.model.envelope import Envelope
-from receiver.parsing.parsed_callback import read
+from receiver.parsing.body_readers import BodyReaders
+from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import Database
 from receiver.postgres.statements import statements
 from receiver.postgres.store import ROWS, Connection
@@ -35,8 +36,9 @@ async def nothing() -> None:
 class StreamRebuild:
     """Fills the outbox of one database."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, readers: BodyReaders) -> None:
         self._database = database
+        self._readers = readers
         self._settings = settings
         self._sql = statements("publishing/rebuild.sql", ROWS)
 
@@ -80,7 +82,8 @@ class StreamRebuild:
             entities = await self._entities(connection, transitions)
             yield [transition_event(t, entities[t.entity_id]) for t in transitions if t.entity_id in entities]
         async for records in _portions(connection, self._sql["unclassified"], size):
-            yield [_unclassified(record, self._settings.xml_depth_max) for record in records]
+            envelopes = [(record, Envelope.of_row(record)) for record in records]
+            yield [_unclassified(*one) async for one in self._readers.read_all(envelopes)]
 
     async def _entities(self, connection: Connection, transitions: Sequence[Transition]) -> dict[UUID, Entity]:
         found: dict[UUID, Entity] = {}
@@ -99,9 +102,8 @@ async def _portions(connection: Connection, query: str, size: int) -> AsyncItera
         yield rows
 
 
-def _unclassified(row: Any, depth_max: int) -> OutboxRow:
+def _unclassified(row: Any, letter: ParsedCallback) -> OutboxRow:
     """The message of a callback that fitted no rule then."""
-    letter = read(Envelope.of_row(row), depth_max)
     notification = letter.notification or letter.without_content().notification
     assert notification is not None  # `without_content` always has one
     return unclassified_event(notification, row["reason"], row["rule"])

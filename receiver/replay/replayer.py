@@ -9,6 +9,7 @@ line.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -131,7 +132,10 @@ class Replay:
         self, connection: Connection, wanted: Sequence[Wanted], now: datetime
     ) -> tuple[list[ReplayResult], UnitOfWork]:
         rows = await self._rows(connection, "lock_callbacks", wanted)
-        callbacks = {one.receipt: read for one in wanted if (read := self._read(one, rows.get(one.receipt), now))}
+        callbacks = {}
+        for one in wanted:
+            if (callback := await self._read(one, rows.get(one.receipt), now)) is not None:
+                callbacks[one.receipt] = callback
         notifications = [callback.notification for callback in callbacks.values() if callback.notification]
         unit = await self._store.lock(connection, notifications, self._unit.next_unit())
         entries: defaultdict[UUID, set[Entry]] = defaultdict(set)
@@ -146,12 +150,17 @@ class Replay:
                 results.append(ReplayResult(receipt, Fate.GONE if row is None else Fate.REPEAT, row=row))
         return results, unit
 
-    def _read(self, one: Wanted, row: Any, now: datetime) -> ParsedCallback | None:
+    async def _read(self, one: Wanted, row: Any, now: datetime) -> ParsedCallback | None:
         """None for one that is passed over."""
         if row is not None:
-            return None if row["outcome"] == Outcome.DUPLICATE else read_again(Envelope.of_row(row), self._settings)
+            return None if row["outcome"] == Outcome.DUPLICATE else await self._read_again(Envelope.of_row(row))
         is_retained = one.received_at >= self._oldest(now)
-        return read_again(one.envelope, self._settings) if one.envelope and is_retained else None
+        return await self._read_again(one.envelope) if one.envelope and is_retained else None
+
+    async def _read_again(self, envelope: Envelope) -> ParsedCallback:
+        if len(envelope.body) <= self._settings.body_inline_bytes_max:
+            return read_again(envelope, self._settings)
+        return await asyncio.to_thread(read_again, envelope, self._settings)
 
     def _decide(
         self, unit: UnitOfWork, callback: ParsedCallback, row: Any, entries: set[Entry], now: datetime

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.statements import statements
@@ -77,12 +78,16 @@ class FeedRebuild:
 
     async def _fill_outbox(self, report: Report, *, purge: bool) -> int:
         stream = await self._require_empty(purge=purge)  # again: until now others could publish
-        rebuild = StreamRebuild(self._database, self._settings)
+        readers = BodyReaders(self._settings)
+        rebuild = StreamRebuild(self._database, self._settings, readers)
         # Late, so that the stream is empty for as short a time as can be; and its sequence goes on where it was.
         at_last = partial(self._jetstream.empty, stream)
-        return await rebuild.run(
-            stream.identity, stream.last_sequence, at_last=at_last, report=partial(report, "messages made")
-        )
+        try:
+            return await rebuild.run(
+                stream.identity, stream.last_sequence, at_last=at_last, report=partial(report, "messages made")
+            )
+        finally:
+            await readers.close()
 
     async def _publish(self, messages: int, report: Report) -> None:
         """Publish what is in the outbox, unless a running receiver becomes the relay first; wait until it is done."""

@@ -19,7 +19,8 @@ from receiver.errors import RefusedError, SpoolBrokenError
 from receiver.lifecycle import DelayedContext
 from receiver.model.entities import Decision
 from receiver.observability.metrics import Metrics
-from receiver.parsing.parsed_callback import ParsedCallback, read
+from receiver.parsing.body_readers import BodyReaders
+from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.spool import Spool
 
@@ -32,9 +33,12 @@ log = structlog.get_logger()
 class SpoolDrainer:
     """Empties one spool."""
 
-    def __init__(self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics, readers: BodyReaders
+    ) -> None:
         self._spool = spool
         self._writer = writer
+        self._readers = readers
         self._settings = settings
         self._metrics = metrics
         self._portion_max = settings.drain_batch_max
@@ -141,10 +145,7 @@ class SpoolDrainer:
     async def _read(self, after: int) -> Portion:
         while rows := await self._spool.first(self._portion_max, after):
             if wanted := [row for row in rows if row[0] not in self._refused]:
-                return [
-                    (position, read(envelope, self._settings.xml_depth_max, DelayedContext()))
-                    for position, envelope in wanted
-                ]
+                return [row async for row in self._readers.read_all(wanted, DelayedContext())]
             after = rows[-1][0]
         return []
 

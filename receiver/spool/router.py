@@ -18,6 +18,7 @@ from receiver.config.settings import Settings
 from receiver.errors import SpoolBrokenError
 from receiver.observability.labels import Mode
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.spool import Spool
@@ -29,7 +30,9 @@ log = structlog.get_logger()
 class SpoolRouter:
     """Sends callbacks the direct way or into the spool, and drains it."""
 
-    def __init__(self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics, readers: BodyReaders
+    ) -> None:
         self.mode = Mode.SPOOLING
         """Until PostgreSQL is known to be ready."""
         self.begun = asyncio.Event()
@@ -38,7 +41,7 @@ class SpoolRouter:
         self._writer = writer
         self._settings = settings
         self._metrics = metrics
-        self._drainer = SpoolDrainer(spool, writer, settings, metrics)
+        self._drainer = SpoolDrainer(spool, writer, settings, metrics, readers)
         self._spooled = asyncio.Event()
         """Something was put into the spool, or putting it failed."""
         self._putting = 0

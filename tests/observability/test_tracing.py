@@ -15,6 +15,7 @@ from receiver.http.ingress import Ingress
 from receiver.http.server import make_app, start_site
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traces, traces
+from receiver.parsing.body_readers import BodyReaders
 from tests.support.batches import letter
 from tests.support.ingress import Serving, Shelf
 from tests.support.query_api import store
@@ -53,7 +54,7 @@ async def test_a_callback_is_a_span_between_its_sender_and_what_comes_of_it() ->
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     settings, metrics = Settings(port=0), Metrics()
     shelf = Shelf(metrics)
-    app = make_app([Ingress(shelf, settings, metrics, Traces(provider))], settings)
+    app = make_app([Ingress(shelf, settings, metrics, BodyReaders(settings), Traces(provider))], settings)
     runner = await start_site(app, settings, metrics)
     host, port = runner.addresses[0][:2]
     sender = [("traceparent", f"00-{TRACE}-{PARENT}-01"), ("ESC-Transaction-Id", "tx-1")]
@@ -73,7 +74,9 @@ async def test_without_traces_the_senders_own_goes_on() -> None:
     """As it came."""
     settings, metrics = Settings(port=0), Metrics()
     shelf = Shelf(metrics)
-    runner = await start_site(make_app([Ingress(shelf, settings, metrics)], settings), settings, metrics)
+    runner = await start_site(
+        make_app([Ingress(shelf, settings, metrics, BodyReaders(settings))], settings), settings, metrics
+    )
     host, port = runner.addresses[0][:2]
     sender = [("Traceparent", f"00-{TRACE}-{PARENT}-01")]
     await Serving(host, port, metrics, shelf).request("POST", "/", b"<x/>", sender)

@@ -9,6 +9,7 @@ from receiver.config.settings import Settings
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.lifecycle import Windows
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
@@ -66,7 +67,7 @@ async def test_statements_go_on_when_tables_are_given_columns(postgres_dsn: str,
         await outbox.close()
         unread = replace(STORY[0], body=b"<unknown/>")
         await decisions(keeper, [letter(unread)])
-        assert await StreamRebuild(database, settings).run("stream", 0) > 0
+        assert await StreamRebuild(database, settings, BodyReaders(settings)).run("stream", 0) > 0
         summary = await replay(settings, Selection(quarantine=False), show=lambda _: None)
         assert not summary.failures
         assert summary.callbacks

@@ -23,6 +23,7 @@ from receiver.config.settings import Settings
 from receiver.embedded.servers import EmbeddedNats
 from receiver.errors import SetupError
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
 from receiver.postgres.database import Database
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.replay.stream_rebuild import to_stream
@@ -87,7 +88,7 @@ async def test_a_rebuild_waits_for_no_connection_that_died_in_the_pool(settings:
     os.kill(pid, signal.SIGSTOP)
     try:
         async with asyncio.timeout(feed.PATIENCE_S):
-            assert await StreamRebuild(database, settings).run("a stream", 0) == 0
+            assert await StreamRebuild(database, settings, BodyReaders(settings)).run("a stream", 0) == 0
     finally:
         os.kill(pid, signal.SIGCONT)
         await database.close()

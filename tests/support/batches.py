@@ -17,6 +17,7 @@ from receiver.lifecycle import Windows
 from receiver.model.entities import Decision
 from receiver.model.envelope import Clock
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.parsing.parser import parse
 from receiver.postgres.batch_writer import BatchWriter
@@ -54,6 +55,7 @@ class Place:
     router: SpoolRouter
     metrics: Metrics
     running: asyncio.Task[None]
+    readers: BodyReaders
 
     def accept(self, sample: Sample, **changed: Any) -> asyncio.Task[Accepted]:
         """Hand in one callback, as a request does."""
@@ -78,18 +80,20 @@ async def accepting(dsn: str, folder: Path, **changed: Any) -> AsyncIterator[Pla
     metrics = Metrics(settings.all_sources)
     database, spool = Database(settings, metrics), Spool(settings)
     keeper = BatchWriter(database, Store(Windows()), Partitions(settings), settings, metrics)
-    router = SpoolRouter(spool, keeper, settings, metrics)
+    readers = BodyReaders(settings)
+    router = SpoolRouter(spool, keeper, settings, metrics, readers)
     batcher = Batcher(keeper, router, settings, metrics)
     await database.open()
     await router.open()
     async with ended_after(batcher.run(), router.run()) as (running, _):
-        place = Place(batcher, router, metrics, running)
+        place = Place(batcher, router, metrics, running, readers)
         await until(place.is_direct)
         yield place
         batcher.stop()
         await asyncio.wait([running])
     await spool.close()
     await database.close()
+    await readers.close()
 
 
 @asynccontextmanager

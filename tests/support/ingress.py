@@ -16,6 +16,8 @@ from receiver.http.server import HasRoutes, make_app, start_site
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
 from receiver.observability.metrics import Metrics
+from receiver.parsing.body_readers import BodyReaders
+from receiver.parsing.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Shelf:
 
     def __init__(self, metrics: Metrics) -> None:
         self.envelopes: list[Envelope] = []
+        self.readings: list[Reading | None] = []
         self.full = False
         self.outcome: Outcome | None = Outcome.APPLIED
         """Of what can be read; None: as if it went into the spool."""
@@ -39,13 +42,14 @@ class Shelf:
         self.reached = asyncio.Event()
         self._metrics = metrics
 
-    async def accept(self, envelope: Envelope) -> Kept:
+    async def accept(self, envelope: Envelope, reading: Reading | None = None) -> Kept:
         """Malformed is what could not be decoded or is empty."""
         self.reached.set()
         await self.gate.wait()
         if self.full:
             raise CannotKeepError("the shelf is full")
         self.envelopes.append(envelope)
+        self.readings.append(reading)
         outcome = self.outcome if envelope.body and not envelope.undecodable_because else Outcome.MALFORMED
         self._metrics.count_stored(envelope.source, "unknown", outcome or "pending")
         return Kept(outcome, envelope.undecodable_because or "the body is empty")
@@ -131,11 +135,12 @@ async def serving(rooms: Iterable[HasRoutes] = (), **settings: object) -> AsyncI
     """The way in, with these settings."""
     chosen = Settings.model_validate({"port": 0, "stop_timeout_s": 1} | settings)
     metrics = Metrics(chosen.all_sources)
-    shelf = Shelf(metrics)
-    app = make_app([Ingress(shelf, chosen, metrics), *rooms], chosen)
+    shelf, readers = Shelf(metrics), BodyReaders(chosen)
+    app = make_app([Ingress(shelf, chosen, metrics, readers), *rooms], chosen)
     runner = await start_site(app, chosen, metrics)
     try:
         host, port = runner.addresses[0][:2]
         yield Serving(host, port, metrics, shelf)
     finally:
         await runner.cleanup()
+        await readers.close()

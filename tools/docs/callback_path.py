@@ -81,7 +81,9 @@ async def calls_of_a_callback(postgres_dsn: str, folder: Path) -> list[tuple[Cal
     first, second = SAMPLES["rec-deploy-01-vm-deployed"], SAMPLES["rec-deploy-02-vm-alive"]
     async with accepting(postgres_dsn, folder) as place, aiohttp.ClientSession() as session:
         runner = await start_site(
-            make_app([Ingress(place.batcher, settings, place.metrics)], settings), settings, place.metrics
+            make_app([Ingress(place.batcher, settings, place.metrics, place.readers)], settings),
+            settings,
+            place.metrics,
         )
         host, port = runner.addresses[0]
         url = f"http://{host}:{port}/esc/default/callback"
