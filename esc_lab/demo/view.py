@@ -18,9 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_lab.simulator.report import Latency
-from receiver.cli.terminal import plain, state
+from receiver.cli.terminal import state
 from receiver.model.entities import DeploymentState, OperationState, VmState
 from receiver.model.notification import Outcome
+from receiver.model.sanitize import plain
 
 EVENTS_KEPT = 200
 RATE_SAMPLES = 20
@@ -88,7 +89,8 @@ def draw(facts: Facts, counts: Counts, *, width: int, lines: int) -> RenderableT
 
 def event_line(event: Event) -> str:
     """A message of the feed in one line."""
-    return f"{_time(event)} {event['source']} {event['entity']} {_name(event)} {_change(event)}: {event['reason']}"
+    who = f"{event['source']} {event['entity']} {_name(event)}"
+    return plain(f"{_time(event)} {who} {_change(event)}: {event['reason']}")
 
 
 def status_line(facts: Facts, counts: Counts) -> str:
@@ -140,9 +142,9 @@ def _events(facts: Facts, width: int, lines: int) -> Table:
     for ratio in (None, None, 2, None, 3)[: 5 if width >= NARROW else 4]:
         table.add_column(no_wrap=True, overflow="ellipsis" if ratio else "fold", ratio=ratio)
     for event in list(facts.events)[-lines:]:
-        who = Text(f"{event['source']} {event['entity']}")
+        who = Text(plain(f"{event['source']} {event['entity']}"))
         cells = (Text(_time(event), style="dim"), who, Text(_name(event)), _coloured(event))
-        table.add_row(*cells, *([Text(event["reason"], style="dim")] if width >= NARROW else []))
+        table.add_row(*cells, *([Text(plain(event["reason"]), style="dim")] if width >= NARROW else []))
     return table
 
 
@@ -163,5 +165,5 @@ def _change(event: Event) -> str:
 
 def _coloured(event: Event) -> Text:
     if event.get("from_state") == event.get("to_state"):
-        return Text(event["change"], style="dim")
-    return Text.assemble((f"{event['from_state']} → ", "dim"), state(event["to_state"]))
+        return Text(plain(event["change"]), style="dim")
+    return Text.assemble((plain(f"{event['from_state']} → "), "dim"), state(event["to_state"]))

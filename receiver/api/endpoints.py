@@ -242,7 +242,7 @@ def _session() -> list[Endpoint]:
             problems=(401, 413, 415),
         ),
         Endpoint(
-            "log_out", "/session", "End the session", "Removes the cookie.", {}, None,
+            "log_out", "/session", "End the session", "Removes the cookie; its feeds and waits end.", {}, None,
             method="DELETE", scope=None, status=204,
         ),
     ]  # fmt: skip

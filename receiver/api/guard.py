@@ -69,7 +69,10 @@ class Guard:
             self._tokens.check(request, endpoint.scope)
         values = parameters.read(request, endpoint.parameters)
         if endpoint.name in LONG_RUNNING:
-            return await answer(request, values)
+            response = await answer(request, values)
+            if endpoint.scope and not response.prepared:
+                self._tokens.check(request, endpoint.scope)  # the session may have ended meanwhile
+            return response
         if self._running.locked():
             raise TooManyError(f"query_concurrency_max ({self._concurrency_max}) questions are being answered")
         async with self._running:

@@ -55,7 +55,7 @@ class Api:
         for endpoint in self._endpoints:  # known label sets start at zero
             metrics.queries.labels(endpoint.name, "200")
             metrics.query_seconds.labels(endpoint.name)
-        tokens = Tokens(settings.read_tokens, settings.session_s)
+        tokens = Tokens(settings.read_tokens, settings.session_s, settings.sessions_ended_max)
         self._reader = Reader(settings)
         self._waiters = Waiters(self._reader, settings, metrics)
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
@@ -78,7 +78,7 @@ class Api:
             "transitions": partial(self._ledger, TRANSITIONS, transition_item),
             "explain": self._explain,
             "stats": self._count,
-            "feed": LiveFeed(self._follower, self._reader, settings).serve,
+            "feed": LiveFeed(self._follower, self._reader, tokens, settings).serve,
             "session": sessions.show,
             "log_in": sessions.begin,
             "log_out": sessions.end,

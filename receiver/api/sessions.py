@@ -58,7 +58,8 @@ class Sessions:
         return response
 
     async def end(self, request: web.Request, _: Mapping[str, Any]) -> web.Response:
-        """Remove the cookie."""
+        """End the session and remove the cookie."""
+        self._tokens.end_session(request.cookies.get(COOKIE, ""))
         response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
         response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_https(request))
         return response

@@ -1,11 +1,13 @@
 """Who may read: a bearer token, or the session that the board was given for one.
 
-A session is the time at which it ends, signed with its token: every receiver with the same settings can check it, none
-stores it, and it ends with its token. Secrets are compared in constant time, all candidates each time.
+A session is the time at which it ends and a number of its own, signed with its token: every receiver with the same
+settings can check it, none stores it, and it ends with its token. Only one that was logged out before its time is
+remembered until then, by the receiver that was told. Secrets are compared in constant time, all candidates each time.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -24,8 +26,11 @@ Scopes = frozenset[Scope]
 class Tokens:
     """The configured tokens. None at all: everybody may read everything."""
 
-    def __init__(self, tokens: Iterable[ReadToken], session_s: int) -> None:
+    def __init__(self, tokens: Iterable[ReadToken], session_s: int, sessions_ended_max: int) -> None:
         self._session_s = session_s
+        self._sessions_ended_max = sessions_ended_max
+        self._ended: dict[str, int] = {}
+        """Sessions that were logged out and when they would have ended, the first logged out first."""
         self._scopes = {token.token.encode(): token.scopes for token in tokens}
 
     @property
@@ -58,15 +63,25 @@ class Tokens:
 
     def session(self, token: str) -> str:
         """A session for a known token."""
-        ends_at = str(int(time.time()) + self._session_s)
-        return f"{ends_at}.{_signature(token.encode(), ends_at)}"
+        content = f"{int(time.time()) + self._session_s}.{secrets.token_hex(8)}"
+        return f"{content}.{_signature(token.encode(), content)}"
 
     def of_session(self, cookie: str) -> Scopes:
         """The scopes of a session; none when it is over or not signed with one of the tokens."""
-        ends_at, _, signature = cookie.partition(".")
-        if not (ends_at.isascii() and ends_at.isdigit() and len(ends_at) < 16 and int(ends_at) > time.time()):
+        content, _, signature = cookie.rpartition(".")
+        if cookie in self._ended or _ends_at(content) <= time.time():
             return frozenset()
-        return self._matching(signature, lambda token: _signature(token, ends_at))
+        return self._matching(signature, lambda token: _signature(token, content))
+
+    def end_session(self, cookie: str) -> None:
+        """It opens nothing any more; of very many the first are forgotten, and end at their time."""
+        if not self.of_session(cookie):
+            return
+        now = time.time()
+        self._ended = {ended: ends_at for ended, ends_at in self._ended.items() if ends_at > now}
+        self._ended[cookie] = _ends_at(cookie)
+        if len(self._ended) > self._sessions_ended_max:
+            del self._ended[next(iter(self._ended))]
 
     def _matching(self, given: str, expected: Callable[[bytes], str]) -> Scopes:
         found: Scopes = frozenset()
@@ -76,5 +91,11 @@ class Tokens:
         return found
 
 
-def _signature(token: bytes, ends_at: str) -> str:
-    return hmac_digest(token, f"esc-receiver session until {ends_at}".encode(), "sha256").hex()
+def _ends_at(session: str) -> int:
+    ends_at = session.partition(".")[0]
+    return int(ends_at) if ends_at.isascii() and ends_at.isdigit() and len(ends_at) < 16 else 0
+
+
+def _signature(token: bytes, content: str) -> str:
+    text = f"esc-receiver session until {content}".encode("utf-8", "surrogateescape")
+    return hmac_digest(token, text, "sha256").hex()

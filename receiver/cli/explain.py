@@ -11,7 +11,8 @@ from rich.text import Text
 
 from receiver.cli import options
 from receiver.cli.api_client import AskError, QueryClient, UnknownError
-from receiver.cli.terminal import console, local_time_ms, plain, print_json, print_table, state
+from receiver.cli.terminal import console, local_time_ms, print_json, print_table, state
+from receiver.model.sanitize import plain
 
 Story = Mapping[str, Any]
 Step = tuple[str, str, str | Text]

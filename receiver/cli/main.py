@@ -20,6 +20,7 @@ from receiver.cli.serve import serve_command
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
 from receiver.errors import ReceiverError, SetupError
+from receiver.model.sanitize import plain
 
 PROGRAM = "esc-receiver"
 COMMANDS_ELSEWHERE = "esc_receiver.commands"
@@ -92,7 +93,7 @@ def _errors_in_a_line(ctx: click.Context) -> Iterator[None]:
     else:
         return
     for line in message.splitlines():
-        click.echo(f"{PROGRAM}: {line}", err=True)
+        click.echo(f"{PROGRAM}: {plain(line)}", err=True)
     ctx.exit(2)
 
 

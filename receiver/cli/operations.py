@@ -18,8 +18,9 @@ from rich.text import Text
 from receiver.cli import options
 from receiver.cli.api_client import ANSWER_TIMEOUT_S, QueryClient, UnansweredError, UnknownError
 from receiver.cli.lists import Columns, Item, print_list
-from receiver.cli.terminal import console, duration, local_time, plain, print_json, state
+from receiver.cli.terminal import console, duration, local_time, print_json, state
 from receiver.model.entities import OperationState
+from receiver.model.sanitize import plain
 
 REQUEST_S_MAX = 30
 """One request waits no longer: proxies and firewalls cut what is silent."""

@@ -25,6 +25,7 @@ from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
 from receiver.errors import SettingsError, SetupError
 from receiver.model.entities import Transition
+from receiver.model.sanitize import plain
 from receiver.observability import logs
 from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, export, replay
@@ -161,7 +162,7 @@ def _show(one: ReplayResult) -> None:
         at = one.callback.envelope.received_at if one.callback else transition.at
         moved = f"{transition.from_state} → {transition.to_state}"
         words = (f"{at:%Y-%m-%d %H:%M:%S}Z", transition.entity, _place(transition), moved, transition.change)
-        click.echo(_printable("  ".join((*words, f"({transition.rule})", str(one.receipt)))))
+        click.echo(plain("  ".join((*words, f"({transition.rule})", str(one.receipt)))))
 
 
 def _place(transition: Transition) -> str:
@@ -169,14 +170,9 @@ def _place(transition: Transition) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _printable(text: str) -> str:
-    """Names come from outside: what steers a terminal must not reach it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def _show_json(one: ReplayResult) -> None:
     for transition, _ in one.entries:
-        click.echo(orjson.dumps(transition._asdict(), default=str, option=orjson.OPT_UTC_Z).decode())
+        click.echo(plain(orjson.dumps(transition._asdict(), default=str, option=orjson.OPT_UTC_Z).decode()))
 
 
 def _text(summary: Summary) -> str:

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from receiver.cli import options
 from receiver.cli.api_client import AskError, QueryClient, UnansweredError
-from receiver.cli.terminal import colour_of, duration, local_time, plain, print_json, print_table
+from receiver.cli.terminal import colour_of, duration, local_time, print_json, print_table
+from receiver.model.sanitize import plain
 
 NOT_READY = 1
 COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "refused")

@@ -30,11 +30,12 @@ from nats.js.errors import NotFoundError
 from receiver.cli import options
 from receiver.cli.api_client import QueryClient
 from receiver.cli.endpoints_file import read_endpoints
-from receiver.cli.terminal import colour_of, plain
+from receiver.cli.terminal import colour_of
 from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.events.subjects import token
 from receiver.model.entities import EntityKind
+from receiver.model.sanitize import plain
 
 FETCH_MESSAGES_MAX = 256
 FETCH_S = 2.0
@@ -108,7 +109,7 @@ def tail_command(
         if nats_url is None:
             with QueryClient(url, token) as client, closing(client.feed(filters, from_start=from_start)) as entries:
                 for entry in islice(entries, limit):
-                    click.echo(orjson.dumps(entry).decode() if as_json else _line(entry))
+                    click.echo(plain(orjson.dumps(entry).decode()) if as_json else _line(entry))
         else:
             subjects = _subjects(filters["entity"], filters["change"], filters["source"])
             feed = follow(nats_url, stream, subjects, from_start=from_start)
@@ -235,7 +236,7 @@ def _as_cloud_event(message: Msg) -> str:
         data = {"data": orjson.loads(message.data)}
     except orjson.JSONDecodeError:
         data = {"data_base64": b64encode(message.data).decode()}
-    return orjson.dumps(attributes | data).decode()
+    return plain(orjson.dumps(attributes | data).decode())
 
 
 def _as_line(message: Msg) -> str:
@@ -253,7 +254,7 @@ def _line(event: dict[str, Any]) -> str:
     change = click.style(f"{plain(event['change']):<12}", fg=colour, bold=colour == "red")
     moved = f"{event['from_state']} → {event['to_state']}  " if "to_state" in event else ""
     why = click.style(plain(f"{event['trigger'] or ''}: {event['reason']}"), dim=True)
-    return f"{at}  {event['entity']:<10}  {change}  {plain(who)}  {plain(moved)}{why}"
+    return f"{at}  {plain(event['entity']):<10}  {change}  {plain(who)}  {plain(moved)}{why}"
 
 
 def _names(event: dict[str, Any]) -> tuple[str | None, ...]:

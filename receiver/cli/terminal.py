@@ -1,4 +1,4 @@
-"""How things look on a terminal: the colour of a state or a change, and text from outside made harmless.
+"""How things look on a terminal: the colour of a state or a change, tables, times. Text from outside is made harmless.
 
 Colours and tables appear on a terminal only; what goes into a pipe is plain text. This file must not know where what
 is shown comes from.
@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from receiver.model.sanitize import plain
+
 WIDE = 10_000
 """Columns of what is no terminal: nothing is folded or cut for a pipe."""
 
@@ -31,11 +33,6 @@ COLOURS = {
 def colour_of(word: str) -> str | None:
     """The colour of a state or a change; None for a word that has none."""
     return next((colour for colour, words in COLOURS.items() if word.lower() in words.split()), None)
-
-
-def plain(text: str) -> str:
-    """The text with what could steer the terminal as `\\x…`: names come from outside."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def console(file: IO[str]) -> Console:
@@ -78,7 +75,7 @@ def duration(since: str, until: str | None = None) -> str:
 
 def print_json(document: Any) -> None:
     """One document on one line, so that lists can be read line by line."""
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(plain(json.dumps(document, ensure_ascii=False)))
 
 
 def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
         (), "Bearer tokens of the query API, separated by commas; `TOKEN:raw` opens raw bodies too. None: open to all."
     )
     session_s: PositiveInt = _setting(43_200, "Time for which the board stays logged in.")
+    sessions_ended_max: PositiveInt = _setting(
+        10_000, "Most sessions that are remembered as logged out before their time."
+    )
     query_pool_size: PositiveInt = _setting(4, "Most connections to PostgreSQL for reading.")
     query_timeout_s: PositiveFloat = _setting(5, "Time for one question to PostgreSQL.")
     query_concurrency_max: PositiveInt = _setting(64, "Most questions answered at once.")

@@ -1,4 +1,4 @@
-"""Makes any text storable: in a text column, a JSON document, a NATS header or a label.
+"""Makes any text storable (in a text column, a JSON document, a NATS header or a label), and harmless when shown.
 
 PostgreSQL takes no NUL, nothing that encodes to UTF-8 takes a lone surrogate, and both reach us in
 header bytes. The raw bytes stay raw where they are kept; this is for text only.
@@ -26,3 +26,14 @@ def _spelled(match: re.Match[str]) -> str:
     if _FIRST_ESCAPED <= point <= _LAST_ESCAPED:
         return f"\\x{point - 0xDC00:02x}"
     return f"\\x{point:02x}" if point == 0 else f"\\u{point:04x}"
+
+
+def plain(text: str) -> str:
+    r"""The text with everything that could steer a terminal, hide or turn the text around it (controls, bidirectional
+    marks, line ends) as JSON writes it, `\u202e`; so a JSON document remains the same document."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _json_escape(c) for c in text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

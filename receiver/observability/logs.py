@@ -8,16 +8,22 @@ tenth of the time that a callback takes.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import orjson
 import structlog
 
 from receiver.config.settings import Settings
+from receiver.model.sanitize import plain
 from receiver.observability.log_writer import LogWriter
+
+_DELETE = b"\x7f"
+"""The only control character of ASCII that JSON leaves as it is."""
 
 
 def standard_error(settings: Settings) -> LogWriter:
@@ -31,12 +37,12 @@ def configure(settings: Settings, writer: LogWriter | None = None) -> None:
     With it, lines of libraries and warnings of Python take the same way.
     """
     as_json = _is_json(settings)
-    final = structlog.processors.JSONRenderer() if as_json else _console(colors=_is_terminal())
+    final = structlog.processors.JSONRenderer(_to_json) if as_json else _console(colors=_is_terminal())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if as_json else _unchanged,
+            structlog.processors.format_exc_info if as_json else _with_plain_texts,
             final,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
@@ -63,7 +69,7 @@ class CallbackLines:
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.log_callbacks and settings.log_level in ("debug", "info")
         self._as_json = _is_json(settings)
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """Write a line, `event` among its facts; to be called only when `enabled`."""
@@ -72,11 +78,12 @@ class CallbackLines:
             return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(orjson.dumps(facts))
+        line = orjson.dumps(facts)
+        self._lines.append(line.decode() if line.isascii() and _DELETE not in line else plain(line.decode()))
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        structlog.get_config()["logger_factory"]().msg(b"\n".join(lines).decode())
+        structlog.get_config()["logger_factory"]().msg("\n".join(lines))
 
 
 class _Lines:
@@ -120,9 +127,19 @@ def _is_json(settings: Settings) -> bool:
 
 def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
     """With plain tracebacks: the default shows local variables, so secrets, and takes seconds for a large batch."""
-    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
 
 
-def _unchanged(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """The console draws tracebacks itself."""
-    return event
+def _write_traceback(file: TextIO, error: structlog.typing.ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    file.write("\n".join(map(plain, text.getvalue().split("\n"))))
+
+
+def _with_plain_texts(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Nothing that came from outside steers the terminal or begins a line; the console draws tracebacks itself."""
+    return {name: plain(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _to_json(event: structlog.typing.EventDict, **options: Any) -> str:
+    return plain(json.dumps(event, ensure_ascii=False, **options))

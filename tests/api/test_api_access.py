@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from receiver.api.api_errors import TooOftenError
@@ -13,10 +15,23 @@ from receiver.api.tokens import Tokens
 from receiver.config.loading import load
 from receiver.config.read_tokens import ReadToken, Scope
 from receiver.errors import SettingsError
-from tests.support.query_api import RAW, READ, deploy, running_api, store
+from tests.support.query_api import API, RAW, READ, RunningApi, deploy, running_api, store
+from tests.support.waiting import until
 
 GUARDED = ["/deployments", "/vms", "/resources", "/operations", "/callbacks", "/transitions", "/stats", "/feed"]
 DSN = {"ESC_RECEIVER_POSTGRES_DSN": "postgresql://nobody@127.0.0.1/none"}
+
+
+async def log_in(api: RunningApi) -> dict[str, str]:
+    """The header of a new session."""
+    answer = await api.ask("POST", "/session", json={"token": READ.token})
+    return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+
+async def read_into(chunks: list[bytes], answer: aiohttp.ClientResponse) -> None:
+    """Also what came before an error is in the list."""
+    while chunk := await answer.content.readany():
+        chunks.append(chunk)
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -98,16 +113,70 @@ async def test_without_tokens_all_is_open(postgres_dsn: str) -> None:
 
 def test_a_session_ends_with_its_token_and_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs no store: whoever has the settings knows it; a changed one is none."""
-    tokens = Tokens((READ, RAW), session_s=60)
+    tokens = Tokens((READ, RAW), session_s=60, sessions_ended_max=2)
     cookie = tokens.session(RAW.token)
     assert tokens.of_session(cookie) == RAW.scopes
-    assert Tokens((READ,), session_s=60).of_session(cookie) == frozenset()
-    ends_at, _, signature = cookie.partition(".")
-    assert tokens.of_session(f"{int(ends_at) + 60}.{signature}") == frozenset()
-    for broken in ("", ".", "1.", "²." + signature, f"{ends_at}.é"):
+    assert Tokens((READ,), session_s=60, sessions_ended_max=2).of_session(cookie) == frozenset()
+    ends_at, number, signature = cookie.split(".")
+    assert tokens.of_session(f"{int(ends_at) + 60}.{number}.{signature}") == frozenset()
+    for broken in ("", ".", "1.", "²." + signature, f"{ends_at}.é", f"{ends_at}.é.{signature}", f"{ends_at}.\udcff.1"):
         assert tokens.of_session(broken) == frozenset()
     monkeypatch.setattr(time, "time", lambda: float(ends_at) + 1)
     assert tokens.of_session(cookie) == frozenset()
+
+
+def test_a_session_that_was_logged_out_opens_nothing() -> None:
+    """Others of the same token, begun in the same second, go on; of very many the first are forgotten."""
+    tokens = Tokens((READ,), session_s=60, sessions_ended_max=2)
+    first, *others = sessions = [tokens.session(READ.token) for _ in range(4)]
+    tokens.end_session(first)
+    tokens.end_session("9999999999.made-up.1")
+    assert [bool(tokens.of_session(session)) for session in sessions] == [False, True, True, True]
+    for session in others:
+        tokens.end_session(session)
+    assert [bool(tokens.of_session(session)) for session in sessions] == [True, True, False, False]
+
+
+async def test_a_copied_cookie_ends_with_its_session(postgres_dsn: str) -> None:
+    """Logging out is more than forgetting the cookie in one browser."""
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
+        session = await log_in(api)
+        assert (await api.get("/vms", session)).status == 200
+        await api.ask("DELETE", "/session", session)
+        assert (await api.get("/vms", session)).status == 401
+
+
+@pytest.mark.parametrize("how", ["logged out", "expired"])
+async def test_a_feed_ends_with_its_session(postgres_dsn: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens afterwards is not sent any more."""
+    async with running_api(postgres_dsn, read_tokens=(READ,), feed_heartbeat_s=0.05) as api:
+        session = await log_in(api)
+        async with api.client.get(f"{api.url}{API}/feed", headers=session) as feed:
+            assert await feed.content.readuntil(b": still here\n\n")
+            if how == "expired":
+                later = time.time() + 50_000
+                monkeypatch.setattr(time, "time", lambda: later)
+            else:
+                await api.ask("DELETE", "/session", session)
+            await store(postgres_dsn, deploy("dep-a"))
+            sent: list[bytes] = []
+            with pytest.raises(aiohttp.ClientPayloadError):  # cut, and not ended like a complete answer
+                await asyncio.wait_for(read_into(sent, feed), 30)
+            assert b"dep-a" not in b"".join(sent)
+
+
+async def test_a_wait_is_not_answered_after_its_session(postgres_dsn: str) -> None:
+    """It may have begun long before."""
+    letters = deploy("dep-a")
+    path = f"/operations/default/{letters[0].envelope.transaction_id}"
+    await store(postgres_dsn, letters[:1])
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
+        session = await log_in(api)
+        waiting = asyncio.create_task(api.get(path, session, wait="30"))
+        await until(lambda: asyncio.sleep(0, result=api.metrics.waits._value.get() == 1))
+        await api.ask("DELETE", "/session", session)
+        await store(postgres_dsn, letters[1:])
+        assert (await waiting).status == 401
 
 
 def test_one_client_cannot_ask_without_end() -> None:

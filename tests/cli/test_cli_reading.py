@@ -114,8 +114,11 @@ async def test_what_comes_from_outside_cannot_steer_the_terminal(api: RunningApi
     for arguments in (["vms", "--deployment", "dep-h"], ["explain", hostile]):
         status, lines, _ = await ask(api.url, *arguments)
         assert status == 0
-        assert "[red]{x}\\x7f\\x202e/" in "\n".join(lines)
+        assert r"[red]{x}\u007f\u202e/" in "\n".join(lines)
         assert all(line.isprintable() for line in lines)
+    _, (line,), _ = await ask(api.url, "vms", "--deployment", "dep-h", "--json")
+    assert line.isprintable()
+    assert orjson.loads(line)["vm_name"] == hostile
 
 
 async def test_colours_on_a_terminal(api: RunningApi) -> None:

@@ -169,11 +169,14 @@ async def test_embedded_receiver_is_found_by_its_folder(nats_url: str, tmp_path:
 
 async def test_colours_only_on_a_terminal_and_no_control_characters(nats_url: str) -> None:
     """What comes from outside cannot steer the terminal."""
-    await publish(nats_url, [feed.event(feed.vm("a\x1b[2Jb\n", state="ERROR"), change="error")])
+    await publish(nats_url, [feed.event(feed.vm("a\x1b[2Jb\n\u202e", state="ERROR"), change="error")])
     _, output, _ = await tail("--nats-url", nats_url, "--from-start", "--limit", "1")
     assert "\x1b" not in output
-    assert r"a\x1b[2Jb\x0a" in output
+    assert r"a\u001b[2Jb\u000a" in output
     assert output.count("\n") == 1
+    _, output, _ = await tail("--nats-url", nats_url, "--from-start", "--limit", "1", "--json")
+    assert output.rstrip("\n").isprintable()
+    assert orjson.loads(output)["data"]["name"] == "a\x1b[2Jb\n\u202e"
 
 
 async def test_strangers_message_is_named_as_such(nats_url: str) -> None:

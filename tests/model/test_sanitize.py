@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.sanitize import sanitize
+from receiver.model.sanitize import plain, sanitize
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None)) | st.binary().map(
     lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -37,3 +38,19 @@ def test_any_text_becomes_fit_once_and_for_all(text: str) -> None:
     assert "\0" not in fitted
     assert fitted.encode().decode() == fitted
     assert sanitize(fitted) == fitted
+
+
+def test_what_could_steer_a_terminal_is_spelled_out() -> None:
+    """Escapes of seven and of eight bits, line ends, marks that turn the text around, tags that nobody sees."""
+    assert plain("\x1b]0;x\x07\x9b2J\r\n") == r"\u001b]0;x\u0007\u009b2J\u000d\u000a"
+    assert plain("a\u202eb\u2066c\u2028d") == r"a\u202eb\u2066c\u2028d"
+    assert plain("\U000e0041") == r"\udb40\udc41"
+    assert plain("Überwachung 監視 🛰") == "Überwachung 監視 🛰"
+
+
+@given(ANY_TEXT.map(sanitize))
+def test_a_document_made_plain_is_the_same_document(text: str) -> None:
+    """So programs may read what people may look at."""
+    shown = plain(orjson.dumps(text).decode())
+    assert shown.isprintable()
+    assert orjson.loads(shown) == text

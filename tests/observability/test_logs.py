@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -107,6 +108,30 @@ async def test_people_read_text(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "callback" in said
     assert "transaction_id=tx-1" in said
+
+
+STEERING = "\x1b]0;pwned\x07\x9b2J\u202e\x7f\nforged"
+"""Sets the window's title, clears the screen, turns what follows around, begins a line."""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_what_a_sender_writes_does_not_steer_the_terminal(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a reference nor a transaction id, nor what an error repeats of it; it is shown as it was written."""
+    logs.configure(Settings.model_validate({"log_format": log_format}))
+    async with serving(sources=SECRET, log_format=log_format) as server:
+        path = f"/esc/lab/callback/open-sesame?ref={quote(STEERING)}"
+        headers = [("ESC-Transaction-Id", "tx\u202e\x9b")]
+        assert (await server.request("POST", path, b"<x/>", headers)).status == 200
+        await asyncio.sleep(0)
+    structlog.get_logger().error(STEERING, name=STEERING, exc_info=ValueError(STEERING))
+    said = capsys.readouterr().err
+    assert all(line.isprintable() for line in said.split("\n")), said
+    assert r"\u001b]0;pwned\u0007\u009b2J\u202e" in said
+    if log_format == "json":
+        callback, error = map(json.loads, said.splitlines())
+        assert (callback["ref"], error["name"]) == (STEERING, STEERING)
 
 
 def test_lines_are_json_with_a_time_and_a_level(capsys: pytest.CaptureFixture[str]) -> None:
