@@ -149,10 +149,11 @@ SERVICE_SCRIPTS: Mapping[str, Script] = {
         monitors={"watched": True},
     ),
     "monitor-on-fails": _script("monitor-on", _failing("SERVICE_ALIVE", "set monitor", "ACTIVE"), if_known=True),
-    # The closing stage is cut off in the source; SERVICE_ALIVE as for monitor-on, with the text the source does print.
+    # The closing stage is cut off in the source that prints its text; ESC's own list of events has its name
+    # (docs/esc-callbacks.md#10).
     "monitor-off": _script(
         "monitor-off",
-        _closing("SERVICE_ALIVE", "suspension completed successfully", "ACTIVE"),
+        _closing("SERVICE_MONITOR_UNSET", "suspension completed successfully", "ACTIVE"),
         {"unwatched": (_MONITOR_UNSET,)},
         monitors={"unwatched": False},
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables, tables
 from receiver.model.entities import Operation, OperationState, Vm, VmState
 
 NEXT: Mapping[str, tuple[str, ...]] = {
@@ -45,8 +45,9 @@ def expected_of_operation(operation: Operation | None) -> list[str]:
         return []
     return sorted(
         trigger
-        for trigger, (_, kind) in tables.KINDS.items()
-        if kind == operation.kind and ((trigger, tables.OK) in tables.CLOSERS or trigger in tables.CLOSERS_AS_EVENT)
+        for trigger, (_, kind) in operation_tables.KINDS.items()
+        if kind == operation.kind
+        and ((trigger, tables.OK) in operation_tables.CLOSERS or trigger in operation_tables.CLOSERS_AS_EVENT)
     )
 
 

@@ -5,28 +5,20 @@ This file joins the entities' own rules; it must not hold any of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 from receiver.lifecycle import deployment as deployments
 from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
 from receiver.lifecycle import tables
-from receiver.lifecycle import vm as vms
 from receiver.lifecycle.context import DUPLICATE, LEARNED, Current, DecisionContext, DelayedContext, RuleResult
 from receiver.lifecycle.deployment import DeploymentApplication
-from receiver.lifecycle.draft import DecisionBuilder, Draft
-from receiver.lifecycle.instances import aliases
+from receiver.lifecycle.deployment_vms import DeploymentVms, names_a_vm
+from receiver.lifecycle.draft import DecisionBuilder
 from receiver.lifecycle.operation import OPENED, OperationDraft
 from receiver.lifecycle.ordering_marks import Windows
 from receiver.lifecycle.resource import ResourceApplication
-from receiver.lifecycle.vm import VmApplication
-from receiver.model.entities import Decision, DeploymentState, OperationState, ResourceState, Vm, VmState
-from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, VmReport
+from receiver.model.entities import Decision, DeploymentState, OperationState, ResourceState, VmState
+from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status
 
-NOT_A_VM = VmReport()
-SHOWN = tables.VmRow("vm-shown", 1, None, "a service's stage showed it", shows=True)
-"""A service's stage may carry a VM's block (docs/esc-callbacks.md#trap-2): facts, and the state of a VM never seen."""
 NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
 RESTORED = RuleResult("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
@@ -54,6 +46,11 @@ def decide(
     return decider.about_operation() if report is None else decider.about_deployment(report)
 
 
+def is_about_every_vm(n: Notification) -> bool:
+    """Whether it is decided against all VMs of its deployment."""
+    return n.trigger == "SERVICE_UNDEPLOYED" or (n.trigger or "", n.status is Status.FAILED) in tables.EVERY_VM
+
+
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:
     """A message that names no deployment belongs to the one its operation is about (docs/esc-callbacks.md#6.4)."""
     known = current.deployment
@@ -72,10 +69,6 @@ class _Decider:
         self.current = current
         self.operation = operation
         self.builder = DecisionBuilder(context.notification)
-        self.vms: Mapping[str, Vm] = {}
-        """Those of the deployment's incarnation that are known, by name."""
-        self.vm_counts: dict[str, int] = {}
-        """How many of the deployment's VMs are in which state."""
 
     def about_resource(self, report: ResourceReport) -> Decision:
         """A tenant, network, image … and its operation."""
@@ -108,32 +101,30 @@ class _Decider:
         if is_former:
             self._apply_operation(was_up=True, counted=counted)
             return self._decision(deployments.FORMER)
-        if stored and before.id == stored.id:
-            self.vms = self.current.vms
-        elif stored:
+        if stored and before.id != stored.id:
             self.builder.rows[stored.id] = stored._replace(current=False)
         deployment = DeploymentApplication(self.context, before, report)
         result = deployment.apply()
         if nameless and result is not DUPLICATE:
             result = nameless
         self.builder.incarnation = before.incarnation
-        self.vm_counts = dict(before.vms)
+        vms = DeploymentVms(self.builder, deployment, self.current.vms if stored and before.id == stored.id else {})
         vm_result = None
         is_live = before.state != DeploymentState.UNDEPLOYED
-        if _names_a_vm(self.context.notification) and (
-            is_live or deployments.moved_by_same_operation(self.context, before)
-        ):
-            vm_result, counted = self._apply_vm(deployment)
+        if is_live or deployments.moved_by_same_operation(self.context, before):
+            vms.apply_to_every()
+            if names_a_vm(self.context.notification):
+                vm_result, counted = vms.apply_named()
         if deployment.state == DeploymentState.UNDEPLOYED and is_live:
-            self._remove_vms(result)
-        self._record_deployment(deployment, result)
+            vms.remove_all(result)
+        self._record_deployment(deployment, result, vms.counts)
         self._apply_operation(was_up=not deployment.marks.fresh, counted=counted)
         return self._decision(vm_result or result)
 
     def _nameless(self) -> tuple[RuleResult | None, str]:
         """A failure may name no VM: the operation counts it, the deployment notes it (docs/esc-callbacks.md#3.2)."""
         n = self.context.notification
-        if _names_a_vm(n) or not self.context.failed or (n.trigger or "", True) not in tables.VM:
+        if names_a_vm(n) or not self.context.failed or (n.trigger or "", True) not in tables.VM:
             return None, ""
         if self.context.again:
             return None, ""  # counted and noted when it was applied first
@@ -141,69 +132,12 @@ class _Decider:
             return NAMELESS, ""
         return (NAMELESS, "f") if self.operation.nameless_failure() else (DUPLICATE, "")
 
-    def _apply_vm(self, deployment: DeploymentApplication) -> tuple[RuleResult | None, str]:
-        """What the message did to the VM it names (None: it was only shown), and what the operation counts by it."""
-        context = self.context
-        row = tables.VM.get((context.notification.trigger or "", context.failed), SHOWN)
-        report = _report(context, row)
-        known = self._known_vm(report)
-        name = report.name or (known.vm_name if known else None)
-        if name is None:
-            return None, ""
-        gone = deployment.state == DeploymentState.UNDEPLOYED
-        vm = VmApplication(context, known or vms.unseen(deployment, name), row, report, deployment_gone=gone)
-        result = vm.apply()
-        self.builder.aliases += aliases(vm)
-        self._count(known.state if known else None, vm.state)
-        self._record_vm(vm, result)
-        return None if row is SHOWN else result, vm.counted
-
-    def _known_vm(self, report: VmReport) -> Vm | None:
-        if report.name:
-            return self.vms.get(report.name)
-        if report.uuid is None:
-            return None
-        return next((vm for vm in self.vms.values() if report.uuid in vm.memory.get("uuids", {})), None)
-
-    def _count(self, before: str | None, after: str) -> None:
-        """Keep the count of the deployment's VMs while they change."""
-        if before == after:
-            return
-        counts = self.vm_counts
-        if before is not None:
-            counts[before] = counts.get(before, 0) - 1
-            if counts[before] <= 0:
-                del counts[before]
-        counts[str(after)] = counts.get(after, 0) + 1
-
-    def _record_vm(self, vm: VmApplication, result: RuleResult) -> None:
-        if vm.state != vm.before.state:
-            self.builder.record_move(vm, result)
-        elif result.changed and vm.row.note and _is_news(vm, vm.row.note):
-            self.builder.record(vm, vm.before.state, vm.row.note, result)
-        elif vm.differs:
-            self.builder.record(vm, vm.before.state, "updated", LEARNED)
-        else:
-            self.builder.write(vm)
-
-    def _remove_vms(self, result: RuleResult) -> None:
-        """Every VM goes with its deployment."""
-        for name, stored in sorted(self.vms.items()):
-            before = self.builder.rows.get(stored.id, stored)
-            if not isinstance(before, Vm) or before.state == VmState.UNDEPLOYED:
-                continue
-            vm: Draft[Vm] = Draft(self.context, before)
-            vms.remove(vm)
-            vm.set_times()
-            self.builder.aliases += aliases(vm)
-            self._count(before.state, vm.state)
-            gone = RuleResult("deployment-gone", f"{result.reason}, and so is its VM {name}")
-            self.builder.record_move(vm, gone)
-
-    def _record_deployment(self, deployment: DeploymentApplication, result: RuleResult) -> None:
+    def _record_deployment(
+        self, deployment: DeploymentApplication, result: RuleResult, vm_counts: dict[str, int]
+    ) -> None:
         stored, before, builder = self.current.deployment, deployment.before, self.builder
-        degraded = deployment.state == DeploymentState.ACTIVE and any(self.vm_counts.get(state) for state in TROUBLED)
-        deployment.update(vms=self.vm_counts, degraded=degraded)
+        degraded = deployment.state == DeploymentState.ACTIVE and any(vm_counts.get(state) for state in TROUBLED)
+        deployment.update(vms=vm_counts, degraded=degraded)
         if deployment.state != before.state:
             builder.record_move(deployment, result)
             return
@@ -265,24 +199,3 @@ class _Decider:
             outcome, rule, reason, tuple(builder.rows.values()), tuple(builder.transitions), tuple(builder.aliases),
             tuple(builder.since),
         )  # fmt: skip
-
-
-def _names_a_vm(n: Notification) -> bool:
-    return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
-
-
-def _report(context: DecisionContext, row: tables.VmRow) -> VmReport:
-    """The side of the message that shows the VM it is about."""
-    n = context.notification
-    vm, target = n.vm or NOT_A_VM, n.target or NOT_A_VM
-    if row.about == "target":
-        return target
-    if n.trigger in tables.RECOVERY_TARGETS and not context.failed and target.uuid:
-        return target if target.name else replace(target, name=vm.name)
-    return vm
-
-
-def _is_news(vm: VmApplication, note: str) -> bool:
-    if note == "redeployed":
-        return bool(vm.before.vm_uuid != vm["vm_uuid"])
-    return note not in ("monitored", "unmonitored") or vm.before.monitored != vm["monitored"]

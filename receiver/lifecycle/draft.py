@@ -76,6 +76,11 @@ class Draft(dict[str, Any], Generic[E]):
         at = self.context.notification.received_at
         self.update(changed_at=at, ended_at=at if self["state"] in FINAL_STATES else None)
 
+    def take_over(self, other: Draft[E]) -> None:
+        """Stand as this draft of the same row does, which was made of this one."""
+        self.update(other)
+        self.memory = other.memory
+
     def as_row(self) -> E:
         """The row as it stands now; it shares its memory with the draft, which must not change it any more."""
         row: E = cast("Any", self.before)._make(self.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables
 from receiver.lifecycle.context import RuleResult
 from receiver.lifecycle.draft import Draft
 from receiver.model.entities import Operation, OperationState, entity_id
@@ -85,7 +85,7 @@ class OperationDraft(Draft[Operation]):
         memory["level"] = max(memory.get("level", 0), _level(n))
         memory["kind"] = max(memory.get("kind", [0, "unknown"]), list(_kind(n, was_up)))
         if closer:
-            own = n.trigger in tables.OWN_WORKFLOW
+            own = n.trigger in operation_tables.OWN_WORKFLOW
             memory["closers"] = sorted({*map(tuple, memory.get("closers", [])), (*closer, own)})
 
     def _closer(self) -> tuple[int, str] | None:
@@ -93,18 +93,21 @@ class OperationDraft(Draft[Operation]):
         n, failed = self.context.notification, self.context.failed
         outcome = OperationState.FAILED if failed else OperationState.SUCCEEDED
         if n.family is Family.RESOURCE:
-            return tables.RESOURCE_RANKS[failed], outcome
-        if n.trigger in tables.CLOSERS_AS_EVENT and n.family is Family.VM_EVENT:
-            return tables.EVENT_RANKS[failed], outcome
-        return tables.CLOSERS.get((n.trigger or "", failed))
+            return operation_tables.RESOURCE_RANKS[failed], outcome
+        if n.trigger in operation_tables.CLOSERS_AS_EVENT and n.family is Family.VM_EVENT:
+            return operation_tables.EVENT_RANKS[failed], outcome
+        return operation_tables.CLOSERS.get((n.trigger or "", failed))
 
     def _endings(self) -> list[tuple[int, str]]:
         """Those that count: inside a service's operation neither resources nor ESC's own workflows end it."""
-        level = self.memory["level"]
-        return [
+        level, least = self.memory["level"], max(operation_tables.RESOURCE_RANKS)
+        endings = [
             (rank, outcome) for rank, outcome, own in self.memory.get("closers", [])
-            if (rank > max(tables.RESOURCE_RANKS) or level == 0) and not (own and level == LEVELS[Family.DEPLOYMENT])
+            if (rank > least or level == 0) and not (own and level == LEVELS[Family.DEPLOYMENT])
         ]  # fmt: skip
+        if any(rank >= operation_tables.SERVICE_RANK for rank, _ in endings):
+            return [ending for ending in endings if ending[0] > max(operation_tables.EVENT_RANKS)]
+        return endings
 
     def _unended(self) -> str:
         """An overdue operation is open again when a later message comes after all (`overdue`)."""
@@ -149,5 +152,9 @@ def _level(n: Notification) -> int:
 def _kind(n: Notification, was_up: bool) -> tuple[int, str]:
     if n.family is Family.RESOURCE:
         return 1, (n.trigger or "unknown").lower()
-    kinds = tables.KINDS_WHEN_UP if was_up and n.trigger in tables.KINDS_WHEN_UP else tables.KINDS
+    kinds = (
+        operation_tables.KINDS_WHEN_UP
+        if was_up and n.trigger in operation_tables.KINDS_WHEN_UP
+        else operation_tables.KINDS
+    )
     return kinds.get(n.trigger or "", (0, "unknown"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables
 from receiver.model.entities import (
     Decision,
     EntityKind,
@@ -33,7 +33,9 @@ OTHERWISE: Final = "default"
 """The limit of a kind that has none of its own."""
 RESOURCE: Final = "resource"
 """The limit of all operations of which nothing but a resource's event arrived; their kind is that event."""
-KINDS: Final = frozenset(kind for _, kind in (*tables.KINDS.values(), *tables.KINDS_WHEN_UP.values())) | {"unknown"}
+KINDS: Final = frozenset(
+    kind for _, kind in (*operation_tables.KINDS.values(), *operation_tables.KINDS_WHEN_UP.values())
+) | {"unknown"}
 """The kinds of operations that are no resource's."""
 
 BETWEEN: Final = (

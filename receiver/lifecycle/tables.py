@@ -1,4 +1,4 @@
-"""The lifecycle as data: what each stage or event does to a VM, a deployment, an operation, a resource.
+"""The lifecycle as data: what each stage or event does to a VM and a deployment (`operation_tables`: to an operation).
 
 One row a trigger and outcome. A row names the state it leads to and its rank: among the messages that
 one operation sends about one entity, a message never undoes one of higher rank, so that any order and
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from receiver.model.entities import DeploymentState as D
-from receiver.model.entities import OperationState as O
 from receiver.model.entities import VmState as V
 
 OK: Final = False
@@ -39,6 +38,7 @@ class VmRow:
     """The ledger's note when the message is new but the state stays."""
     monitored: bool | None = None
     about: str = "source"
+    """The side of the message that shows the VM; `every`: it is about all VMs of the service, and counts none."""
     exempt: bool = False
     """Never late for another operation: recovery and scaling interleave with requests (docs/esc-callbacks.md#U53); what
     is gone is gone."""
@@ -93,6 +93,13 @@ _SHOWING = {
           shows=True, shows_else=V.ALIVE, note="updated"),
     **_ok("VM_UPDATED", "vm-updated", 5, None, "it was changed by an update and keeps its state",
           shows=True, shows_else=V.ALIVE, note="updated"),
+    # Above coming up: it follows the stage that closes an update. Retried, it cannot be told which came last: that it
+    # failed is assumed, because then somebody looks. Never late: it tells of the agent that monitors from now on.
+    **_ok("VM_SET_MONITOR_STATUS", "vm-monitor-taken-over", 40, None, "the new monitoring agent monitors it",
+          shows=True, monitored=True, note="monitored", exempt=True),
+    **_failed("VM_SET_MONITOR_STATUS", "vm-monitor-lost", 41, None,
+              "the new monitoring agent did not take it: nobody recovers it until it is monitored again",
+              shows=True, monitored=False, note="unmonitored", exempt=True),
 }  # fmt: skip
 _IN_VAIN = {
     **_in_vain("VM_MONITOR_UNSET", "switching monitoring off", shows=True),
@@ -118,7 +125,7 @@ _COMING_UP = {
           "it was started; nobody has seen it alive yet", refine=_IF_ALIVE),
     **_ok("VM_REBOOTED VM_REBOOT_COMPLETE", "vm-rebooted", 20, V.INERT,
           "it was rebooted; nobody has seen it alive yet", refine=_IF_ALIVE),
-    **_ok("VM_ALIVE", "vm-alive", 30, V.ALIVE, "its monitor has reached it"),
+    **_ok("VM_ALIVE", "vm-alive", 30, V.ALIVE, "its monitor has reached it", monitored=True),
     **_ok("VM_SCALE_OUT_COMPLETE", "vm-scaled-out", 30, V.ALIVE, "scaling out has finished with it",
           about="target", exempt=True),
     **_failed("VM_SCALE_OUT_COMPLETE", "vm-scale-out-failed", 35, V.ERROR, "scaling out failed with it",
@@ -164,6 +171,13 @@ _GOING = {
 
 VM: Final[Mapping[tuple[str, bool], VmRow]] = _SHOWING | _IN_VAIN | _COMING_UP | _STOPPING | _RECOVERY | _GOING
 """By trigger and whether it failed (docs/esc-callbacks.md#6.1)."""
+
+EVERY_VM: Final[Mapping[tuple[str, bool], VmRow]] = _ok(
+    "SERVICE_MONITOR_UNSET", "vm-unmonitored-with-service", 1, None, "monitoring of its whole service was switched off",
+    monitored=False, note="unmonitored", about="every",
+)  # fmt: skip
+"""What a service's stage says of every VM of the service, also of those that its operation names later. Lowest, because
+a VM's own message knows better. SERVICE_MONITOR_SET is not among them: not every VM can be monitored."""
 
 RECOVERY_RANK_MAX: Final = 72
 """What ranks above has ended any recovery of the VM too."""
@@ -211,6 +225,14 @@ DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = {
     **_stage_failed("SERVICE_STARTED", "service-start-failed", 121, AS_REPORTED, "the start failed"),
     **_stage("SERVICE_REBOOTED", "service-rebooted", 122, D.ACTIVE, "the service was rebooted"),
     **_stage_failed("SERVICE_REBOOTED", "service-reboot-failed", 123, AS_REPORTED, "the reboot failed"),
+    **_stage("SERVICE_MONITOR_UNSET", "service-monitor-unset", 124, AS_REPORTED,
+             "monitoring of its VMs was switched off", note="unmonitored"),
+    **_stage_failed("SERVICE_MONITOR_UNSET", "service-monitor-unset-failed", 125, AS_REPORTED,
+                    "switching monitoring off failed"),
+    **_stage("SERVICE_MONITOR_SET", "service-monitor-set", 126, AS_REPORTED,
+             "monitoring of its VMs was switched on", note="monitored"),
+    **_stage_failed("SERVICE_MONITOR_SET", "service-monitor-set-failed", 127, AS_REPORTED,
+                    "switching monitoring on failed"),
     **_stage("SERVICE_UPDATED", "service-updated", 130, D.ACTIVE, "the update is done", note="updated"),
     **_stage_failed("SERVICE_UPDATED", "service-update-failed", 135, AS_REPORTED,
                     "the update failed; the deployment still works (A52)"),
@@ -250,77 +272,6 @@ NEVER_FROM_A_REPORT: Final = frozenset({None, "UNSEEN", "UNDEPLOYED"})
 
 NOT_YET_CREATED: Final = frozenset({D.UNSEEN, D.DEPLOYING})
 NEVER_ACTIVE: Final = frozenset({D.UNSEEN, D.DEPLOYING, D.INERT})
-
-
-def _closers(triggers: str, rank: int) -> dict[tuple[str, bool], tuple[int, str]]:
-    ok = {(trigger, OK): (rank, str(O.SUCCEEDED)) for trigger in triggers.split()}
-    return ok | {(trigger, FAILED): (rank + 1, str(O.FAILED)) for trigger in triggers.split()}
-
-
-_SERVICE_STAGES = """
-    SERVICE_ALIVE SERVICE_STARTED SERVICE_REBOOTED SERVICE_UPDATED SERVICE_STOPPED SERVICE_UNDEPLOYED
-    SERVICE_REGISTRATION SERVICE_UNREGISTRATION
-"""
-_CLOSING_EVENTS = """
-    VM_STOP_COMPLETE VM_START_COMPLETE VM_REBOOT_COMPLETE
-    VM_RECOVERY_COMPLETE VM_SCALE_OUT_COMPLETE VM_SCALE_IN_COMPLETE
-"""
-CLOSERS: Final[Mapping[tuple[str, bool], tuple[int, str]]] = {
-    **_closers(_SERVICE_STAGES, 22),
-    **_closers(_CLOSING_EVENTS, 12),
-    ("VM_RECOVERY_CANCELLED", OK): (11, str(O.CANCELLED)),
-    ("VM_RECOVERY_CANCELLED", FAILED): (11, str(O.CANCELLED)),
-}
-"""Which message ends an operation, how, and its precedence: service stage over closing event over resource,
-then FAILED over SUCCEEDED over CANCELLED (docs/lifecycle.md#rulings)."""
-
-CLOSERS_AS_EVENT: Final = frozenset({"VM_MONITOR_SET", "VM_MONITOR_UNSET"})
-"""Close an operation when they come as `esc_event` (a VM's operation), not as the stage of a service's."""
-EVENT_RANKS: Final = (12, 13)
-
-RESOURCE_RANKS: Final = (2, 3)
-"""Precedence of a resource's event, ok and failed."""
-
-OWN_WORKFLOW: Final = frozenset(
-    {"VM_RECOVERY_COMPLETE", "VM_RECOVERY_CANCELLED", "VM_SCALE_OUT_COMPLETE", "VM_SCALE_IN_COMPLETE"}
-)
-"""Work that ESC starts by itself and that may borrow a deploy's id: then it must not end the deploy."""
-
-_KINDS = (
-    (10, "scale_out", "VM_SCALE_OUT_INIT VM_SCALE_OUT_DEPLOYED VM_SCALE_OUT_COMPLETE"),
-    (11, "scale_in", "VM_SCALE_IN_INIT VM_SCALE_IN_COMPLETE"),
-    (12, "recovery", "VM_RECOVERY_INIT VM_RECOVERY_REBOOT VM_RECOVERY_UNDEPLOYED VM_RECOVERY_DEPLOYED"),
-    (12, "recovery", "VM_RECOVERY_COMPLETE VM_RECOVERY_CANCELLED VM_MANUAL_RECOVERY_NEEDED"),
-    (20, "stop_vm", "VM_STOP_COMPLETE"),
-    (21, "start_vm", "VM_START_COMPLETE"),
-    (22, "reboot_vm", "VM_REBOOT_COMPLETE"),
-    (30, "deploy", "VM_ALIVE"),
-    (31, "deploy", "VM_DEPLOYED"),
-    (32, "deploy", "SERVICE_ALIVE"),
-    (40, "enable_monitoring", "VM_MONITOR_SET"),
-    (41, "disable_monitoring", "VM_MONITOR_UNSET"),
-    (42, "undeploy", "VM_UNDEPLOYED"),
-    (50, "start", "VM_STARTED SERVICE_STARTED"),
-    (51, "reboot", "VM_REBOOTED SERVICE_REBOOTED"),
-    (52, "stop", "VM_STOPPED SERVICE_STOPPED"),
-    (60, "update", "VM_SOFTWARE_VERSION_UPDATED VM_UPDATED"),
-    (61, "update", "SERVICE_UPDATED"),
-    (62, "undeploy", "SERVICE_UNDEPLOYED"),
-    (63, "registration", "SERVICE_REGISTRATION"),
-    (64, "unregistration", "SERVICE_UNREGISTRATION"),
-)
-KINDS: Final[Mapping[str, tuple[int, str]]] = {
-    trigger: (weight, kind) for weight, kind, triggers in _KINDS for trigger in triggers.split()
-}
-"""The kind of operation that a trigger belongs to; the highest number seen wins. VM_ALIVE and VM_DEPLOYED are the
-weakest of the requests, because starts and updates send them too. A resource's kind ranks below all."""
-
-KINDS_WHEN_UP: Final[Mapping[str, tuple[int, str]]] = {
-    "VM_ALIVE": (30, "enable_monitoring"),
-    "SERVICE_ALIVE": (30, "enable_monitoring"),
-    "VM_DEPLOYED": (31, "update"),
-}
-"""The same where the deployment had been up before the operation began."""
 
 DEPLOYED_MARKS: Final = frozenset({"VM_DEPLOYED", "VM_SCALE_OUT_DEPLOYED", "VM_RECOVERY_DEPLOYED"})
 ALIVE_MARKS: Final = frozenset({"VM_ALIVE", "VM_SCALE_OUT_COMPLETE", "VM_RECOVERY_COMPLETE"})

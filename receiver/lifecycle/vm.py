@@ -113,21 +113,28 @@ class VmApplication(RuleApplication[Vm]):
             instances.end_instance(self)
 
     def _learn(self) -> None:
-        row, monitored = self.row, self.row.monitored
+        row = self.row
         if self.only_fills_in:
             if not (self.context.again or self.is_former):
                 self._fill_in()
-                self["monitored"] = monitored if self["monitored"] is None else self["monitored"]
+                self._learn_monitored_late()
             return
         facts = {} if self.is_former else instances.facts(self.report)
-        if monitored is not None:
-            facts["monitored"] = monitored
+        if row.monitored is not None:
+            facts["monitored"] = row.monitored
+            self.memory["monitored_at"] = self.context.now
         self.learn(facts, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
         if row.recovery:
             self.update(instances.living(self.context, row.rank, self.marks))
-        else:
+        elif row.about != "every":
             self.learn_last_operation(row.rank + (tables.FAILURE_SHOWS if self.context.failed else 0))
         instances.remember_instance(self)
+
+    def _learn_monitored_late(self) -> None:
+        """Others reported facts since, but perhaps none of them said whether it is monitored."""
+        told_at = self.memory.get("monitored_at", self.context.now)
+        if self.row.monitored is not None and (self["monitored"] is None or told_at < self.context.now):
+            self["monitored"] = self.row.monitored
 
     def _fill_in(self) -> None:
         facts = instances.facts(self.report)
@@ -136,6 +143,8 @@ class VmApplication(RuleApplication[Vm]):
 
     def _progress(self) -> str:
         trigger, row = self.context.notification.trigger, self.row
+        if row.about == "every":
+            return ""
         if self.context.failed:
             # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
             codes = "s" if row.recovery and row.to != VmState.ERROR else "sf"

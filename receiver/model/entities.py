@@ -121,7 +121,7 @@ def _derived(name: str) -> UUID:
 
 
 class Operation(NamedTuple):
-    """A row of `operations`; `kind` says what was asked (`lifecycle.tables.KINDS`)."""
+    """A row of `operations`; `kind` says what was asked (`lifecycle.operation_tables.KINDS`)."""
 
     id: UUID
     source: str

@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
-from receiver.lifecycle import Windows, decide
+from receiver.lifecycle import Windows, decide, is_about_every_vm
 from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
@@ -134,7 +134,7 @@ class Store:
         for n in notifications:
             if (deployment := unit.deployment(n)) is None:
                 continue
-            if n.trigger == "SERVICE_UNDEPLOYED":
+            if is_about_every_vm(n):
                 of_deployments.add(deployment.id)
             for vm in (n.vm, n.target):
                 if vm and vm.name:

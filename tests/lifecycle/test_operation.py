@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables
 from receiver.model.entities import EntityKind, Operation
 from receiver.model.entities import OperationState as O
 from receiver.model.notification import Family, Notification, ResourceReport
@@ -77,7 +77,9 @@ def test_the_kind_is_told_by_what_is_heard(kind: str, messages: list[Said | str]
 # What ends an operation, and how.
 
 
-@pytest.mark.parametrize("stage", sorted({trigger for trigger, _ in tables.CLOSERS if trigger.startswith("SERVICE_")}))
+@pytest.mark.parametrize(
+    "stage", sorted({trigger for trigger, _ in operation_tables.CLOSERS if trigger.startswith("SERVICE_")})
+)
 def test_a_services_stage_ends_its_operation_well_or_badly(stage: str) -> None:
     """The status code says which; the end has a time, and the duration is from the first message to it."""
     for failed, state in ((False, O.SUCCEEDED), (True, O.FAILED)):
@@ -87,7 +89,9 @@ def test_a_services_stage_ends_its_operation_well_or_badly(stage: str) -> None:
         assert (ended.ended_at - ended.first_seen_at).total_seconds() == 1
 
 
-@pytest.mark.parametrize("event", sorted({trigger for trigger, _ in tables.CLOSERS if trigger.startswith("VM_")}))
+@pytest.mark.parametrize(
+    "event", sorted({trigger for trigger, _ in operation_tables.CLOSERS if trigger.startswith("VM_")})
+)
 def test_a_closing_event_ends_the_operation_of_a_vm_and_escs_own(event: str) -> None:
     """Cancelled only by VM_RECOVERY_CANCELLED, whatever its status."""
     for failed in (False, True):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.config.overdue_after import OVERDUE_AFTER_S
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables
 from receiver.lifecycle.overdue import KINDS, OTHERWISE, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Operation, OperationState, Transition
 from receiver.model.notification import Outcome, ResourceReport
@@ -158,7 +158,7 @@ def test_a_message_that_arrived_before_the_silence_does_not_open_it() -> None:
     assert heard.operation().state == OperationState.OVERDUE
 
 
-@pytest.mark.parametrize("trigger", sorted({trigger for trigger, failed in tables.CLOSERS if not failed}))
+@pytest.mark.parametrize("trigger", sorted({trigger for trigger, failed in operation_tables.CLOSERS if not failed}))
 def test_an_ended_operation_is_never_overdue(trigger: str) -> None:
     """However long it has been silent."""
     heard = world(trigger, service="ACTIVE")

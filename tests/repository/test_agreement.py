@@ -25,7 +25,7 @@ from receiver.config.settings import PREFIX, Settings
 from receiver.errors import ReceiverError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.http.server import _ANSWERS
-from receiver.lifecycle import tables
+from receiver.lifecycle import operation_tables, tables
 from receiver.lifecycle.resource import VERBS
 from receiver.model.entities import DeploymentState, Entity, EntityKind, OperationState, ResourceState, VmState
 from receiver.model.notification import Channel, Family, Outcome
@@ -190,12 +190,14 @@ def test_every_message_has_its_row() -> None:
     """Each trigger, well or badly, moves something, ends an operation, or is known to move nothing."""
     verbs = tuple(f"{verb}_" for verb in VERBS)
     cases = {(trigger, failed) for trigger in TRIGGERS for failed in (False, True) if not trigger.startswith(verbs)}
-    assert cases - {*tables.VM, *tables.DEPLOYMENT, *tables.CLOSERS} == set(MOVE_NOTHING)
+    assert cases - {*tables.VM, *tables.DEPLOYMENT, *operation_tables.CLOSERS} == set(MOVE_NOTHING)
 
 
 def test_every_row_is_for_a_message_that_can_be_read() -> None:
     """No table speaks of a trigger that the parser never gives."""
-    named = {trigger for trigger, _ in (*tables.VM, *tables.DEPLOYMENT, *tables.CLOSERS)} | set(tables.KINDS)
+    named = {trigger for trigger, _ in (*tables.VM, *tables.DEPLOYMENT, *operation_tables.CLOSERS)} | set(
+        operation_tables.KINDS
+    )
     assert named - TRIGGERS == set()
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event
-from receiver.lifecycle import resource, tables
+from receiver.lifecycle import operation_tables, resource, tables
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
 from receiver.parsing.parser import parse
 from tests.support.commands import commands
@@ -159,13 +159,13 @@ def _reports_table() -> str:
 
 
 def _closers_table() -> str:
-    by_rank = sorted(tables.CLOSERS.items(), key=lambda item: -item[1][0])
+    by_rank = sorted(operation_tables.CLOSERS.items(), key=lambda item: -item[1][0])
     rows = []
     for (rank, state), same in groupby(by_rank, lambda item: item[1]):
         told = dict.fromkeys(f"`{trigger}`" for (trigger, _), _ in same)
         rows.append((str(rank), ", ".join(told), f"**{state}**"))
-    events = ", ".join(f"`{trigger}`" for trigger in sorted(tables.CLOSERS_AS_EVENT))
-    for failed, rank in enumerate(tables.EVENT_RANKS):
+    events = ", ".join(f"`{trigger}`" for trigger in sorted(operation_tables.CLOSERS_AS_EVENT))
+    for failed, rank in enumerate(operation_tables.EVENT_RANKS):
         rows.append(
             (
                 str(rank),
@@ -173,7 +173,7 @@ def _closers_table() -> str:
                 f"**{OperationState.FAILED if failed else OperationState.SUCCEEDED}**",
             )
         )
-    for failed, rank in enumerate(tables.RESOURCE_RANKS):
+    for failed, rank in enumerate(operation_tables.RESOURCE_RANKS):
         rows.append(
             (
                 str(rank),
@@ -186,8 +186,8 @@ def _closers_table() -> str:
 
 def _kinds_table() -> str:
     rows = []
-    for trigger, (rank, kind) in sorted(tables.KINDS.items(), key=lambda item: -item[1][0]):
-        _, when_up = tables.KINDS_WHEN_UP.get(trigger, (0, ""))
+    for trigger, (rank, kind) in sorted(operation_tables.KINDS.items(), key=lambda item: -item[1][0]):
+        _, when_up = operation_tables.KINDS_WHEN_UP.get(trigger, (0, ""))
         rows.append((f"`{trigger}`", f"`{kind}`", f"`{when_up}`" if when_up else "", str(rank)))
     return _table(["message", "tells of", "when the deployment had been up", "weight"], rows)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from receiver.lifecycle import Current, Windows, decide, overdue, tables
+from receiver.lifecycle import Current, Windows, decide, operation_tables, overdue, tables
 from receiver.model.entities import Deployment, DeploymentState, Entity, Operation, Resource, ResourceState, Vm, VmState
 from receiver.model.notification import DeploymentReport, Family, Notification, ResourceReport, Status, VmReport
 from receiver.parsing.vocabulary import RESOURCE_EVENTS
@@ -82,11 +82,11 @@ def operation_edges() -> Iterator[Edge]:
     yield Edge("UNSEEN", "first message", False, opened.state)
     yield Edge(opened.state, "silence", False, late.state)
     yield Edge(late.state, "any other message", False, _operation(late, ("VM_ALIVE", False), later_days=3).state)
-    for first in tables.CLOSERS:
+    for first in operation_tables.CLOSERS:
         closed = _operation(opened, first)
         yield Edge(opened.state, _group(first), first[1], closed.state)
         yield Edge(late.state, _group(first), first[1], _operation(late, first).state)
-        for second in tables.CLOSERS:
+        for second in operation_tables.CLOSERS:
             yield Edge(closed.state, _group(second), second[1], _operation(closed, second).state)
 
 
