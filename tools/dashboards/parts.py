@@ -36,7 +36,7 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${prometheus}")
 POSTGRES = DataSourceRef(type_val="grafana-postgresql-datasource", uid="${postgres}")
 TAG = "esc-receiver"
 HEIGHT = 8
-WIDE, HALF, THIRD, SMALL = 24, 12, 8, 4
+WIDE, HALF, THIRD, QUARTER, SMALL = 24, 12, 8, 6, 4
 
 COLORS: Mapping[str, str] = {
     "ALIVE": "green", "ACTIVE": "green", "INERT": "light-green", "DEPLOYING": "blue", "STARTING": "light-blue",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.dashboards.parts import HALF, SMALL, THIRD, Board, event, lines, number, question, series_variable
+from tools.dashboards.parts import HALF, QUARTER, SMALL, THIRD, Board, event, lines, number, question, series_variable
 
 OF = '{instance=~"$instance"}'
 MODES = event("Spooling", "orange", 'max(max_over_time(esc_receiver_mode{mode="spooling"}[$__rate_interval])) == 1')
@@ -88,12 +88,12 @@ BOARD = Board(
         lines("Size of bodies", "As decoded.", _quantiles("esc_receiver_body_bytes", 0.5, 0.99), unit="bytes",
               width=THIRD),
         lines("Event loop", "How late it turns: what every request waits for.",
-              _quantiles("esc_receiver_loop_lag_seconds", 0.5, 0.99), unit="s", width=THIRD),
+              _quantiles("esc_receiver_loop_lag_seconds", 0.5, 0.99), unit="s", width=QUARTER),
         lines("Log", "Lines dropped a second: nobody took them, or they could not be written.",
-              {"{{instance}}": f"rate(esc_receiver_log_lines_dropped_total{OF}[$__rate_interval])"}, width=THIRD),
+              {"{{instance}}": f"rate(esc_receiver_log_lines_dropped_total{OF}[$__rate_interval])"}, width=QUARTER),
         lines("Processor", "Cores in use.", {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval])"},
-              width=THIRD),
-        lines("Memory", "Resident.", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, unit="bytes", width=THIRD),
+              width=QUARTER),
+        lines("Memory", "Resident.", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, unit="bytes", width=QUARTER),
         lines(
             "Connections to PostgreSQL", "For writing, and most there may be.",
             {"{{state}}": f"sum by (state) (esc_receiver_postgres_connections{OF})",
