@@ -29,6 +29,7 @@ from tests.support.ingress import Serving, Shelf, serving
 from tests.support.samples import SAMPLES, envelope
 
 MEGABYTE = 1 << 20
+EARLIER: set[int] = set()
 TURN_S_MAX = 0.02
 LARGE = b"<deployment>" + b"<a>1</a>" * 2_000 + b"</deployment>"
 
@@ -102,9 +103,18 @@ def stopped_reader() -> Iterator[psutil.Process]:
             reader.send_signal(signal.SIGCONT)
 
 
+@pytest.fixture(autouse=True)
+def earlier_readers() -> Iterator[None]:
+    """What a test before this one has left, and will end with it, is none of ours."""
+    EARLIER.update(one.pid for one in readers())
+    yield
+    EARLIER.clear()
+
+
 def readers() -> list[psutil.Process]:
     """Processes of this one that read large bodies."""
-    return [child for child in psutil.Process().children() if "reader_process" in " ".join(child.cmdline())]
+    children = [child for child in psutil.Process().children() if child.pid not in EARLIER]
+    return [child for child in children if "reader_process" in " ".join(child.cmdline())]
 
 
 @pytest.mark.usefixtures("quiet_collector")

@@ -103,7 +103,7 @@ async def test_a_deployment_lives() -> None:
             ("stop", ["VM_STOPPED"] * 2 + ["SERVICE_STOPPED"], "SERVICE_STOPPED_STATE"),
             ("start", ["VM_STARTED"] * 2 + ["VM_ALIVE"] * 2 + ["SERVICE_ALIVE"], "SERVICE_ACTIVE_STATE"),
             ("reboot", ["VM_REBOOTED"] * 2 + ["VM_ALIVE"] * 2 + ["SERVICE_ALIVE"], "SERVICE_ACTIVE_STATE"),
-            ("disable_monitoring", ["VM_MONITOR_UNSET"] * 2 + ["SERVICE_ALIVE"], "SERVICE_ACTIVE_STATE"),
+            ("disable_monitoring", ["VM_MONITOR_UNSET"] * 2 + ["SERVICE_MONITOR_UNSET"], "SERVICE_ACTIVE_STATE"),
             ("enable_monitoring", ["VM_ALIVE"] * 2 + ["SERVICE_ALIVE"], "SERVICE_ACTIVE_STATE"),
         ):
             assert (await client.ask("POST", SERVICE, service(operation))).status == 200
