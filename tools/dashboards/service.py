@@ -93,7 +93,8 @@ BOARD = Board(
               {"{{instance}}": f"rate(esc_receiver_log_lines_dropped_total{OF}[$__rate_interval])"}, width=QUARTER),
         lines("Processor", "Cores in use.", {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval])"},
               width=QUARTER),
-        lines("Memory", "Resident.", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, unit="bytes", width=QUARTER),
+        lines("Memory", "Resident.", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, unit="bytes",
+              width=QUARTER),
         lines(
             "Connections to PostgreSQL", "For writing, and most there may be.",
             {"{{state}}": f"sum by (state) (esc_receiver_postgres_connections{OF})",
