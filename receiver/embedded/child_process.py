@@ -128,8 +128,21 @@ class Child:
 
 
 def _open_log(log: Path) -> IO[bytes]:
-    grown = log.exists() and log.stat().st_size > LOG_BYTES_MAX
-    return log.open("wb" if grown else "ab")
+    output = open_private(log)
+    if output.tell() > LOG_BYTES_MAX:
+        output.truncate(0)
+        output.seek(0)
+    return output
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open for appending; nobody else may read it. Raises SetupError for a symbolic link, which may lead anywhere."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be opened: {error.strerror}") from error
+    os.fchmod(file, 0o600)
+    return os.fdopen(file, "ab")
 
 
 class Server:
@@ -158,7 +171,7 @@ class Server:
         """Start it, on the same port as before, and return when it serves; raises SetupError and then leaves nothing
         running."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = lock_folder(self.folder)
             self.port = self.port or free_port()
@@ -211,7 +224,7 @@ async def watch(server: Server) -> NoReturn:
 
 def lock_folder(folder: Path) -> IO[bytes]:
     """Take the folder for this process until the returned file is closed, or we die. Raises SetupError."""
-    lock = (folder / ".lock").open("wb")
+    lock = open_private(folder / ".lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 
 from receiver.errors import SetupError
 from receiver.spool.records import UnreadableError
@@ -17,6 +18,7 @@ from receiver.spool.records import UnreadableError
 NAME = "spool.db"
 _LOCK = "spool.lock"
 _OURS = "spool."
+_SET_ASIDE = ".damaged-"
 _NOT_OURS_AND_HARMLESS = {"lost+found"}
 _PARTS = ("", "-wal", "-journal")
 _CHUNK_BYTES = 1_048_576
@@ -40,11 +42,16 @@ class SpoolFolder:
         """Create and lock it, until `release` or the end of the process. Raises SetupError when another one has it."""
         if self._lock is not None:
             return
+        self._refuse_link()
         new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in new:
             sync(path.parent)
+        self._refuse_what_is_not_ours(self.path)
         self._close_to_others()
+        for path in self.path.iterdir():
+            if path.name.startswith(_OURS) and _SET_ASIDE not in path.name:
+                self._refuse_what_is_not_ours(path)
         self._lock = self._locked()
 
     @property
@@ -143,7 +150,7 @@ class SpoolFolder:
 
         The log is set aside after its database: a database without its log would look whole, and lack rows.
         """
-        aside = self.path / f"{NAME}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        aside = self.path / f"{NAME}{_SET_ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         if self._complete.exists():
             for end in _PARTS:
                 with suppress(FileNotFoundError):
@@ -152,6 +159,26 @@ class SpoolFolder:
             self._complete.rename(self.database)
             sync(self.path)
         return aside
+
+    def _refuse_link(self) -> None:
+        if self.path.is_symlink():
+            raise SetupError(
+                f"spool_dir: {self.path} is a symbolic link; name the folder itself ({self.path.resolve()})"
+            )
+
+    def _refuse_what_is_not_ours(self, path: Path) -> None:
+        """What others laid here, when they could, might lead what we write elsewhere."""
+        try:
+            found = path.lstat()
+        except FileNotFoundError:  # another receiver, which has the lock, is at work
+            return
+        if not (S_ISREG(found.st_mode) or path == self.path):
+            raise SetupError(f"spool_dir: {path} is no plain file, so it is none of the spool's: remove it")
+        if found.st_uid != os.geteuid():
+            raise SetupError(
+                f"spool_dir: {path} belongs to another user ({found.st_uid}) than this program runs as ({os.geteuid()}); "
+                f"chown it, or give the spool a folder of its own"
+            )
 
     def _close_to_others(self) -> None:
         if not self.path.stat().st_mode & 0o077:
@@ -166,7 +193,7 @@ class SpoolFolder:
 
     def _locked(self) -> int:
         """The kernel releases it when the process ends, however it ends; children do not inherit it."""
-        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

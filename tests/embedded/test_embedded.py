@@ -136,6 +136,28 @@ async def test_a_process_that_got_the_old_pid_is_let_alone(kind: str, pid_file: 
 
 
 @pytest.mark.parametrize("kind", ["postgres", "nats"])
+async def test_its_log_is_private(kind: str, tmp_path: Path) -> None:
+    """What a server logs quotes data; also a log that an earlier version left open to all is closed."""
+    folder = tmp_path / kind
+    folder.mkdir()
+    (folder / "log").touch(0o644)
+    async with server_of_kind(kind, folder):
+        for name in ("log", ".lock", "password"):
+            assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize("name", ["log", ".lock"])
+async def test_a_link_in_its_folder_is_not_followed(name: str, tmp_path: Path) -> None:
+    """One line says so, and what it leads to stays as it is."""
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "nats" / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(SetupError, match=rf"{name} cannot be opened"):
+        await server_of_kind("nats", tmp_path / "nats").start()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["postgres", "nats"])
 async def test_a_folder_in_use_is_refused(kind: str, tmp_path: Path) -> None:
     """Two receivers with one folder would stop each other's servers for ever."""
     async with server_of_kind(kind, tmp_path / kind) as server:

@@ -267,6 +267,45 @@ async def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
             await spool_at(path).open()
 
 
+async def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Neither the folder nor a file in it, which others may have laid there while it was open to them."""
+    folder, elsewhere, precious = tmp_path / "spool", tmp_path / "link", tmp_path / "precious"
+    async with spooling(folder):
+        pass
+    elsewhere.symlink_to(folder)
+    with pytest.raises(SetupError, match=rf"^spool_dir: {elsewhere} is a symbolic link; .*\({folder}\)$"):
+        await spool_at(elsewhere).open()
+    precious.write_text("precious")
+    for name in ("spool.lock", "spool.db", "spool.db-wal", "spool.suspected", "spool.db.draft"):
+        folder.chmod(0o755)
+        (folder / name).rename(tmp_path / name) if (folder / name).exists() else None
+        (folder / name).symlink_to(precious)
+        with pytest.raises(SetupError, match=rf"^spool_dir: {folder / name} is no plain file"):
+            await spool_at(folder).open()
+        (folder / name).unlink()
+        (tmp_path / name).rename(folder / name) if (tmp_path / name).exists() else None
+    assert precious.read_text() == "precious"
+    async with spooling(folder):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_what_belongs_to_another_user_is_refused(tmp_path: Path) -> None:
+    """He could read and change what is kept there; what was set aside is nobody's concern."""
+    folder = tmp_path / "spool"
+    async with spooling(folder):
+        pass
+    (folder / "spool.db.damaged-20260101T000000.0Z").touch()
+    os.chown(folder / "spool.db.damaged-20260101T000000.0Z", 65_534, -1)
+    async with spooling(folder):
+        pass
+    for path in (folder / "spool.db", folder):
+        os.chown(path, 65_534, -1)
+        with pytest.raises(SetupError, match=rf"^spool_dir: {path} belongs to another user \(65534\)"):
+            await spool_at(folder).open()
+        os.chown(path, 0, -1)
+
+
 async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     """Also a second spool in the same process; a holder that is killed holds no more."""
     folder = tmp_path / "spool"
