@@ -16,7 +16,7 @@ COPY --from=build /opt/esc-receiver /opt/esc-receiver
 # The volume takes over who owns the folder.
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/esc-receiver
 ENV PATH=/opt/esc-receiver/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
-    ESC_RECEIVER_HOST=0.0.0.0 ESC_RECEIVER_DATA_DIR=/var/lib/esc-receiver ESC_RECEIVER_LOG_FORMAT=json
+    ESC_RECEIVER_HOST=0.0.0.0 ESC_RECEIVER_REFUSE_OPEN=on ESC_RECEIVER_DATA_DIR=/var/lib/esc-receiver ESC_RECEIVER_LOG_FORMAT=json
 USER 10001:10001
 VOLUME /var/lib/esc-receiver
 EXPOSE 9010

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from receiver.api.routes import Api
 from receiver.board.page import Board
+from receiver.config.exposure import open_doors
 from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError
 from receiver.http.health import Dependency, Health
@@ -140,7 +141,7 @@ class App:
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._check_relay, needed=False),
         )
-        warnings = unprotected_sources(self.settings)
+        warnings = list(open_doors(self.settings))
         for warning in warnings:
             log.warning(warning)
         return Health(dependencies, self.metrics, self.settings.ping_timeout_s, warnings)
@@ -222,17 +223,6 @@ class App:
         with suppress(TimeoutError):  # a task that ignores it is cancelled again when the loop ends
             async with asyncio.timeout(self.settings.stop_timeout_s):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def unprotected_sources(settings: Settings) -> list[str]:
-    """Sources that anybody who reaches this host can post to (docs/ingress.md#protection)."""
-    if settings.host in ("127.0.0.1", "::1", "localhost"):
-        return []
-    return [
-        f"source {name} is served beyond loopback with no token, basic or allow: anybody can post to it"
-        for name, source in settings.all_sources.items()
-        if not (source.tokens or source.basic or source.allow)
-    ]
 
 
 @asynccontextmanager

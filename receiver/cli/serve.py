@@ -16,9 +16,11 @@ from receiver.app import running
 from receiver.cli import options
 from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
+from receiver.config.exposure import open_doors
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
 from receiver.embedded.servers import Embedded
+from receiver.errors import SettingsError
 from receiver.observability import logs
 from receiver.observability.log_writer import LogWriter
 from receiver.observability.tracing import traces
@@ -51,6 +53,8 @@ def serve_command(config: Path | None, is_embedded: bool, **flags: Any) -> None:
     # Flags are the same settings as the variables, and win over them.
     given = {f"{PREFIX}{name.upper()}": str(value) for name, value in flags.items() if value is not None}
     settings = load(config, {**os.environ, **given}, required=() if is_embedded else ("postgres_dsn",))
+    if settings.refuse_open and (doors := list(open_doors(settings))):
+        raise SettingsError("\n".join((*doors, f"{PREFIX}REFUSE_OPEN is on, so it is not started like this")))
     writer = logs.standard_error(settings)
     logs.configure(settings, writer)
     try:

@@ -157,7 +157,7 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
             break  # they are often all the same
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
-    if "default" in settings.sources and not settings.default_source:
+    if "default" in settings.sources and settings.default_source is False:
         yield "default_source", "is off, yet sources lists `default`"
     if not settings.all_sources:
         yield "default_source", "is off and no source is listed, so nobody could post"

@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     log_flush_timeout_s: NonNegativeFloat = _setting(2, "Time for what waits to be written when the service ends.")
 
     sources: Sources = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")
-    default_source: bool = _setting(True, "Whether the source `default` exists without being listed.")
+    default_source: bool | None = _setting(
+        None, "Whether the source `default` exists without being listed; unset: only if no source is listed."
+    )
     trusted_proxies: AddressRanges = _setting((), "Proxies whose `X-Forwarded-For` counts.")
 
     body_bytes_max: PositiveInt = _setting(1_048_576, "Largest body, as sent and as unpacked.")
@@ -124,6 +126,9 @@ class Settings(BaseSettings):
         10, "Most VMs that are named as left between states by an overdue operation."
     )
 
+    refuse_open: bool = _setting(
+        False, "Do not start while anybody could read, or post for a source, from beyond this machine."
+    )
     read_tokens: ReadTokens = _secret(
         (), "Bearer tokens of the query API, separated by commas; `TOKEN:raw` opens raw bodies too. None: open to all."
     )
@@ -213,8 +218,9 @@ class Settings(BaseSettings):
 
     @property
     def all_sources(self) -> dict[str, Source]:
-        """The configured sources and, unless switched off, an unprotected `default`."""
-        return ({"default": Source()} if self.default_source else {}) | self.sources
+        """The configured sources and, if none is configured or it is switched on, an unprotected `default`."""
+        has_default = not self.sources if self.default_source is None else self.default_source
+        return ({"default": Source()} if has_default else {}) | self.sources
 
 
 def is_secret(name: str) -> bool:

@@ -176,8 +176,8 @@ class SpoolFolder:
             raise SetupError(f"spool_dir: {path} is no plain file, so it is none of the spool's: remove it")
         if found.st_uid != os.geteuid():
             raise SetupError(
-                f"spool_dir: {path} belongs to another user ({found.st_uid}) than this program runs as ({os.geteuid()}); "
-                f"chown it, or give the spool a folder of its own"
+                f"spool_dir: {path} belongs to another user ({found.st_uid}) than this program runs as "
+                f"({os.geteuid()}); chown it, or give the spool a folder of its own"
             )
 
     def _close_to_others(self) -> None:

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from receiver.embedded.child_process import free_port, listens
-from tests.support.program import CHECKOUT, PATIENCE_S
+from tests.support.program import CHECKOUT, PATIENCE_S, run
 from tests.support.waiting import until
 
 PROGRAM = """
@@ -72,6 +72,24 @@ async def serving_with_log(log: int | None, folder: Path, **settings: object) ->
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_what_is_open_is_warned_of_or_refused(tmp_path: Path) -> None:
+    """A proxy on this machine makes a loopback address one that everybody reaches."""
+    open_to_all = {"trusted_proxies": "127.0.0.1", "log_format": "json"}
+    async with (
+        serving_with_log(2, tmp_path, **open_to_all) as (_, url),
+        aiohttp.ClientSession(url) as session,
+        session.get("/readyz") as answer,
+    ):
+        warnings = (await answer.json())["warnings"]
+    assert ["query API" in warnings[0], "source default" in warnings[1], len(warnings)] == [True, True, 2]
+    status, _, lines = await run(
+        "serve", refuse_open="on", postgres_dsn="postgresql://esc@127.0.0.1:1/x", **open_to_all
+    )
+    assert status == 2
+    assert lines[:2] == [f"esc-receiver: {line}" for line in warnings]
+    assert "REFUSE_OPEN is on" in lines[2]
 
 
 def unwritable_log(kind: str) -> tuple[int | None, int | None]:

@@ -176,10 +176,22 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert faults({"POSTGRES_DSN": DSN}, tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
 
 
-def test_the_default_source_can_be_switched_off() -> None:
-    """Then only what is listed exists."""
-    environ = HAS_DSN | {"ESC_RECEIVER_DEFAULT_SOURCE": "off", "ESC_RECEIVER_SOURCES": '{"lab1": {}}'}
-    assert set(load(None, environ).all_sources) == {"lab1"}
+@pytest.mark.parametrize(
+    ("default_source", "sources", "all_sources"),
+    [
+        (None, None, {"default"}),
+        (None, '{"lab1": {}}', {"lab1"}),
+        ("on", '{"lab1": {}}', {"default", "lab1"}),
+        ("off", '{"lab1": {}}', {"lab1"}),
+    ],
+)
+def test_the_default_source_gives_way_to_named_ones(
+    default_source: str | None, sources: str | None, all_sources: set[str]
+) -> None:
+    """An open door beside protected ones is there only if it is switched on."""
+    given = {"ESC_RECEIVER_DEFAULT_SOURCE": default_source, "ESC_RECEIVER_SOURCES": sources}
+    environ = HAS_DSN | {name: value for name, value in given.items() if value}
+    assert set(load(None, environ).all_sources) == all_sources
 
 
 def test_the_default_source_can_be_protected() -> None:

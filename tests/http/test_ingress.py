@@ -228,7 +228,7 @@ async def test_the_default_source_may_ask_for_a_token() -> None:
 
 async def test_without_a_default_source_the_root_is_unknown() -> None:
     """Switched off is off."""
-    async with serving(default_source=False, sources=LAB) as server:
+    async with serving(default_source=None, sources=LAB) as server:
         assert (await server.request("POST", "/", BODY)).status == 404
 
 

@@ -5,6 +5,7 @@ No container engine is needed here, and none is used: docs/operations.md tells w
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -15,15 +16,20 @@ from typing import Any
 
 import asyncpg
 import jsonschema
+import nats
 import pytest
 import yaml
 
+from receiver.config.exposure import open_doors
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
+from receiver.embedded.child_process import free_port, listens
+from receiver.embedded.servers import bundled_nats
 from receiver.postgres.migrations import migrate
 from tests.dashboards.test_dashboards import UIDS, VIEWS
 from tests.support.commands import commands
 from tests.support.figures import installed, run_with_input
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "dashboards" / "provisioning"
@@ -78,7 +84,7 @@ def test_the_stack_has_what_it_should() -> None:
     assert {name for name, service in services.items() if "profiles" in service} == {"traffic"}
     for service in services.values():
         assert re.search(r":(local|v?\d+\.\d+)", service["image"]), service["image"]
-        assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in service.get("ports", ()))
+        assert all(re.match(r"(\$\{BIND_ADDRESS:-)?127\.0\.0\.1\}?:", port) for port in service.get("ports", ()))
     declared = set(compose()["volumes"])
     mounted = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", ())}
     assert {name for name in mounted if not name.startswith(".")} == declared
@@ -108,8 +114,45 @@ def test_the_receiver_runs_with_little() -> None:
 def test_the_settings_of_the_stack_are_good() -> None:
     """They are read as the program reads them."""
     told = compose()["services"]["receiver"]["environment"]
-    settings = load(None, {name: re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value) for name, value in told.items()})
+    settings = load(None, {name: filled_in(value) for name, value in told.items()})
     assert (settings.host, settings.port) == ("0.0.0.0", 9010)  # noqa: S104 - inside its own network
+    assert list(open_doors(settings)) == []
+
+
+def test_the_stack_has_no_known_secret() -> None:
+    """Each is asked for, by name, and the head of the file makes one of each."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    secrets = set(re.findall(r"\$\{(\w+)", text)) - {"BIND_ADDRESS"}
+    assert secrets == set(re.findall(r"\$\{(\w+):\?", text))
+    assert secrets == set(re.search(r"for name in (.*);", text)[1].split())  # type: ignore[index]  # else it fails
+
+
+async def test_nats_of_the_stack_asks_for_its_password(tmp_path: Path) -> None:
+    """Also one of digits alone; by a real server with the stack's file, but for where it lies."""
+    port, text = free_port(), (PROVISIONING / "nats.conf").read_text("utf-8")
+    config = tmp_path / "nats.conf"
+    config.write_text(text.replace("8222", str(free_port())).replace("/data", str(tmp_path / "data")))
+    password = compose()["services"]["nats"]["environment"]["NATS_PASSWORD"]
+    options = ("-c", str(config), "-a", "127.0.0.1", "-p", str(port))
+    environ = {"NATS_PASSWORD": re.sub(r"\$\{.*}", "4711", password)}
+    server = await asyncio.create_subprocess_exec(bundled_nats(), *options, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        await until(lambda: asyncio.to_thread(listens, port))
+        client = await nats.connect(f"nats://esc:4711@127.0.0.1:{port}")
+        assert (await client.jetstream().account_info()).streams == 0
+        await client.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT {}\r\nPING\r\n")
+        assert b"Authorization Violation" in await reader.read()
+        writer.close()
+    finally:
+        server.kill()
+        await server.wait()
+
+
+def filled_in(value: str) -> str:
+    """A value of the compose file, with something for what is asked for."""
+    return re.sub(r"\$\{\w+:\?[^}]*}", "something", value)
 
 
 def test_the_traffic_is_a_command_that_there_is() -> None:

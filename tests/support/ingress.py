@@ -133,7 +133,7 @@ async def answer_from(reader: asyncio.StreamReader) -> Answer:
 @asynccontextmanager
 async def serving(rooms: Iterable[HasRoutes] = (), **settings: object) -> AsyncIterator[Serving]:
     """The way in, with these settings."""
-    chosen = Settings.model_validate({"port": 0, "stop_timeout_s": 1} | settings)
+    chosen = Settings.model_validate({"port": 0, "stop_timeout_s": 1, "default_source": True} | settings)
     metrics = Metrics(chosen.all_sources)
     shelf, readers = Shelf(metrics), BodyReaders(chosen)
     app = make_app([Ingress(shelf, chosen, metrics, readers), *rooms], chosen)

@@ -1,0 +1,35 @@
+"""What settings leave open to anybody beyond this machine: one line each, for the log, `/readyz` and `refuse_open`.
+
+Must not know who says it, nor how access is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from receiver.config.settings import Settings
+
+
+def open_doors(settings: Settings) -> Iterator[str]:
+    """What anybody may do who reaches the address that is served on, or a proxy before it."""
+    if not (where := _beyond(settings)):
+        return
+    if not settings.read_tokens:
+        yield f"the query API and the board are {where} with no read_tokens: anybody can read, raw bodies too"
+    for name, source in settings.all_sources.items():
+        if not source.protected:
+            yield f"source {name} is {where} with no token, basic or allow: anybody can post to it"
+
+
+def _beyond(settings: Settings) -> str:
+    if not _is_loopback(settings.host):
+        return "served beyond loopback"
+    return "served through a proxy (trusted_proxies)" if settings.trusted_proxies else ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
