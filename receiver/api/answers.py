@@ -11,6 +11,8 @@ from aiohttp import hdrs, web
 from receiver.api.row_shapes import to_json
 
 JSON = "application/json"
+WARNING = "ESC-Receiver-Warning"
+UNREADABLE = "the body could not be read, so it may hold secrets that were not overwritten"
 
 
 def json_answer(document: Any) -> web.Response:
@@ -33,8 +35,8 @@ def single(request: web.Request, document: Any) -> web.Response:
     return tagged(request, to_json(document), {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "private, no-cache"})
 
 
-def raw(receipt: UUID, body: bytes) -> web.Response:
-    """Bytes from outside: to be saved, never to be shown or run."""
+def raw(receipt: UUID, body: bytes, *, unreadable: bool) -> web.Response:
+    """Bytes from outside: to be saved, never to be shown or run. `unreadable` ones may hold secrets still."""
     headers = {
         hdrs.CONTENT_TYPE: "application/octet-stream",
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="{receipt}.bin"',
@@ -43,4 +45,6 @@ def raw(receipt: UUID, body: bytes) -> web.Response:
         "Cross-Origin-Resource-Policy": "same-origin",
         hdrs.CACHE_CONTROL: "private, no-store",
     }
+    if unreadable:
+        headers[WARNING] = UNREADABLE
     return web.Response(body=body, headers=headers)

@@ -41,8 +41,8 @@ FROM callbacks
 WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
 
 -- name: raw
--- The bytes of one callback.
-SELECT body FROM callbacks WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
+-- The bytes of one callback, and whether they could be read.
+SELECT body, outcome = 'malformed' AS unreadable FROM callbacks WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
 
 -- name: rows_of_a_deployment
 -- The ids of all rows that belong to a deployment: its incarnations, their VMs, its operations and resources.

@@ -177,7 +177,8 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
         ),
         Endpoint(
             "callback_raw", "/callbacks/{receipt}/raw", "The bytes of one message",
-            "As received, with the values of secret fields overwritten. Made so that no browser renders it.",
+            "As received, with the values of secret fields overwritten. Made so that no browser renders it. A body "
+            "that could not be read, so that it may hold secrets still, bears the header `ESC-Receiver-Warning`.",
             {"type": "string", "format": "binary"}, "<deployment>…</deployment>", (RECEIPT,),
             scope=Scope.RAW, media_type="application/octet-stream", problems=(404,),
         ),

@@ -171,7 +171,7 @@ class Api:
 
     async def _callback_raw(self, _: web.Request, query: Query) -> web.Response:
         row = await self._callback_row("raw", query["receipt"])
-        return raw(query["receipt"], row["body"])
+        return raw(query["receipt"], row["body"], unreadable=row["unreadable"])
 
     async def _callback_row(self, statement: str, receipt: UUID) -> asyncpg.Record:
         row = await self._reader.row(statement, receipt, received_at(receipt))

@@ -62,6 +62,20 @@ async def test_each_of_several_tokens_opens_its_scopes(postgres_dsn: str) -> Non
         assert (refused.status, 'scope="raw"' in refused.headers["WWW-Authenticate"]) == (403, True)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_raw_bytes_need_their_scope_however_one_comes(postgres_dsn: str, method: str) -> None:
+    """By a token or a session, also where no token opens them; without any token all is open, and warned of."""
+    letters = deploy("dep-a")
+    await store(postgres_dsn, letters)
+    raw = f"/callbacks/{letters[0].envelope.receipt}/raw"
+    async with running_api(postgres_dsn, read_tokens=(READ,)) as api:
+        for headers, status in (({}, 401), (bearer(READ.token), 403), (await log_in(api), 403)):
+            assert (await api.ask(method, raw, headers)).status == status
+        assert (await api.ask(method, raw, bearer("rawreader"))).status == 401
+    async with running_api(postgres_dsn) as api:
+        assert (await api.ask(method, raw)).status == 200
+
+
 async def test_the_board_logs_in_once(postgres_dsn: str) -> None:
     """The token is exchanged for a cookie that scripts cannot read and other sites cannot use; it can be taken back."""
     async with running_api(postgres_dsn, read_tokens=(READ,)) as api:

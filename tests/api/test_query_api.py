@@ -96,6 +96,17 @@ async def test_the_raw_bytes_come_back_and_no_browser_renders_them(postgres_dsn:
         assert answer.headers["Content-Security-Policy"].startswith("sandbox")
 
 
+async def test_bytes_that_could_not_be_read_come_with_a_warning(postgres_dsn: str) -> None:
+    """They may hold what nobody could overwrite; those that were read bear none."""
+    letters = [letter(MALFORMED[0]), *deploy("dep-a")]
+    await store(postgres_dsn, letters)
+    async with running_api(postgres_dsn) as api:
+        malformed, good = [await api.get(f"/callbacks/{one.envelope.receipt}/raw") for one in letters[:2]]
+        assert "may hold secrets" in malformed.headers["ESC-Receiver-Warning"]
+        assert malformed.body == letters[0].envelope.body
+        assert "ESC-Receiver-Warning" not in good.headers
+
+
 async def test_quarantine_is_listed_by_its_outcomes(postgres_dsn: str) -> None:
     """Malformed and unclassified callbacks, in one list."""
     await store(postgres_dsn, [letter(MALFORMED[0]), letter(SAMPLES["seed-01-tenant-create"]), letter(MALFORMED[1])])

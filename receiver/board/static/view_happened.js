@@ -66,7 +66,7 @@ export function bytesOf(app, callback, open = false) {
   const key = `raw ${callback.receipt}`;
   const shown = open || app.opened.has(key);
   const toggle = (event) => app.open(key, event.target.open);
-  return html`<details class="bytes" .open=${shown} @toggle=${toggle}><summary>Bytes as received (${bytes(callback.body_bytes)}${callback.redacted ? ", secrets overwritten" : ""})</summary>
+  return html`<details class="bytes" .open=${shown} @toggle=${toggle}><summary>Bytes as received (${bytes(callback.body_bytes)}${callback.redacted ? ", secrets overwritten" : ""}${callback.outcome === "malformed" ? "; they could not be read, so they may hold secrets that were not overwritten" : ""})</summary>
     ${shown ? fetched(app.cache.get(key, () => raw(callback.receipt)), "the bytes", (body) => html`
       <pre tabindex="0" aria-label="Bytes as received"><bdi>${decoded(body.subarray(0, RAW_SHOWN))}</bdi></pre>
       ${body.length > RAW_SHOWN ? html`<p class="dim">The first ${bytes(RAW_SHOWN)} of ${bytes(body.length)}.</p>` : nothing}`) : nothing}
