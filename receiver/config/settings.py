@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     log_queue_bytes_max: PositiveInt = _setting(
         4_194_304, "Most bytes of log lines that wait to be written; beyond it lines are dropped, and counted."
     )
+    log_gather_s: NonNegativeFloat = _setting(0.01, "Least time from one write of log lines to the next.")
     log_flush_timeout_s: NonNegativeFloat = _setting(2, "Time for what waits to be written when the service ends.")
 
     sources: Sources = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")

@@ -16,14 +16,16 @@ from collections.abc import Callable
 class LogWriter:
     """Writes to a file descriptor until `close`; None stands for a log that was closed before the program began."""
 
-    def __init__(self, file: int | None, queue_bytes_max: int) -> None:
+    def __init__(self, file: int | None, queue_bytes_max: int, gather_s: float = 0) -> None:
+        """From one write to the next `gather_s` pass, so that thousands of lines a second wake the thread seldom."""
         self._file = file
         self._queue_bytes_max = queue_bytes_max
         self._queue: list[bytes] = []
         self._queue_bytes = 0
         """Also those that are being written."""
         self._changed = threading.Condition()
-        self._closed = False
+        self._gather_s = gather_s
+        self._closed = threading.Event()
         self._uncounted = 0
         self._unreported = 0
         self._count: Callable[[int], None] | None = None
@@ -46,17 +48,18 @@ class LogWriter:
     def write(self, lines: bytes) -> None:
         """Queue whole lines, each with its end. From any thread; never waits for the log, never raises."""
         with self._changed:
-            if not self._closed and self._queue_bytes + len(lines) <= self._queue_bytes_max:
+            if not self._closed.is_set() and self._queue_bytes + len(lines) <= self._queue_bytes_max:
+                if not self._queue:
+                    self._changed.notify()
                 self._queue.append(lines)
                 self._queue_bytes += len(lines)
-                self._changed.notify()
                 return
         self._drop(lines.count(b"\n"))
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, for this time at most. Afterwards nobody who uses the file waits for its reader."""
         with self._changed:
-            self._closed = True
+            self._closed.set()
             self._changed.notify()
         self._thread.join(timeout_s)
         if self._file is not None and (self._thread.is_alive() or not _takes_more(self._file)):
@@ -71,11 +74,12 @@ class LogWriter:
                 self._queue_bytes -= len(lines)
             if written and self._unreported and self._summary:
                 self._sum_up(self._summary)
+            self._closed.wait(self._gather_s)
 
     def _take(self) -> bytes:
         """All that is queued, as soon as there is any; nothing at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(lambda: self._queue or self._closed.is_set())
             taken, self._queue = b"".join(self._queue), []
         return taken
 

@@ -22,13 +22,14 @@ from receiver.config.settings import Settings
 from receiver.model.sanitize import plain
 from receiver.observability.log_writer import LogWriter
 
-_DELETE = b"\x7f"
+_DELETE = "\x7f"
 """The only control character of ASCII that JSON leaves as it is."""
 
 
 def standard_error(settings: Settings) -> LogWriter:
     """The writer of the service's log; to be closed last."""
-    return LogWriter(sys.stderr.fileno() if sys.stderr else None, settings.log_queue_bytes_max)
+    file = sys.stderr.fileno() if sys.stderr else None
+    return LogWriter(file, settings.log_queue_bytes_max, settings.log_gather_s)
 
 
 def configure(settings: Settings, writer: LogWriter | None = None) -> None:
@@ -64,12 +65,16 @@ def at_any_level() -> structlog.typing.FilteringBoundLogger:
 
 
 class CallbackLines:
-    """One line for each callback, at level info; those of one turn of the event loop are written together."""
+    """One line for each callback, at level info; those of one turn of the event loop are written together.
+
+    They go where other lines went when this was made.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.log_callbacks and settings.log_level in ("debug", "info")
         self._as_json = _is_json(settings)
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
+        self._log = structlog.get_config()["logger_factory"]()
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """Write a line, `event` among its facts; to be called only when `enabled`."""
@@ -78,12 +83,13 @@ class CallbackLines:
             return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        line = orjson.dumps(facts)
-        self._lines.append(line.decode() if line.isascii() and _DELETE not in line else plain(line.decode()))
+        self._lines.append(orjson.dumps(facts))
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        structlog.get_config()["logger_factory"]().msg("\n".join(lines))
+        lines, self._lines = b"\n".join(self._lines).decode(), []
+        if not lines.isascii() or _DELETE in lines:
+            lines = "\n".join(map(plain, lines.split("\n")))
+        self._log.msg(lines)
 
 
 class _Lines:
