@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol as Shape
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from receiver.config.settings import Settings
 from receiver.errors import (
@@ -33,6 +33,7 @@ from receiver.errors import (
 )
 from receiver.http.problem import problem, problem_of_status
 from receiver.http.protocol import Connections, Protocol
+from receiver.http.responses import keep_alive
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
@@ -194,6 +195,9 @@ def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:
     return response
 
 
-async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    if response.keep_alive and request.version == HttpVersion11 and not isinstance(response, web.WebSocketResponse):
+        response.headers.setdefault(hdrs.CONNECTION, "keep-alive")
+        response.headers["Keep-Alive"] = keep_alive(request.protocol.keepalive_timeout)
     response.headers[hdrs.SERVER] = "esc-receiver"
     response.headers["X-Content-Type-Options"] = "nosniff"
