@@ -23,6 +23,7 @@ from receiver.errors import ReceiverError, SetupError
 from receiver.http.health import Dependency, Health
 from receiver.http.ingress import Ingress
 from receiver.http.server import make_app, start_site
+from receiver.http.tls import ListenerTls
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.monitors import Monitors
@@ -77,6 +78,7 @@ class App:
             StreamRebuild(self.database, settings, self.readers).run,
         )
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
+        self.tls = ListenerTls(settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
         self.api = Api(self.database.connect, settings, self.metrics, published.find)
@@ -96,6 +98,7 @@ class App:
             raise
 
     async def _start(self) -> None:
+        self.tls.open()
         if self._traces:
             self._undo.callback(self._traces.close)
         self._undo.push_async_callback(self.readers.close)
@@ -110,12 +113,14 @@ class App:
         rooms = (ingress, self._health(), Board(), self.api)
         served = make_app(rooms, self.settings)
         served.on_shutdown.append(self.api.stop)
-        self._runner = await start_site(served, self.settings, self.metrics)
+        self._runner = await start_site(served, self.settings, self.metrics, self.tls.context)
         self._undo.push_async_callback(self._end_tasks)
         accepting = self._start_task(self.batcher.run(), "batcher")
         self._undo.push_async_callback(self._finish_batches, accepting)
         self._undo.push_async_callback(self._runner.cleanup)
         self._start_task(self._work(), "work")
+        if self.tls.configured:
+            self._start_task(self.tls.run(), "tls")
         log.info("serving", url=self.url)
 
     async def _work(self) -> None:
@@ -140,11 +145,15 @@ class App:
             Dependency("spool_age", self._check_spool_age, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._check_relay, needed=False),
+            *([Dependency("tls", self.tls.ping, needed=False)] if self.tls.configured else []),
         )
         warnings = list(open_doors(self.settings))
         for warning in warnings:
             log.warning(warning)
-        return Health(dependencies, self.metrics, self.settings.ping_timeout_s, warnings)
+        return Health(dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings))
+
+    def _warnings(self, lasting: list[str]) -> list[str]:
+        return [*lasting, *filter(None, [self.entity_counts.warning])]
 
     async def _check_intake(self) -> None:
         """Whether the next callback would be kept, by PostgreSQL or by the spool."""
@@ -182,7 +191,8 @@ class App:
         """Where it is served."""
         assert self._runner is not None  # started
         host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.tls.configured else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def until_ready(self) -> None:
         """Until callbacks can be kept, or until a task fails: then its error is raised."""

@@ -68,6 +68,10 @@ class BasicCredentialsError(CredentialsError):
     """The path token, if one is asked for, is right; the HTTP Basic credentials are not."""
 
 
+class CertificateError(AccessError):
+    """No client certificate was shown, or one of another subject."""
+
+
 class AddressError(AccessError):
     """The sender's address is outside the ranges the source allows."""
 

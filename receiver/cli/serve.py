@@ -6,13 +6,14 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
-from receiver.app import running
+from receiver.app import App, running
 from receiver.cli import options
 from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
@@ -83,6 +84,7 @@ def allow_open_files(connections_max: int) -> None:
 async def _serve(settings: Settings, writer: LogWriter) -> None:
     async with running(settings, traces(os.environ), writer) as app:
         _spare_the_collector()
+        _reload_on_hangup(app)
         await app.run()
 
 
@@ -94,11 +96,19 @@ async def _serve_embedded(settings: Settings, writer: LogWriter) -> None:
         async with running(settings.model_copy(update=where), traces(os.environ), writer) as app:
             await app.until_ready()
             _spare_the_collector()
+            _reload_on_hangup(app)
             write_endpoints(folder, app)
             try:
                 await app.run()
             finally:
                 forget_endpoints(folder)
+
+
+def _reload_on_hangup(app: App) -> None:
+    """SIGHUP has the TLS files read again, without waiting for it to be seen that they changed."""
+    if app.tls.configured:
+        loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(app.tls.reload())))
 
 
 def _spare_the_collector() -> None:

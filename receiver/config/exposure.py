@@ -18,8 +18,8 @@ def open_doors(settings: Settings) -> Iterator[str]:
     if not settings.read_tokens:
         yield f"the query API and the board are {where} with no read_tokens: anybody can read, raw bodies too"
     for name, source in settings.all_sources.items():
-        if not source.protected:
-            yield f"source {name} is {where} with no token, basic or allow: anybody can post to it"
+        if not (source.protected or settings.tls_client_ca_file):
+            yield f"source {name} is {where} with no token, basic, allow or certificate: anybody can post to it"
 
 
 def _beyond(settings: Settings) -> str:

@@ -157,7 +157,19 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
             break  # they are often all the same
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
+    yield from _tls_clashes(settings)
     if "default" in settings.sources and settings.default_source is False:
         yield "default_source", "is off, yet sources lists `default`"
     if not settings.all_sources:
         yield "default_source", "is off and no source is listed, so nobody could post"
+
+
+def _tls_clashes(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, needed in (
+        ("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file"), ("tls_client_ca_file", "tls_cert_file"),
+    ):  # fmt: skip
+        if getattr(settings, name) is not None and getattr(settings, needed) is None:
+            yield name, f"is of no use without {needed}"
+    named = [name for name, source in settings.sources.items() if source.subjects]
+    if named and settings.tls_client_ca_file is None:
+        yield "sources", f"subjects of {named[0]} are of no use without tls_client_ca_file"

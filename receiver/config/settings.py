@@ -37,6 +37,13 @@ class Settings(BaseSettings):
     nats_credentials: str = _secret("", "The text of a NATS credentials (`.creds`) file, if NATS asks for one.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = _setting(9010, "Port to serve on; 0 takes a free one.", ge=0, le=65535)
+    tls_cert_file: Path | None = _setting(None, "Certificate to serve HTTPS with, PEM, its chain behind it.")
+    tls_key_file: Path | None = _setting(None, "Its private key, PEM, without a passphrase.")
+    tls_client_ca_file: Path | None = _setting(
+        None, "Authorities of client certificates, PEM. With it, who posts a callback needs a certificate of theirs."
+    )
+    tls_check_s: PositiveFloat = _setting(10, "How often it is looked whether these files have changed.")
+    tls_handshake_timeout_s: PositiveFloat = _setting(10, "Time for a TLS handshake.")
     data_dir: Path = _setting(Path("data"), "Folder of the spool and of `serve --embedded`.")
     migrate: bool = _setting(True, "Bring the schema up to date at start.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least level logged.")

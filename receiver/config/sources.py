@@ -6,7 +6,7 @@ Values only, checked when settings are read. This file must not know HTTP; `acce
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from re import fullmatch
+from re import fullmatch, split, sub
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from receiver.config.text_forms import parse_json, split_list
 
 Network = IPv4Network | IPv6Network
+Subject = frozenset[tuple[str, str]]
+"""Attributes of a certificate's subject: name in capitals, value."""
 
 
 def _network(text: object) -> Network:
@@ -36,6 +38,20 @@ def _credentials(text: str) -> str:
     return text
 
 
+def _subject(text: str) -> str:
+    read_subject(text)
+    return text
+
+
+def read_subject(text: str) -> Subject:
+    """The attributes of `CN=esc-1,O=Example`; a comma within a value is written `\\,`. Raises ValueError."""
+    pairs = [part.partition("=") for part in split(r"(?<!\\),", text)]
+    found = frozenset((name.strip().upper(), sub(r"\\(.)", r"\1", value).strip()) for name, _, value in pairs)
+    if not all(name and value for name, value in found):
+        raise ValueError("a subject is of the form CN=esc-1,O=Example")
+    return found
+
+
 def _name(name: str) -> str:
     if not fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise ValueError("a source's name is 1 to 64 letters, digits or any of '._-', not first")
@@ -52,6 +68,7 @@ SecretNameList = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ..
 AddressRange = Annotated[Network, BeforeValidator(_network)]
 AddressRanges = Annotated[tuple[AddressRange, ...], BeforeValidator(split_list)]
 Token = Annotated[str, AfterValidator(_token)]
+SubjectText = Annotated[str, AfterValidator(_subject)]
 Credentials = Annotated[str, AfterValidator(_credentials)]
 SourceName = Annotated[str, AfterValidator(_name)]
 
@@ -69,13 +86,15 @@ class Source(BaseModel):
     allow: tuple[AddressRange, ...] = ()
     """Addresses that may post."""
 
+    subjects: tuple[SubjectText, ...] = ()
+    """Attributes that the subject of the client's certificate has, such as `CN=esc-1,O=Example`."""
     answer: Literal[200, 204] = 200
     """What a callback that is kept is answered with: 204 for a sender that takes nothing else for success."""
 
     @property
     def protected(self) -> bool:
         """Whether anything at all is asked of the sender."""
-        return bool(self.tokens or self.basic or self.allow)
+        return bool(self.tokens or self.basic or self.allow or self.subjects)
 
 
 Sources = Annotated[dict[SourceName, Source], BeforeValidator(parse_json)]

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
-from receiver.config.sources import Network, Source
-from receiver.errors import AddressError, BasicCredentialsError, CredentialsError, UnknownSourceError
+from receiver.config.sources import Network, Source, Subject, read_subject
+from receiver.errors import AddressError, BasicCredentialsError, CertificateError, CredentialsError, UnknownSourceError
+from receiver.http.certificates import subject_of
 
 Address = IPv4Address | IPv6Address
 
@@ -35,6 +37,8 @@ class Sender:
     """The address of the connection's other end."""
     forwarded_for: Sequence[str] = ()
     """The X-Forwarded-For headers."""
+    certificate: Mapping[str, Any] | None = None
+    """The client's certificate, which its authority has signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +49,28 @@ class _SourceRules:
     tokens: tuple[bytes, ...]
     basic: tuple[bytes, ...]
     allow: tuple[Network, ...]
+    subjects: tuple[Subject, ...]
 
 
 class Access:
     """Checks senders against the configured sources."""
 
-    def __init__(self, sources: Mapping[str, Source], trusted_proxies: Iterable[Network] = ()) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], trusted_proxies: Iterable[Network] = (), certificates: bool = False
+    ) -> None:
+        """With `certificates`, every sender needs one."""
+        self._certificates = certificates
         self._rules = {name: _rules_of(source) for name, source in sources.items()}
         self._proxies = tuple(trusted_proxies)
-        self.open = frozenset(name for name, rules in self._rules.items() if rules.open and not self._proxies)
+        self.open = frozenset(
+            name for name, rules in self._rules.items() if rules.open and not (self._proxies or certificates)
+        )
         """Sources without rules: anybody may post for them from any address."""
 
     def check(self, source: str, sender: Sender) -> str | None:
         """The sender's address, when it may post for the source.
 
-        Raises UnknownSourceError, AddressError or CredentialsError.
+        Raises UnknownSourceError, AddressError, CertificateError or CredentialsError.
         """
         rules = self._rules.get(source)
         if rules is None:
@@ -67,11 +78,20 @@ class Access:
         address = self._address(sender)
         if rules.allow and not (address and any(address in network for network in rules.allow)):
             raise AddressError("this address may not post for this source")
+        self._check_certificate(rules, sender.certificate)
         if rules.tokens and not _is_one_of(sender.token or "", rules.tokens):
             raise CredentialsError("the path ends in no valid token")
         if rules.basic and not _is_one_of(_basic(sender.authorization), rules.basic):
             raise BasicCredentialsError("the HTTP Basic credentials are missing or wrong")
         return str(address) if address else sender.peer
+
+    def _check_certificate(self, rules: _SourceRules, certificate: Mapping[str, Any] | None) -> None:
+        if not self._certificates and not rules.subjects:
+            return
+        if not certificate:
+            raise CertificateError("no client certificate was shown")
+        if rules.subjects and not any(wanted <= subject_of(certificate) for wanted in rules.subjects):
+            raise CertificateError("the client certificate has a subject that may not post for this source")
 
     def _address(self, sender: Sender) -> Address | None:
         """The sender's address; behind a trusted proxy the last untrusted hop, None when all hops are proxies."""
@@ -95,6 +115,7 @@ def _rules_of(source: Source) -> _SourceRules:
         tokens=tuple(_digest(token) for token in source.tokens),
         basic=tuple(_digest(credentials) for credentials in source.basic),
         allow=source.allow,
+        subjects=tuple(read_subject(subject) for subject in source.subjects),
     )
 
 

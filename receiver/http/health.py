@@ -35,12 +35,17 @@ class Health:
     """The paths for probes and Prometheus."""
 
     def __init__(
-        self, dependencies: Iterable[Dependency], metrics: Metrics, ping_timeout_s: float, warnings: Iterable[str] = ()
+        self,
+        dependencies: Iterable[Dependency],
+        metrics: Metrics,
+        ping_timeout_s: float,
+        warnings: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        """`warnings` tells what is amiss without being a fault."""
         self._dependencies = tuple(dependencies)
         self._metrics = make_aiohttp_handler(metrics.registry, disable_compression=True)
         self._ping_timeout_s = ping_timeout_s
-        self._warnings = list(warnings)
+        self._warnings = warnings
 
     def routes(self) -> list[web.RouteDef]:
         """A scrape is one synchronous step of the event loop, so that the counts add up."""
@@ -65,7 +70,7 @@ class Health:
             "dependencies": {
                 dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in checked
             },
-            "warnings": self._warnings,
+            "warnings": list(self._warnings()),
         }
         return _json(200 if ready else 503, document)
 

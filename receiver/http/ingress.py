@@ -21,6 +21,7 @@ from receiver.errors import (
     BodyTooLargeError,
     BodyTooSlowError,
     CannotKeepError,
+    CertificateError,
     CredentialsError,
     HeaderTooLargeError,
     ReceiverError,
@@ -51,6 +52,7 @@ _REASONS: dict[type[BaseException], Refused] = {
     UnknownSourceError: Refused.UNKNOWN_SOURCE,
     CredentialsError: Refused.CREDENTIALS,
     AddressError: Refused.ADDRESS,
+    CertificateError: Refused.CERTIFICATE,
     HeaderTooLargeError: Refused.HEADER_TOO_LARGE,
     BodyTooLargeError: Refused.BODY_TOO_LARGE,
     BodyTooSlowError: Refused.BODY_TOO_SLOW,
@@ -100,7 +102,7 @@ class Ingress:
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
         self._answered_204 = frozenset(name for name, source in settings.all_sources.items() if source.answer == 204)
-        self._access = Access(settings.all_sources, settings.trusted_proxies)
+        self._access = Access(settings.all_sources, settings.trusted_proxies, settings.tls_client_ca_file is not None)
         self._clock = Clock()
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
         self._lines = CallbackLines(settings)
@@ -221,6 +223,7 @@ def _sender(request: web.Request) -> Sender:
         authorization=headers.get(hdrs.AUTHORIZATION),
         peer=request.remote,
         forwarded_for=headers.getall(hdrs.X_FORWARDED_FOR, ()),
+        certificate=request.transport.get_extra_info("peercert") if request.transport else None,
     )
 
 

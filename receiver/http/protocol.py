@@ -7,6 +7,7 @@ A head that is broken or too large is answered with a problem document that repe
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import Any, cast
 
 import structlog
@@ -21,6 +22,9 @@ from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
+
+_LOOK_AGAIN_S = 1
+"""By then what was unread has been read, and the connection is no longer idle."""
 
 
 class Connections:
@@ -38,7 +42,7 @@ class Connections:
 
 
 class Protocol(RequestHandler):
-    """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 0.5 µs."""
+    """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 1 µs."""
 
     __slots__ = ("_connections", "_counted", "_heads", "_metrics")
 
@@ -97,6 +101,14 @@ class Protocol(RequestHandler):
         elif self._heads.head_bytes > self._connections.head_bytes_max:
             self._stop_reading()
 
+    def _process_keepalive(self) -> None:
+        """Looks once more before an idle connection is closed: a request may have come that nobody has read yet."""
+        is_due = self._loop.time() >= self._next_keepalive_close_time
+        if is_due and self._waiter and not self._waiter.done() and _has_unread(self.transport):
+            self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_S, self._process_keepalive)
+            return
+        super()._process_keepalive()
+
     def _fail_body_reader(self) -> None:
         """The data may have broken the transfer encoding of a body; aiohttp would leave its reader waiting."""
         if self._current_request is not None:
@@ -148,6 +160,16 @@ class Protocol(RequestHandler):
     def _peer(self) -> str | None:
         peer = self.peername
         return peer[0] if isinstance(peer, tuple) else None
+
+
+def _has_unread(transport: asyncio.Transport | None) -> bool:
+    """Whether the connection holds bytes, or an end, that were not read yet."""
+    socket = transport.get_extra_info("socket") if transport else None
+    if socket is None or socket.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _limit(status: int, slug: str, title: str, setting: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -16,6 +16,8 @@ _TEMPLATE = (
     "HTTP/1.1 %s\r\n"
     "Content-Type: application/json\r\n"
     f"{RECEIPT}: %s\r\n"
+    "Connection: keep-alive\r\n"
+    "Keep-Alive: %s\r\n"
     "Content-Length: %d\r\n"
     "Date: %s\r\n"
     "Server: esc-receiver\r\n"
@@ -33,6 +35,14 @@ def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str, status
     return web.Response(
         status=int(status[:3]), body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt}
     )
+
+
+def keep_alive(timeout_s: float) -> str:
+    """How long the connection stays open, for the header of that name: a second less than it does.
+
+    Java reads it only beside `Connection: keep-alive`.
+    """
+    return f"timeout={max(1, int(timeout_s) - 1)}"
 
 
 def no_content(receipt: str) -> web.StreamResponse:
@@ -54,7 +64,8 @@ class _Acknowledgement(web.StreamResponse):
         """Sends all of it."""
         if request.transport is None:
             raise ConnectionResetError("the sender has gone")
-        text = _TEMPLATE % (self._line, self._receipt, len(self._text), rfc822_formatted_time(), self._text)
+        again = keep_alive(request.protocol.keepalive_timeout)
+        text = _TEMPLATE % (self._line, self._receipt, again, len(self._text), rfc822_formatted_time(), self._text)
         request.transport.write(text.encode("ascii"))
         self._eof_sent = True
         return None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol as Shape
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from receiver.config.settings import Settings
 from receiver.errors import (
@@ -23,6 +24,7 @@ from receiver.errors import (
     BodyTooLargeError,
     BodyTooSlowError,
     CannotKeepError,
+    CertificateError,
     CredentialsError,
     HeaderTooLargeError,
     ReceiverError,
@@ -31,6 +33,7 @@ from receiver.errors import (
 )
 from receiver.http.problem import problem, problem_of_status
 from receiver.http.protocol import Connections, Protocol
+from receiver.http.responses import keep_alive
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
@@ -62,6 +65,7 @@ _ANSWERS: dict[type[ReceiverError], _Answer] = {
     BasicCredentialsError: _Answer(
         401, "credentials", "The credentials are missing or wrong", "sources", 'Basic realm="esc-receiver"'
     ),
+    CertificateError: _Answer(403, "certificate", "The client certificate is missing or another's", "sources"),
     AddressError: _Answer(403, "address", "The address is not allowed", "sources"),
     HeaderTooLargeError: _Answer(431, "header-too-large", "The header is too large", "header_bytes_max"),
     BodyTooLargeError: _Answer(413, "body-too-large", "The body is too large", "body_bytes_max"),
@@ -81,8 +85,10 @@ def make_app(rooms: Iterable[HasRoutes], settings: Settings) -> web.Application:
     return app
 
 
-async def start_site(app: web.Application, settings: Settings, metrics: Metrics) -> web.AppRunner:
-    """Serves the application; `runner.addresses` tells where, `runner.cleanup()` ends it.
+async def start_site(
+    app: web.Application, settings: Settings, metrics: Metrics, tls: ssl.SSLContext | None = None
+) -> web.AppRunner:
+    """Serves the application, over TLS where it is given; `runner.addresses` tells where, `runner.cleanup()` ends it.
 
     Raises SetupError when the address cannot be served on.
     """
@@ -91,7 +97,7 @@ async def start_site(app: web.Application, settings: Settings, metrics: Metrics)
     assert runner.server is not None  # it was just set up
     runner.server.request_handler = _with_problems(runner.server.request_handler, settings.retry_after_s)
     try:
-        await _Site(runner, settings, metrics).start()
+        await _Site(runner, settings, metrics, tls).start()
     except OSError as error:
         await runner.cleanup()
         raise SetupError(_bind_error(error, settings)) from error
@@ -101,8 +107,8 @@ async def start_site(app: web.Application, settings: Settings, metrics: Metrics)
 class _Site(web.BaseSite):
     """A site whose connections speak our `Protocol`."""
 
-    def __init__(self, runner: web.AppRunner, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(runner)
+    def __init__(self, runner: web.AppRunner, settings: Settings, metrics: Metrics, tls: ssl.SSLContext | None) -> None:
+        super().__init__(runner, ssl_context=tls)
         self._settings = settings
         self._metrics = metrics
         head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
@@ -111,13 +117,19 @@ class _Site(web.BaseSite):
     @property
     def name(self) -> str:
         """The URL as configured."""
-        return f"http://{self._settings.host}:{self._settings.port}"
+        return f"{'https' if self._ssl_context else 'http'}://{self._settings.host}:{self._settings.port}"
 
     async def start(self) -> None:
         """Begins to listen."""
         await super().start()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, self._settings.host, self._settings.port)
+        self._server = await loop.create_server(
+            self._protocol,
+            self._settings.host,
+            self._settings.port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self._settings.tls_handshake_timeout_s if self._ssl_context else None,
+        )
 
     def _protocol(self) -> Protocol:
         manager, settings = self._runner.server, self._settings
@@ -183,6 +195,9 @@ def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:
     return response
 
 
-async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    if response.keep_alive and request.version == HttpVersion11 and not isinstance(response, web.WebSocketResponse):
+        response.headers.setdefault(hdrs.CONNECTION, "keep-alive")
+        response.headers["Keep-Alive"] = keep_alive(request.protocol.keepalive_timeout)
     response.headers[hdrs.SERVER] = "esc-receiver"
     response.headers["X-Content-Type-Options"] = "nosniff"

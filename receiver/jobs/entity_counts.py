@@ -30,6 +30,10 @@ from receiver.postgres.store import Connection
 
 log = structlog.get_logger()
 
+NONE_SYNCHRONOUS = (
+    "standbys of PostgreSQL exist and none is synchronous (synchronous_standby_names is empty):"
+    " what was answered with 200 may be missing after a failover"
+)
 Rows = Sequence[Any]
 """Each has the name of a count, one or two labels, and a number."""
 
@@ -43,6 +47,8 @@ class EntityCounts:
         self._timeout_s = settings.counts_timeout_s
         self._metrics = metrics
         self._sql = statements("jobs/entity_counts.sql")
+        self.warning: str | None = None
+        """What is wrong with PostgreSQL's standbys, for `/readyz`."""
         self._trouble = TroubleLog("states cannot be counted now; it is tried again")
         for state in Taken:
             metrics.postgres_connections.labels(state).set_function(partial(_connections, database, state))
@@ -94,7 +100,11 @@ class EntityCounts:
 
     def _set_surroundings(self, rows: Rows) -> None:
         metrics = self._metrics
-        metrics.database_bytes.set(next(number for what, _, number in rows if what == "bytes"))
+        one = {what: number for what, _, number in rows}
+        metrics.database_bytes.set(one["bytes"])
+        metrics.postgres_standbys.set(one["standbys"])
+        metrics.postgres_synchronous_standbys_named.set(one["synchronous"])
+        self.warning = NONE_SYNCHRONOUS if one["standbys"] and not one["synchronous"] else None
         begin, end = metrics.partitions_begin_timestamp_seconds, metrics.partitions_end_timestamp_seconds
         for what, gauge in (("begin", begin), ("end", end)):
             set_all(gauge, {(table,): number for name, table, number in rows if name == what})

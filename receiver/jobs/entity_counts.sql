@@ -39,4 +39,12 @@ SELECT 'bytes' AS what, '' AS of_what, pg_database_size(current_database())::flo
 UNION ALL
 SELECT 'begin', parent, extract(epoch FROM min(begins_at)) FROM bounds GROUP BY parent HAVING min(begins_at) IS NOT NULL
 UNION ALL
-SELECT 'end', parent, extract(epoch FROM max(ends_at)) FROM bounds GROUP BY parent HAVING max(ends_at) IS NOT NULL;
+SELECT 'end', parent, extract(epoch FROM max(ends_at)) FROM bounds GROUP BY parent HAVING max(ends_at) IS NOT NULL
+UNION ALL
+-- A base backup and a subscriber to changes are no standbys; a user without rights over others sees no state.
+SELECT 'standbys', '', count(*) FROM pg_stat_replication AS sender
+WHERE state IS DISTINCT FROM 'backup' AND NOT EXISTS (
+    SELECT FROM pg_replication_slots WHERE active_pid = sender.pid AND slot_type = 'logical'
+)
+UNION ALL
+SELECT 'synchronous', '', (current_setting('synchronous_standby_names') <> '')::int;

@@ -242,8 +242,13 @@ class Catalogue:
         Label("python", from_where="its version"),
         lazy=True,
     )
+    tls_certificate_expiry_timestamp_seconds = gauge(
+        "seconds", "When the first certificate of the listener's chain expires; 0: it speaks plain HTTP."
+    )
     postgres_up = gauge("boolean", "1 while PostgreSQL answers.")
     nats_up = gauge("boolean", "1 while NATS is connected.")
+    postgres_standbys = gauge("standbys", "Standbys and other receivers of PostgreSQL's log that are connected.")
+    postgres_synchronous_standbys_named = gauge("boolean", "1 while `synchronous_standby_names` is not empty.")
     postgres_connections = gauge("connections", "Connections to PostgreSQL for writing.", Label("state", tuple(Taken)))
     postgres_limit_connections = gauge("connections", "Most connections for writing (`postgres_pool_size`).")
     database_bytes = gauge("bytes", "Size of the database on PostgreSQL's disk; 0: not known yet.")

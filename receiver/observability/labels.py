@@ -44,6 +44,7 @@ class Refused(StrEnum):
     UNKNOWN_SOURCE = "unknown-source"
     CREDENTIALS = "credentials"
     ADDRESS = "address"
+    CERTIFICATE = "certificate"
     HEADER_TOO_LARGE = "header-too-large"
     BODY_TOO_LARGE = "body-too-large"
     BODY_TOO_SLOW = "body-too-slow"

@@ -33,7 +33,7 @@ async def hangs() -> None:
 
 def health(*dependencies: Dependency, warnings: tuple[str, ...] = ()) -> Health:
     """With short patience."""
-    return Health(dependencies, Metrics(), 0.05, warnings)
+    return Health(dependencies, Metrics(), 0.05, lambda: warnings)
 
 
 async def test_it_is_alive_while_the_loop_turns() -> None:

@@ -13,6 +13,7 @@ from receiver.config.settings import Settings
 from receiver.errors import CannotKeepError
 from receiver.http.ingress import Ingress
 from receiver.http.server import HasRoutes, make_app, start_site
+from receiver.http.tls import ListenerTls
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
 from receiver.observability.metrics import Metrics
@@ -77,6 +78,7 @@ class Serving:
     port: int
     metrics: Metrics
     shelf: Shelf
+    tls: ListenerTls | None = None
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
@@ -137,10 +139,12 @@ async def serving(rooms: Iterable[HasRoutes] = (), **settings: object) -> AsyncI
     metrics = Metrics(chosen.all_sources)
     shelf, readers = Shelf(metrics), BodyReaders(chosen)
     app = make_app([Ingress(shelf, chosen, metrics, readers), *rooms], chosen)
-    runner = await start_site(app, chosen, metrics)
+    tls = ListenerTls(chosen, metrics)
+    tls.open()
+    runner = await start_site(app, chosen, metrics, tls.context)
     try:
         host, port = runner.addresses[0][:2]
-        yield Serving(host, port, metrics, shelf)
+        yield Serving(host, port, metrics, shelf, tls)
     finally:
         await runner.cleanup()
         await readers.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.dashboards.parts import HALF, QUARTER, SMALL, THIRD, Board, event, lines, number, question, series_variable
+from tools.dashboards.parts import QUARTER, SMALL, THIRD, Board, event, lines, number, question, series_variable
 
 OF = '{instance=~"$instance"}'
 MODES = event("Spooling", "orange", 'max(max_over_time(esc_receiver_mode{mode="spooling"}[$__rate_interval])) == 1')
@@ -110,13 +110,19 @@ BOARD = Board(
             "Database", "Its size, on PostgreSQL's disk.", {"size": "max(esc_receiver_database_bytes)"}, unit="bytes",
             width=THIRD,
         ),
+        lines("Certificate", "For how long the listener's certificate is valid; nothing without TLS.",
+              {"{{instance}}": "(esc_receiver_tls_certificate_expiry_timestamp_seconds > 0) - time()"}, unit="s",
+              width=QUARTER),
+        lines("Standbys", "Standbys of PostgreSQL, and whether commits wait for any.",
+              {"standbys": "max(esc_receiver_postgres_standbys)",
+               "waited for": "max(esc_receiver_postgres_synchronous_standbys_named)"}, width=QUARTER),
         lines("Partitions ahead", "For how long there are partitions.",
               {"{{table}}": "min by (table) (esc_receiver_partitions_end_timestamp_seconds) - time()"}, unit="s",
-              width=HALF),
+              width=QUARTER),
         lines(
             "Partitions behind", "How old the oldest partition is, and how long rows are kept.",
             {"{{table}}": "time() - min by (table) (esc_receiver_partitions_begin_timestamp_seconds)",
-             "kept {{table}}": "max by (table) (esc_receiver_retention_seconds)"}, unit="s", width=HALF,
+             "kept {{table}}": "max by (table) (esc_receiver_retention_seconds)"}, unit="s", width=QUARTER,
         ),
         lines("Questions to the API", "By status.", {"{{status}}": _rate("esc_receiver_queries_total", "status")},
               unit="ops", width=THIRD),

@@ -23,6 +23,7 @@ GROUPS = {
     "Receiving: limits of requests and connections": (
         "body_", "header", "request_line_", "ref_", "xml_", "connections_", "keepalive_", "ping_", "retry_after_",
     ),
+    "HTTPS": ("tls_",),
     "Secrets": ("secret_", "redaction_"),
     "Writing to PostgreSQL": ("queue_", "batch_", "commit", "postgres_"),
     "The spool": ("spool_", "drain_"),
