@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     query_timeout_s: PositiveFloat = _setting(5, "Time for one question to PostgreSQL.")
     query_concurrency_max: PositiveInt = _setting(64, "Most questions answered at once.")
     query_rate_per_s: PositiveFloat = _setting(
-        200, "Most questions a second from one address or token; twice as many in a burst."
+        200, "Most questions a second from one address, token, or the sessions of an address; twice as many in a burst."
     )
     query_items_max: PositiveInt = _setting(1_000, "Most items on one page of a list.")
     query_scan_rows_max: PositiveInt = _setting(5_000, "Most callbacks or ledger entries looked through for one page.")
