@@ -52,6 +52,12 @@ class BodyReadersBusyError(LimitError):
     sending_again_helps = True
 
 
+class NoConnectionLeftError(LimitError):
+    """Only connections that are kept for callbacks are left, and this request is none."""
+
+    sending_again_helps = True
+
+
 class AccessError(ReceiverError):
     """The sender may not post here."""
 

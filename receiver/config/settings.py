@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     ref_characters_max: PositiveInt = _setting(256, "Longest `?ref=`; the rest is cut off.")
     xml_depth_max: PositiveInt = _setting(64, "Deepest nesting of elements.")
     connections_max: PositiveInt = _setting(4_000, "Most connections at once.")
+    connections_per_address_max: PositiveInt = _setting(
+        500, "Most connections of one address (IPv6: of one /64 network); trusted proxies may have more."
+    )
+    connections_reserved: NonNegativeInt = _setting(
+        200, "Connections kept for callback paths of known sources; at most half of `connections_max`."
+    )
+    head_timeout_s: PositiveFloat = _setting(10, "Time for the head of a request, and for the first one to begin.")
     keepalive_timeout_s: PositiveFloat = _setting(75, "Time to wait for a (next) request on a connection.")
     ping_timeout_s: PositiveFloat = _setting(2, "Time for a dependency to answer `/readyz`.")
     retry_after_s: PositiveInt = _setting(5, "`Retry-After` of a 503.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Container
 from typing import Protocol
 
 import structlog
@@ -59,6 +60,16 @@ _REASONS: dict[type[BaseException], Refused] = {
     CannotKeepError: Refused.CANNOT_KEEP,
     asyncio.CancelledError: Refused.BODY_CUT_OFF,
 }
+
+
+def is_callback_path(path: str, sources: Container[str]) -> bool:
+    """Whether callbacks of a known source come to this path."""
+    match path.split("/"):
+        case ["", ""]:
+            return "default" in sources
+        case ["", "esc", source, channel] | ["", "esc", source, channel, _]:
+            return source in sources and channel in _CHANNELS
+    return False
 
 
 class IntakeResult(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Protocol as Shape
 
@@ -25,12 +25,15 @@ from receiver.errors import (
     CannotKeepError,
     CredentialsError,
     HeaderTooLargeError,
+    NoConnectionLeftError,
     ReceiverError,
     SetupError,
     UnknownSourceError,
 )
+from receiver.http.ingress import is_callback_path
 from receiver.http.problem import problem, problem_of_status
-from receiver.http.protocol import Connections, Protocol
+from receiver.http.protocol import Limits, Protocol
+from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
@@ -68,6 +71,9 @@ _ANSWERS: dict[type[ReceiverError], _Answer] = {
     BodyTooSlowError: _Answer(408, "body-too-slow", "The body took too long", "body_timeout_s", close=True),
     BodyCutOffError: _Answer(400, "body-cut-off", "The body is not complete", close=True),
     BodyReadersBusyError: _Answer(503, "body-readers-busy", "Too many large bodies wait", "body_readers_queue_max"),
+    NoConnectionLeftError: _Answer(
+        503, "too-many-connections", "Too many connections", "connections_reserved", close=True
+    ),
     CannotKeepError: _Answer(503, "cannot-keep", "The callback could not be kept"),
 }
 
@@ -89,7 +95,7 @@ async def start_site(app: web.Application, settings: Settings, metrics: Metrics)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.stop_timeout_s)
     await runner.setup()
     assert runner.server is not None  # it was just set up
-    runner.server.request_handler = _with_problems(runner.server.request_handler, settings.retry_after_s)
+    runner.server.request_handler = _with_problems(runner.server.request_handler, settings, metrics)
     try:
         await _Site(runner, settings, metrics).start()
     except OSError as error:
@@ -105,8 +111,7 @@ class _Site(web.BaseSite):
         super().__init__(runner)
         self._settings = settings
         self._metrics = metrics
-        head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
-        self._connections = Connections(settings.connections_max, head_bytes_max, settings.retry_after_s)
+        self._limits = Limits(settings)
 
     @property
     def name(self) -> str:
@@ -125,7 +130,7 @@ class _Site(web.BaseSite):
         return Protocol(
             manager,
             self._metrics,
-            self._connections,
+            self._limits,
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,
@@ -146,14 +151,18 @@ def _bind_error(error: OSError, settings: Settings) -> str:
     return f"{where} cannot be served on ({error.strerror or error}); set ESC_RECEIVER_HOST and ESC_RECEIVER_PORT"
 
 
-def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
+def _with_problems(handler: Serve, settings: Settings, metrics: Metrics) -> Serve:
     """Turns errors into problem documents: the outermost step, around routing too.
 
     aiohttp's middlewares would do the same, and take 3 µs of every request for it.
     """
 
+    sources, retry_after_s = frozenset(settings.all_sources), settings.retry_after_s
+
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
+            if getattr(request.protocol, "on_reserve", False):
+                _check_reserve(request, sources, metrics)
             return await handler(request)
         except ReceiverError as error:
             return _problem_of(error, retry_after_s)
@@ -167,6 +176,12 @@ def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
             return problem(500, "internal-error", "Internal error")
 
     return answer
+
+
+def _check_reserve(request: web.BaseRequest, sources: Container[str], metrics: Metrics) -> None:
+    if not is_callback_path(request.path, sources):
+        metrics.rejected_before_routing.labels(Rejected.TOO_MANY_CONNECTIONS).inc()
+        raise NoConnectionLeftError("the connections left are for callbacks (connections_reserved)")
 
 
 def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:

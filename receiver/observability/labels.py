@@ -62,6 +62,8 @@ class Rejected(StrEnum):
     TOO_MANY_HEADERS = "too-many-headers"
     HEADER_TOO_LARGE = "header-too-large"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    TOO_MANY_OF_ADDRESS = "too-many-of-address"
+    HEAD_TOO_SLOW = "head-too-slow"
 
 
 class CommitFailure(StrEnum):
