@@ -58,6 +58,16 @@ class NoConnectionLeftError(LimitError):
     sending_again_helps = True
 
 
+class QuotaError(LimitError):
+    """The source has sent as much as it may; there is room again after `retry_after_s`."""
+
+    sending_again_helps = True
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class AccessError(ReceiverError):
     """The sender may not post here."""
 

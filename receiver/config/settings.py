@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         4_194_304, "Most bytes of log lines that wait to be written; beyond it lines are dropped, and counted."
     )
     log_flush_timeout_s: NonNegativeFloat = _setting(2, "Time for what waits to be written when the service ends.")
+    log_refused_max: NonNegativeInt = _setting(
+        5, "Most lines about callbacks refused for one reason to one address in an interval; the others are summed up."
+    )
+    log_refused_interval_s: PositiveFloat = _setting(60, "This interval.")
 
     sources: Sources = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")
     default_source: bool = _setting(True, "Whether the source `default` exists without being listed.")
@@ -119,6 +123,9 @@ class Settings(BaseSettings):
 
     reorder_window_s: PositiveFloat = _setting(300, "Within it, messages of an operation may change order.")
     duplicate_window_s: PositiveFloat = _setting(300, "Within it, a repeated message is a duplicate.")
+    duplicate_bodies_max: NonNegativeInt = _setting(
+        100, "Most repeats of a message, each within the window, that are stored with their body; later ones without."
+    )
 
     overdue_after_s: OverdueAfter = _setting(
         dict(OVERDUE_AFTER_S),
@@ -176,7 +183,9 @@ class Settings(BaseSettings):
     stream_replicas: int = _setting(1, "Copies of the stream in a NATS cluster.", ge=1, le=5)
     stream_bytes_max: int = _setting(-1, "Largest stream in bytes; -1: no limit.", ge=-1)
     stream_messages_max: int = _setting(-1, "Most messages in the stream; -1: no limit.", ge=-1)
-    stream_age_max_s: NonNegativeInt = _setting(0, "Age at which messages leave the stream; 0: never.")
+    stream_age_max_s: NonNegativeInt = _setting(
+        2_592_000, "Age at which messages leave the stream (30 days); 0: never."
+    )
     stream_duplicate_window_s: PositiveInt = _setting(120, "JetStream's own window for dropping repeats.")
     kv_bucket: str = _setting("esc-state", "KV bucket of current states.", pattern=r"^[A-Za-z0-9_-]+$")
     kv_replicas: int = _setting(1, "Copies of the bucket in a NATS cluster.", ge=1, le=5)

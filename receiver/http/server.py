@@ -26,6 +26,7 @@ from receiver.errors import (
     CredentialsError,
     HeaderTooLargeError,
     NoConnectionLeftError,
+    QuotaError,
     ReceiverError,
     SetupError,
     UnknownSourceError,
@@ -71,6 +72,7 @@ _ANSWERS: dict[type[ReceiverError], _Answer] = {
     BodyTooSlowError: _Answer(408, "body-too-slow", "The body took too long", "body_timeout_s", close=True),
     BodyCutOffError: _Answer(400, "body-cut-off", "The body is not complete", close=True),
     BodyReadersBusyError: _Answer(503, "body-readers-busy", "Too many large bodies wait", "body_readers_queue_max"),
+    QuotaError: _Answer(429, "quota", "The source sends too much", "sources"),
     NoConnectionLeftError: _Answer(
         503, "too-many-connections", "Too many connections", "connections_reserved", close=True
     ),
@@ -189,7 +191,8 @@ def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:
     if answer is None:
         log.error("request failed", exc_info=error)
         return problem(500, "internal-error", "Internal error")
-    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(retry_after_s)} if error.sending_again_helps else {}
+    after_s = error.retry_after_s if isinstance(error, QuotaError) else retry_after_s
+    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(after_s)} if error.sending_again_helps else {}
     if answer.challenge:
         headers[hdrs.WWW_AUTHENTICATE] = answer.challenge
     response = problem(answer.status, answer.slug, answer.title, str(error), headers=headers, setting=answer.setting)

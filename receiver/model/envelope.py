@@ -30,7 +30,8 @@ ID_BYTES_MAX: Final = 1024
 RESOLUTION_NS = 1_000
 """Of PostgreSQL's `timestamptz`."""
 
-ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut"})
+BODY_LEFT_OUT = "body-left-out"
+ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut", BODY_LEFT_OUT})
 """Notes that cannot be made again from a stored callback."""
 _UNLIMITED = 2**31
 """Bytes of header: what is stored was within the limits when it came."""

@@ -49,6 +49,7 @@ class Refused(StrEnum):
     BODY_TOO_SLOW = "body-too-slow"
     BODY_CUT_OFF = "body-cut-off"
     BODY_READERS_BUSY = "body-readers-busy"
+    QUOTA = "quota"
     CANNOT_KEEP = "cannot-keep"
     INTERNAL_ERROR = "internal-error"
 
