@@ -71,12 +71,11 @@ class HeadTimes:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, connection: OwesHead) -> None:
-        """It owes a head from now on, if it does not already."""
-        if connection not in self._due_s:
-            loop = asyncio.get_running_loop()
-            self._due_s[connection] = loop.time() + self._timeout_s
-            if self._timer is None:
-                self._timer = loop.call_at(self._due_s[connection], self._end_overdue)
+        """It owes a head from now on, and did not before."""
+        loop = asyncio.get_running_loop()
+        self._due_s[connection] = loop.time() + self._timeout_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._due_s[connection], self._end_overdue)
 
     def end(self, connection: OwesHead) -> None:
         """It owes none any more."""

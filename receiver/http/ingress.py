@@ -200,10 +200,13 @@ class Ingress:
     ) -> tuple[Envelope, Reading | None]:
         settings = self._settings
         remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
-        self._quotas.take_callback(source)
+        is_limited = source in self._quotas.sources
+        if is_limited:
+            self._quotas.take_callback(source)
         head = read_head(request.raw_headers, settings.header_bytes_max, self._redactor)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
-        self._quotas.take_bytes(source, len(sent))
+        if is_limited:
+            self._quotas.take_bytes(source, len(sent))
         encoding = request.headers.get(hdrs.CONTENT_ENCODING)
         stored, reading = self._readers.store_small(sent, encoding), None
         if stored is None:

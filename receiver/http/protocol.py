@@ -49,13 +49,13 @@ class Limits:
 class Protocol(RequestHandler):
     """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 0.5 µs."""
 
-    __slots__ = ("_client", "_counted", "_heads", "_limits", "_metrics", "on_reserve")
+    __slots__ = ("_client", "_counted", "_heads", "_limits", "_metrics", "_owes_head", "on_reserve")
 
     def __init__(self, manager: web.Server, metrics: Metrics, limits: Limits, **options: Any) -> None:
         super().__init__(manager, **options)
         self._metrics = metrics
         self._limits = limits
-        self._counted = False
+        self._counted = self._owes_head = False
         self._client: str | None = None
         self.on_reserve = False
         """Whether it was taken only because it may bring callbacks."""
@@ -90,13 +90,13 @@ class Protocol(RequestHandler):
         self.on_reserve = connections.add(self._client)
         self._counted = True
         super().connection_made(transport)
-        self._limits.head_times.begin(self)
+        self._begin_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Free the connection's place."""
         if self._counted:
             self._limits.connections.remove(self._client)
-            self._limits.head_times.end(self)
+            self._end_head()
             self._counted = False
             if self._heads.refused_unfinished:
                 self._count(Rejected.BROKEN_HEAD)
@@ -109,13 +109,22 @@ class Protocol(RequestHandler):
         while self._heads.unread:
             super().data_received(self._heads.unread.popleft())
         if len(self._messages) > waiting:
-            self._limits.head_times.end(self)
+            if self._owes_head:
+                self._end_head()
             if not isinstance(self._messages[-1][0], RawRequestMessage):
                 self._fail_body_reader()
         elif self._heads.head_bytes > self._limits.head_bytes_max:
             self._stop_reading(Rejected.HEADER_TOO_LARGE)
-        elif self._heads.head_bytes:
-            self._limits.head_times.begin(self)
+        elif self._heads.head_bytes and not self._owes_head:
+            self._begin_head()
+
+    def _begin_head(self) -> None:
+        self._owes_head = True
+        self._limits.head_times.begin(self)
+
+    def _end_head(self) -> None:
+        self._owes_head = False
+        self._limits.head_times.end(self)
 
     def _fail_body_reader(self) -> None:
         """The data may have broken the transfer encoding of a body; aiohttp would leave its reader waiting."""
@@ -124,6 +133,7 @@ class Protocol(RequestHandler):
 
     def give_up_head(self) -> None:
         """The head took too long. Who has sent nothing yet gets no answer: there is no request."""
+        self._owes_head = False
         if self._heads.head_bytes:
             self._stop_reading(Rejected.HEAD_TOO_SLOW)
         else:

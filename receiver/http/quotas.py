@@ -25,6 +25,8 @@ class Quotas:
             name: (one.rate_per_s, TokenBuckets(one.rate_per_s)) for name, one in sources.items() if one.rate_per_s
         }
         self._bytes_max = {name: one.bytes_per_day for name, one in sources.items() if one.bytes_per_day}
+        self.sources = frozenset(self._rates) | frozenset(self._bytes_max)
+        """Those that have any."""
         self._used: dict[str, tuple[int, int]] = {}
         """Day and bytes."""
         self._clock = clock
