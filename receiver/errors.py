@@ -52,6 +52,22 @@ class BodyReadersBusyError(LimitError):
     sending_again_helps = True
 
 
+class NoConnectionLeftError(LimitError):
+    """Only connections that are kept for callbacks are left, and this request is none."""
+
+    sending_again_helps = True
+
+
+class QuotaError(LimitError):
+    """The source has sent as much as it may; there is room again after `retry_after_s`."""
+
+    sending_again_helps = True
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class AccessError(ReceiverError):
     """The sender may not post here."""
 

@@ -17,12 +17,14 @@ from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
 from receiver.config.settings import Settings
 from receiver.http.problem import problem
+from receiver.http.sender_address import SenderAddresses
 from receiver.observability.metrics import Metrics
 
 Answer = Callable[[web.Request, Mapping[str, Any]], Awaitable[web.StreamResponse]]
 """Answers a request with the values of its parameters."""
 LONG_RUNNING = frozenset({"feed", "operation"})
 """Endpoints that may take their time; they have limits of their own."""
+LOGIN = "log_in"
 
 _PROBLEMS: Mapping[type[QueryError], tuple[int, str, str]] = {
     api_errors.StaleCursorError: (409, "cursor-of-another-database", "The position is not of this database"),
@@ -42,6 +44,7 @@ class Guard:
     def __init__(self, tokens: Tokens, limits: RateLimits, metrics: Metrics, settings: Settings) -> None:
         self._tokens = tokens
         self._limits = limits
+        self._addresses = SenderAddresses(settings.trusted_proxies)
         self._metrics = metrics
         self._retry_after_s = settings.retry_after_s
         self._concurrency_max = settings.query_concurrency_max
@@ -64,7 +67,7 @@ class Guard:
         return handle
 
     async def _answer(self, endpoint: Endpoint, answer: Answer, request: web.Request) -> web.StreamResponse:
-        self._limits.count(self._client(request))
+        self._limits.count(self._client(endpoint, request))
         if endpoint.scope:
             self._tokens.check(request, endpoint.scope)
         values = parameters.read(request, endpoint.parameters)
@@ -78,10 +81,15 @@ class Guard:
         async with self._running:
             return await answer(request, values)
 
-    def _client(self, request: web.Request) -> str:
-        """Address and token; an unknown token is left out, else each made-up one would be another client."""
-        known = not self._tokens.open and self._tokens.scopes(request)
-        return f"{request.remote} {request.headers.get(hdrs.AUTHORIZATION, '') if known else ''}"
+    def _client(self, endpoint: Endpoint, request: web.Request) -> str:
+        """Address and token, or address and what else is limited by itself: attempts to log in, and sessions.
+
+        An unknown token is left out, else each made-up one would be another client.
+        """
+        address = self._addresses.client(request)
+        if endpoint.name == LOGIN:
+            return f"{address} {LOGIN}"
+        return f"{address} {self._tokens.shown_by(request)}"
 
     def _problem(self, endpoint: Endpoint, error: QueryError) -> web.Response:
         status, slug, title = _PROBLEMS[type(error)]

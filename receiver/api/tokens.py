@@ -20,6 +20,7 @@ from receiver.api.api_errors import ScopeError, TokenError
 from receiver.config.read_tokens import ReadToken, Scope
 
 COOKIE = "esc_receiver_session"
+SESSION = "session"
 Scopes = frozenset[Scope]
 
 
@@ -54,6 +55,12 @@ class Tokens:
         if scheme.lower() == "bearer":
             return self.of_token(token.strip())
         return self.of_session(request.cookies.get(COOKIE, ""))
+
+    def shown_by(self, request: web.Request) -> str:
+        """The valid token that a request shows, or that it belongs to a session; empty for neither."""
+        if self.open or not self.scopes(request):
+            return ""
+        return request.headers.get(hdrs.AUTHORIZATION, SESSION)
 
     def of_token(self, given: str) -> Scopes:
         """The scopes of a token; none for an unknown one."""

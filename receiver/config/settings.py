@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     )
     log_gather_s: NonNegativeFloat = _setting(0.01, "Least time from one write of log lines to the next.")
     log_flush_timeout_s: NonNegativeFloat = _setting(2, "Time for what waits to be written when the service ends.")
+    log_refused_max: NonNegativeInt = _setting(
+        5, "Most lines about callbacks refused for one reason to one address in an interval; the others are summed up."
+    )
+    log_refused_interval_s: PositiveFloat = _setting(60, "This interval.")
 
     sources: Sources = _secret({}, "The ESC instances: a TOML table each, or one JSON object.")
     default_source: bool | None = _setting(
@@ -80,6 +84,13 @@ class Settings(BaseSettings):
     ref_characters_max: PositiveInt = _setting(256, "Longest `?ref=`; the rest is cut off.")
     xml_depth_max: PositiveInt = _setting(64, "Deepest nesting of elements.")
     connections_max: PositiveInt = _setting(4_000, "Most connections at once.")
+    connections_per_address_max: PositiveInt = _setting(
+        500, "Most connections of one address (IPv6: of one /64 network); trusted proxies may have more."
+    )
+    connections_reserved: NonNegativeInt = _setting(
+        200, "Connections kept for callback paths of known sources; at most half of `connections_max`."
+    )
+    head_timeout_s: PositiveFloat = _setting(10, "Time for the head of a request, and for the first one to begin.")
     keepalive_timeout_s: PositiveFloat = _setting(75, "Time to wait for a (next) request on a connection.")
     ping_timeout_s: PositiveFloat = _setting(2, "Time for a dependency to answer `/readyz`.")
     retry_after_s: PositiveInt = _setting(5, "`Retry-After` of a 503.")
@@ -122,6 +133,9 @@ class Settings(BaseSettings):
 
     reorder_window_s: PositiveFloat = _setting(300, "Within it, messages of an operation may change order.")
     duplicate_window_s: PositiveFloat = _setting(300, "Within it, a repeated message is a duplicate.")
+    duplicate_bodies_max: NonNegativeInt = _setting(
+        100, "Most repeats of a message, each within the window, that are stored with their body; later ones without."
+    )
 
     overdue_after_s: OverdueAfter = _setting(
         dict(OVERDUE_AFTER_S),
@@ -148,7 +162,7 @@ class Settings(BaseSettings):
     query_timeout_s: PositiveFloat = _setting(5, "Time for one question to PostgreSQL.")
     query_concurrency_max: PositiveInt = _setting(64, "Most questions answered at once.")
     query_rate_per_s: PositiveFloat = _setting(
-        200, "Most questions a second from one address or token; twice as many in a burst."
+        200, "Most questions a second from one address, token, or the sessions of an address; twice as many in a burst."
     )
     query_items_max: PositiveInt = _setting(1_000, "Most items on one page of a list.")
     query_scan_rows_max: PositiveInt = _setting(5_000, "Most callbacks or ledger entries looked through for one page.")
@@ -182,7 +196,9 @@ class Settings(BaseSettings):
     stream_replicas: int = _setting(1, "Copies of the stream in a NATS cluster.", ge=1, le=5)
     stream_bytes_max: int = _setting(-1, "Largest stream in bytes; -1: no limit.", ge=-1)
     stream_messages_max: int = _setting(-1, "Most messages in the stream; -1: no limit.", ge=-1)
-    stream_age_max_s: NonNegativeInt = _setting(0, "Age at which messages leave the stream; 0: never.")
+    stream_age_max_s: NonNegativeInt = _setting(
+        2_592_000, "Age at which messages leave the stream (30 days); 0: never."
+    )
     stream_duplicate_window_s: PositiveInt = _setting(120, "JetStream's own window for dropping repeats.")
     kv_bucket: str = _setting("esc-state", "KV bucket of current states.", pattern=r"^[A-Za-z0-9_-]+$")
     kv_replicas: int = _setting(1, "Copies of the bucket in a NATS cluster.", ge=1, le=5)

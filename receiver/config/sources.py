@@ -91,6 +91,11 @@ class Source(BaseModel):
     answer: Literal[200, 204] = 200
     """What a callback that is kept is answered with: 204 for a sender that takes nothing else for success."""
 
+    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Most callbacks a second, twice as many in a burst; none: no limit. By each receiver."""
+    bytes_per_day: Annotated[int, Field(gt=0)] | None = None
+    """Most bytes of bodies a day (UTC), as sent; none: no limit. By each receiver."""
+
     @property
     def protected(self) -> bool:
         """Whether anything at all is asked of the sender."""

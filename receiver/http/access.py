@@ -7,22 +7,17 @@ Must not know how a refusal is answered, nor anything of bodies.
 from __future__ import annotations
 
 import binascii
-import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from receiver.config.sources import Network, Source, Subject, read_subject
 from receiver.errors import AddressError, BasicCredentialsError, CertificateError, CredentialsError, UnknownSourceError
 from receiver.http.certificates import subject_of
-
-Address = IPv4Address | IPv6Address
-
-_WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}")
+from receiver.http.sender_address import SenderAddresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +56,10 @@ class Access:
         """With `certificates`, every sender needs one."""
         self._certificates = certificates
         self._rules = {name: _rules_of(source) for name, source in sources.items()}
-        self._proxies = tuple(trusted_proxies)
+        proxies = tuple(trusted_proxies)
+        self._addresses = SenderAddresses(proxies)
         self.open = frozenset(
-            name for name, rules in self._rules.items() if rules.open and not (self._proxies or certificates)
+            name for name, rules in self._rules.items() if rules.open and not (proxies or certificates)
         )
         """Sources without rules: anybody may post for them from any address."""
 
@@ -75,7 +71,7 @@ class Access:
         rules = self._rules.get(source)
         if rules is None:
             raise UnknownSourceError("no such source")
-        address = self._address(sender)
+        address = self._addresses.behind(sender.peer, sender.forwarded_for)
         if rules.allow and not (address and any(address in network for network in rules.allow)):
             raise AddressError("this address may not post for this source")
         self._check_certificate(rules, sender.certificate)
@@ -92,21 +88,6 @@ class Access:
             raise CertificateError("no client certificate was shown")
         if rules.subjects and not any(wanted <= subject_of(certificate) for wanted in rules.subjects):
             raise CertificateError("the client certificate has a subject that may not post for this source")
-
-    def _address(self, sender: Sender) -> Address | None:
-        """The sender's address; behind a trusted proxy the last untrusted hop, None when all hops are proxies."""
-        peer = _parse_address(sender.peer or "")
-        if peer is None or not self._is_proxy(peer):
-            return peer
-        hops = [hop.strip() for header in sender.forwarded_for for hop in header.split(",")]
-        for hop in reversed(hops):
-            address = _parse_address(hop)
-            if address is None or not self._is_proxy(address):
-                return address
-        return None
-
-    def _is_proxy(self, address: Address) -> bool:
-        return any(address in network for network in self._proxies)
 
 
 def _rules_of(source: Source) -> _SourceRules:
@@ -140,14 +121,3 @@ def _basic(authorization: str | None) -> str:
         return b64decode(encoded.strip(), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
         return ""
-
-
-def _parse_address(text: str) -> Address | None:
-    """An address as it stands in a socket's name or, perhaps with a port, in X-Forwarded-For."""
-    match = _WITH_PORT.fullmatch(text)
-    try:
-        address = ip_address((match[1] or match[2] if match else text).partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Container
 from typing import Protocol
 
 import structlog
@@ -24,14 +25,18 @@ from receiver.errors import (
     CertificateError,
     CredentialsError,
     HeaderTooLargeError,
+    QuotaError,
     ReceiverError,
     UnknownSourceError,
 )
 from receiver.http.access import Access, Sender
 from receiver.http.body import expect_later, read_body
 from receiver.http.problem import problem
+from receiver.http.quotas import Quotas
+from receiver.http.refusal_log import RefusalLog
 from receiver.http.request_parser import refusal_of
 from receiver.http.responses import RECEIPT, acknowledgement, no_content
+from receiver.http.sender_address import SenderAddresses
 from receiver.model.envelope import TRACE, Clock, Envelope, read_head
 from receiver.model.notification import Channel, Outcome
 from receiver.model.sanitize import sanitize
@@ -58,9 +63,20 @@ _REASONS: dict[type[BaseException], Refused] = {
     BodyTooSlowError: Refused.BODY_TOO_SLOW,
     BodyCutOffError: Refused.BODY_CUT_OFF,
     BodyReadersBusyError: Refused.BODY_READERS_BUSY,
+    QuotaError: Refused.QUOTA,
     CannotKeepError: Refused.CANNOT_KEEP,
     asyncio.CancelledError: Refused.BODY_CUT_OFF,
 }
+
+
+def is_callback_path(path: str, sources: Container[str]) -> bool:
+    """Whether callbacks of a known source come to this path."""
+    match path.split("/"):
+        case ["", ""]:
+            return "default" in sources
+        case ["", "esc", source, channel] | ["", "esc", source, channel, _]:
+            return source in sources and channel in _CHANNELS
+    return False
 
 
 class IntakeResult(Protocol):
@@ -103,6 +119,9 @@ class Ingress:
         self._sources = frozenset(settings.all_sources)
         self._answered_204 = frozenset(name for name, source in settings.all_sources.items() if source.answer == 204)
         self._access = Access(settings.all_sources, settings.trusted_proxies, settings.tls_client_ca_file is not None)
+        self._quotas = Quotas(settings.all_sources)
+        self._addresses = SenderAddresses(settings.trusted_proxies)
+        self._refusals = RefusalLog(settings)
         self._clock = Clock()
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
         self._lines = CallbackLines(settings)
@@ -176,15 +195,20 @@ class Ingress:
     def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
         self._metrics.count_refused(reason)
-        log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_describe(error))
+        self._refusals.write(reason, self._addresses.client(request), source=source, why=_describe(error))
 
     async def _read_envelope(
         self, request: web.Request, source: str, channel: Channel | None
     ) -> tuple[Envelope, Reading | None]:
         settings = self._settings
         remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
+        is_limited = source in self._quotas.sources
+        if is_limited:
+            self._quotas.take_callback(source)
         head = read_head(request.raw_headers, settings.header_bytes_max, self._redactor)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
+        if is_limited:
+            self._quotas.take_bytes(source, len(sent))
         encoding = request.headers.get(hdrs.CONTENT_ENCODING)
         stored, reading = self._readers.store_small(sent, encoding), None
         if stored is None:

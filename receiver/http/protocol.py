@@ -16,6 +16,8 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from receiver.config.settings import Settings
+from receiver.http.connections import Connections, HeadTimes
 from receiver.http.problem import problem
 from receiver.http.request_parser import RequestParser
 from receiver.observability.labels import Rejected
@@ -27,30 +29,40 @@ _LOOK_AGAIN_S = 1
 """By then what was unread has been read, and the connection is no longer idle."""
 
 
-class Connections:
-    """The number of connections, and the limits that all share."""
+class Limits:
+    """What all connections share: the counts, the times, and the answers to what never becomes a request."""
 
-    def __init__(self, connections_max: int, head_bytes_max: int, retry_after_s: int) -> None:
-        self.connections_max = connections_max
-        self.head_bytes_max = head_bytes_max
-        self.open = 0
-        again = {"Retry-After": str(retry_after_s)}
-        self.too_many = _serialize(
-            _limit(503, "too-many-connections", "Too many connections", "connections_max", again)
-        )
-        self.too_large = _serialize(_limit(431, "header-too-large", "The header is too large", "header_bytes_max"))
+    def __init__(self, settings: Settings) -> None:
+        self.connections = Connections(settings)
+        self.head_times = HeadTimes(settings.head_timeout_s)
+        self.head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
+        again = {"Retry-After": str(settings.retry_after_s)}
+        too_many = (503, "too-many-connections", "Too many connections")
+        self.refusals = {
+            Rejected.TOO_MANY_CONNECTIONS: _serialize(_limit(*too_many, "connections_max", again)),
+            Rejected.TOO_MANY_OF_ADDRESS: _serialize(_limit(*too_many, "connections_per_address_max", again)),
+            Rejected.HEADER_TOO_LARGE: _serialize(
+                _limit(431, "header-too-large", "The header is too large", "header_bytes_max")
+            ),
+            Rejected.HEAD_TOO_SLOW: _serialize(
+                _limit(408, "head-too-slow", "The head of the request took too long", "head_timeout_s")
+            ),
+        }
 
 
 class Protocol(RequestHandler):
     """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 1 µs."""
 
-    __slots__ = ("_connections", "_counted", "_heads", "_metrics")
+    __slots__ = ("_client", "_counted", "_heads", "_limits", "_metrics", "_owes_head", "on_reserve")
 
-    def __init__(self, manager: web.Server, metrics: Metrics, connections: Connections, **limits: Any) -> None:
-        super().__init__(manager, **limits)
+    def __init__(self, manager: web.Server, metrics: Metrics, limits: Limits, **options: Any) -> None:
+        super().__init__(manager, **options)
         self._metrics = metrics
-        self._connections = connections
-        self._counted = False
+        self._limits = limits
+        self._counted = self._owes_head = False
+        self._client: str | None = None
+        self.on_reserve = False
+        """Whether it was taken only because it may bring callbacks."""
         self._heads = RequestParser(self._make_parser, self.max_headers, self.max_field_size)
         self._parser = cast(Any, self._heads)
 
@@ -69,21 +81,26 @@ class Protocol(RequestHandler):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Turns the connection away when there are too many."""
-        if self._connections.open >= self._connections.connections_max:
-            self._count(Rejected.TOO_MANY_CONNECTIONS)
+        """Turns the connection away when there are too many, in all or of its address."""
+        connections = self._limits.connections
+        peer = transport.get_extra_info("peername")
+        self._client = connections.client(peer[0] if isinstance(peer, tuple) else None)
+        if refusal := connections.refusal(self._client):
+            self._count(refusal)
             self._force_close = True
-            cast(asyncio.Transport, transport).write(self._connections.too_many)
+            cast(asyncio.Transport, transport).write(self._limits.refusals[refusal])
             transport.close()
             return
-        self._connections.open += 1
+        self.on_reserve = connections.add(self._client)
         self._counted = True
         super().connection_made(transport)
+        self._begin_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Free the connection's place."""
         if self._counted:
-            self._connections.open -= 1
+            self._limits.connections.remove(self._client)
+            self._end_head()
             self._counted = False
             if self._heads.refused_unfinished:
                 self._count(Rejected.BROKEN_HEAD)
@@ -96,10 +113,22 @@ class Protocol(RequestHandler):
         while self._heads.unread:
             super().data_received(self._heads.unread.popleft())
         if len(self._messages) > waiting:
+            if self._owes_head:
+                self._end_head()
             if not isinstance(self._messages[-1][0], RawRequestMessage):
                 self._fail_body_reader()
-        elif self._heads.head_bytes > self._connections.head_bytes_max:
-            self._stop_reading()
+        elif self._heads.head_bytes > self._limits.head_bytes_max:
+            self._stop_reading(Rejected.HEADER_TOO_LARGE)
+        elif self._heads.head_bytes and not self._owes_head:
+            self._begin_head()
+
+    def _begin_head(self) -> None:
+        self._owes_head = True
+        self._limits.head_times.begin(self)
+
+    def _end_head(self) -> None:
+        self._owes_head = False
+        self._limits.head_times.end(self)
 
     def _process_keepalive(self) -> None:
         """Looks once more before an idle connection is closed: a request may have come that nobody has read yet."""
@@ -114,12 +143,21 @@ class Protocol(RequestHandler):
         if self._current_request is not None:
             self._current_request.content.set_exception(web.RequestPayloadError("broken transfer encoding"))
 
-    def _stop_reading(self) -> None:
-        self._count(Rejected.HEADER_TOO_LARGE)
+    def give_up_head(self) -> None:
+        """The head took too long. Who has sent nothing yet gets no answer: there is no request."""
+        self._owes_head = False
+        if self._heads.head_bytes:
+            self._stop_reading(Rejected.HEAD_TOO_SLOW)
+        else:
+            self._count(Rejected.HEAD_TOO_SLOW)
+            self.force_close()
+
+    def _stop_reading(self, reason: Rejected) -> None:
+        self._count(reason)
         if self._waiter is None:
             self.close()  # once the request before it is answered
         elif self.transport is not None:
-            self.transport.write(self._connections.too_large)
+            self.transport.write(self._limits.refusals[reason])
             self.force_close()
 
     def handle_error(

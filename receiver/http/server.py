@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Protocol as Shape
 
@@ -27,13 +27,17 @@ from receiver.errors import (
     CertificateError,
     CredentialsError,
     HeaderTooLargeError,
+    NoConnectionLeftError,
+    QuotaError,
     ReceiverError,
     SetupError,
     UnknownSourceError,
 )
+from receiver.http.ingress import is_callback_path
 from receiver.http.problem import problem, problem_of_status
-from receiver.http.protocol import Connections, Protocol
+from receiver.http.protocol import Limits, Protocol
 from receiver.http.responses import keep_alive
+from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
@@ -72,6 +76,10 @@ _ANSWERS: dict[type[ReceiverError], _Answer] = {
     BodyTooSlowError: _Answer(408, "body-too-slow", "The body took too long", "body_timeout_s", close=True),
     BodyCutOffError: _Answer(400, "body-cut-off", "The body is not complete", close=True),
     BodyReadersBusyError: _Answer(503, "body-readers-busy", "Too many large bodies wait", "body_readers_queue_max"),
+    QuotaError: _Answer(429, "quota", "The source sends too much", "sources"),
+    NoConnectionLeftError: _Answer(
+        503, "too-many-connections", "Too many connections", "connections_reserved", close=True
+    ),
     CannotKeepError: _Answer(503, "cannot-keep", "The callback could not be kept"),
 }
 
@@ -95,7 +103,7 @@ async def start_site(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.stop_timeout_s)
     await runner.setup()
     assert runner.server is not None  # it was just set up
-    runner.server.request_handler = _with_problems(runner.server.request_handler, settings.retry_after_s)
+    runner.server.request_handler = _with_problems(runner.server.request_handler, settings, metrics)
     try:
         await _Site(runner, settings, metrics, tls).start()
     except OSError as error:
@@ -111,8 +119,7 @@ class _Site(web.BaseSite):
         super().__init__(runner, ssl_context=tls)
         self._settings = settings
         self._metrics = metrics
-        head_bytes_max = settings.header_bytes_max + settings.request_line_bytes_max
-        self._connections = Connections(settings.connections_max, head_bytes_max, settings.retry_after_s)
+        self._limits = Limits(settings)
 
     @property
     def name(self) -> str:
@@ -137,7 +144,7 @@ class _Site(web.BaseSite):
         return Protocol(
             manager,
             self._metrics,
-            self._connections,
+            self._limits,
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,
@@ -158,14 +165,18 @@ def _bind_error(error: OSError, settings: Settings) -> str:
     return f"{where} cannot be served on ({error.strerror or error}); set ESC_RECEIVER_HOST and ESC_RECEIVER_PORT"
 
 
-def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
+def _with_problems(handler: Serve, settings: Settings, metrics: Metrics) -> Serve:
     """Turns errors into problem documents: the outermost step, around routing too.
 
     aiohttp's middlewares would do the same, and take 3 µs of every request for it.
     """
 
+    sources, retry_after_s = frozenset(settings.all_sources), settings.retry_after_s
+
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
+            if getattr(request.protocol, "on_reserve", False):
+                _check_reserve(request, sources, metrics)
             return await handler(request)
         except ReceiverError as error:
             return _problem_of(error, retry_after_s)
@@ -181,12 +192,19 @@ def _with_problems(handler: Serve, retry_after_s: int) -> Serve:
     return answer
 
 
+def _check_reserve(request: web.BaseRequest, sources: Container[str], metrics: Metrics) -> None:
+    if not is_callback_path(request.path, sources):
+        metrics.rejected_before_routing.labels(Rejected.TOO_MANY_CONNECTIONS).inc()
+        raise NoConnectionLeftError("the connections left are for callbacks (connections_reserved)")
+
+
 def _problem_of(error: ReceiverError, retry_after_s: int) -> web.Response:
     answer = next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), None)
     if answer is None:
         log.error("request failed", exc_info=error)
         return problem(500, "internal-error", "Internal error")
-    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(retry_after_s)} if error.sending_again_helps else {}
+    after_s = error.retry_after_s if isinstance(error, QuotaError) else retry_after_s
+    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(after_s)} if error.sending_again_helps else {}
     if answer.challenge:
         headers[hdrs.WWW_AUTHENTICATE] = answer.challenge
     response = problem(answer.status, answer.slug, answer.title, str(error), headers=headers, setting=answer.setting)

@@ -18,6 +18,7 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.errors import CannotKeepError
+from receiver.ingest.repeats import Repeats
 from receiver.model.entities import Decision
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
@@ -56,6 +57,7 @@ class Batcher:
         self._router = router
         self._settings = settings
         self._metrics = metrics
+        self._repeats = Repeats(settings.duplicate_window_s)
         self._queue: deque[_Pending] = deque()
         self._queued_bytes = 0
         """The size of all bodies in the queue."""
@@ -96,6 +98,9 @@ class Batcher:
         started_s = time.perf_counter()
         callback = read(envelope, self._settings.xml_depth_max, reading=reading)
         self._metrics.parse_seconds.observe(time.perf_counter() - started_s)
+        if callback.notification and callback.notification.fingerprint:
+            times = self._repeats.count(callback.notification.fingerprint, started_s)
+            callback.body_is_spare = times > self._settings.duplicate_bodies_max
         return callback
 
     async def run(self) -> None:

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from receiver.errors import HeaderTooLargeError
 from receiver.model.notification import Channel, Status
 from receiver.model.sanitize import sanitize
-from receiver.redaction.redactor import Redactor
+from receiver.redaction.redactor import OVERWRITTEN, Redactor
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,32}")
@@ -30,8 +30,11 @@ ID_BYTES_MAX: Final = 1024
 RESOLUTION_NS = 1_000
 """Of PostgreSQL's `timestamptz`."""
 
-ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut"})
+BODY_LEFT_OUT = "body-left-out"
+ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut", BODY_LEFT_OUT})
 """Notes that cannot be made again from a stored callback."""
+SUSPICIOUS_CHARACTERS_MAX: Final = 4_096
+"""Of header values that may hold secrets: the event loop waits while they are read. What is behind is overwritten."""
 _UNLIMITED = 2**31
 """Bytes of header: what is stored was within the limits when it came."""
 
@@ -152,13 +155,14 @@ def read_head(raw_headers: Iterable[tuple[bytes, bytes]], bytes_max: int, redact
     headers: list[tuple[str, str]] = []
     said: dict[str, str] = {}
     again: list[tuple[str, str]] = []
-    length = 0
+    length = looked_at = 0
     for raw_name, raw_value in raw_headers:
         length += len(raw_name) + len(raw_value)
         name, field, respelt = _known(raw_name) if len(raw_name) <= _REMEMBERED_BYTES_MAX else _read_name(raw_name)
         value = raw_value.decode("utf-8", "surrogateescape")
-        if redactor is not None:
-            value = redactor.header(name, value)
+        if redactor is not None and redactor.may_hold_secret(name, value):
+            looked_at += len(value)
+            value = redactor.header(name, value) if looked_at <= SUSPICIOUS_CHARACTERS_MAX else OVERWRITTEN
         if not value.isascii() or "\0" in value:
             value = sanitize(value)
         headers.append((name, value))

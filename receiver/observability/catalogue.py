@@ -82,7 +82,7 @@ class Catalogue:
         "callbacks", "Callbacks that were answered with an error and not kept.", Label("reason", tuple(Refused))
     )
     rejected_before_routing = counter(
-        "requests", "Requests turned away for their head, before any path was known.", Label("reason", tuple(Rejected))
+        "requests", "Requests and connections turned away before they were routed.", Label("reason", tuple(Rejected))
     )
     in_flight = gauge("callbacks", "Callbacks received and not yet answered for.")
     request_seconds = histogram("seconds", "One callback that was kept, from its head to its answer.", SECONDS)

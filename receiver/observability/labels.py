@@ -50,6 +50,7 @@ class Refused(StrEnum):
     BODY_TOO_SLOW = "body-too-slow"
     BODY_CUT_OFF = "body-cut-off"
     BODY_READERS_BUSY = "body-readers-busy"
+    QUOTA = "quota"
     CANNOT_KEEP = "cannot-keep"
     INTERNAL_ERROR = "internal-error"
 
@@ -63,6 +64,8 @@ class Rejected(StrEnum):
     TOO_MANY_HEADERS = "too-many-headers"
     HEADER_TOO_LARGE = "header-too-large"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    TOO_MANY_OF_ADDRESS = "too-many-of-address"
+    HEAD_TOO_SLOW = "head-too-slow"
 
 
 class CommitFailure(StrEnum):

@@ -20,13 +20,14 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from receiver.config.settings import PREFIX, Settings
-from receiver.errors import BodyReadersBusyError, BodyTooLargeError, CannotKeepError
+from receiver.errors import BodyReadersBusyError, BodyTooLargeError, CannotKeepError, UndecodableBodyError
 from receiver.lifecycle import DelayedContext
 from receiver.model.envelope import Envelope
+from receiver.parsing.content_encoding import decode_body
 from receiver.parsing.parsed_callback import ParsedCallback, read
 from receiver.parsing.reader_process import LENGTHS, PROGRAM, frame
-from receiver.parsing.reading import Limits, Reading, of_values, stored_if_small
-from receiver.parsing.stored_body import StoredBody
+from receiver.parsing.reading import Limits, Reading, of_values
+from receiver.parsing.stored_body import StoredBody, may_be_packed
 
 log = structlog.get_logger()
 
@@ -56,8 +57,15 @@ class BodyReaders:
         """Bodies by source, those that are being read among them."""
 
     def store_small(self, sent: bytes, encoding: str | None) -> StoredBody | None:
-        """What is stored of a small body; None for a larger one."""
-        return stored_if_small(sent, encoding, self._redactor, self._settings.body_inline_bytes_max)
+        """What is stored of a body, where that is little work; else None."""
+        small_bytes_max = self._settings.body_inline_bytes_max
+        if len(sent) > small_bytes_max:
+            return None
+        try:
+            body = decode_body(sent, encoding, small_bytes_max) if encoding else sent
+        except (BodyTooLargeError, UndecodableBodyError):
+            return None
+        return None if may_be_packed(body) else StoredBody(*self._redactor.redact(body))
 
     async def store(self, sent: bytes, encoding: str | None, source: str) -> tuple[StoredBody, Reading]:
         """What is stored of a body, and what it says, read aside.

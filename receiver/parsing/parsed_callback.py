@@ -42,6 +42,8 @@ class ParsedCallback:
     malformed: str | None = None
     internal_error: bool = False
     """Parsing or deciding failed for a fault of ours; it is stored without being applied."""
+    body_is_spare: bool = False
+    """The same has come so often that, if it is a duplicate, it is stored without its body."""
     delayed: DelayedContext | None = None
     """Set when it waited since it arrived (spool, replay)."""
 

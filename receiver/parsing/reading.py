@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from receiver.errors import BodyTooLargeError, NotXmlError, UndecodableBodyError
+from receiver.errors import NotXmlError
 from receiver.parsing import xml_document
-from receiver.parsing.content_encoding import decode_body
-from receiver.parsing.stored_body import StoredBody, may_be_packed, stored_body
+from receiver.parsing.stored_body import StoredBody, stored_body
 from receiver.parsing.xml_document import Document
 from receiver.redaction.redactor import Redactor
 
@@ -35,17 +34,6 @@ class Reading(NamedTuple):
     document: Document | None = None
     malformed: str | None = None
     """Why it is no document."""
-
-
-def stored_if_small(sent: bytes, encoding: str | None, redactor: Redactor, small_bytes_max: int) -> StoredBody | None:
-    """What is stored of a body, where that is little work; else None."""
-    if len(sent) > small_bytes_max:
-        return None
-    try:
-        body = decode_body(sent, encoding, small_bytes_max) if encoding else sent
-    except (BodyTooLargeError, UndecodableBodyError):
-        return None
-    return None if may_be_packed(body) else StoredBody(*redactor.redact(body))
 
 
 def read_document(body: bytes, depth_max: int) -> Reading:

@@ -17,6 +17,7 @@ import orjson
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
 from receiver.lifecycle import Windows, decide, is_about_every_vm
 from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
+from receiver.model.envelope import BODY_LEFT_OUT
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.statements import statements
@@ -219,8 +220,11 @@ def reading(callback: ParsedCallback) -> tuple[Any, ...]:
 def callback_row(callback: ParsedCallback, decision: Decision) -> tuple[Any, ...]:
     """A `callback_row` (migration 0008)."""
     e, n = callback.envelope, callback.notification
+    notes, body = list(n.notes if n else e.notes), e.body
+    if callback.body_is_spare and decision.outcome is Outcome.DUPLICATE:
+        notes, body = [*notes, BODY_LEFT_OUT], b""
     return (
-        e.receipt, e.received_at, e.source, callback.channel, e.remote, e.ref, e.headers, e.body, e.redacted,
+        e.receipt, e.received_at, e.source, callback.channel, e.remote, e.ref, e.headers, body, e.redacted,
         *reading(callback),
-        decision.outcome, decision.rule, decision.reason, list(n.notes if n else e.notes),
+        decision.outcome, decision.rule, decision.reason, notes,
     )  # fmt: skip

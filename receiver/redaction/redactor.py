@@ -61,6 +61,10 @@ class Redactor:
         spans = secrets_in_text(text, self.names, TokenBudget(TEXT_TOKENS_MAX))
         return _overwritten(text, _merged(text, spans))
 
+    def may_hold_secret(self, name: str, value: str) -> bool:
+        """False only if `header` would give the value of this field as it is."""
+        return self.names.is_secret_header(name) or fold(name) in PATH_HEADERS or self.names.may_be_in_text(value)
+
     def header(self, name: str, value: str) -> str:
         """The value of a header field as it may be kept."""
         kind = self._kind_of_header(name)

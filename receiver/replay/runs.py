@@ -18,7 +18,7 @@ from typing import Any
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
 from receiver.lifecycle import Windows
-from receiver.model.envelope import Envelope
+from receiver.model.envelope import BODY_LEFT_OUT, Envelope
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
@@ -97,8 +97,9 @@ async def export(settings: Settings, selection: Selection, path: Path, report: R
         with _created(draft) as file:
             async for batch in batches:
                 rows = await run.stored_rows(batch)
-                file.writelines(line_of(Envelope.of_row(row)) for row in rows)
-                written += len(rows)
+                whole = [row for row in rows if BODY_LEFT_OUT not in row["notes"]]  # the first of them says the same
+                file.writelines(line_of(Envelope.of_row(row)) for row in whole)
+                written += len(whole)
                 report(written, total)
         draft.replace(path)
     return written

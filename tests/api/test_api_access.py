@@ -220,6 +220,35 @@ async def test_made_up_tokens_do_not_make_another_client(postgres_dsn: str) -> N
         assert [answer.status for answer in asked] == [200, 429, 200]
 
 
+PROXIED = {"trusted_proxies": ["127.0.0.0/8"], "query_rate_per_s": 0.5, "read_tokens": [READ]}
+
+
+async def test_behind_a_proxy_limits_count_who_is_behind_it(postgres_dsn: str) -> None:
+    """Who is behind a trusted proxy does not share one limit with all others there, whatever it claims itself."""
+    async with running_api(postgres_dsn, **PROXIED) as api:
+        forwarded = ["192.0.2.1", "198.51.100.7, 192.0.2.1", "192.0.2.2", "[2001:db8::1]:80", "2001:db8::ff", "none"]
+        asked = [await api.get("/session", headers={"X-Forwarded-For": name}) for name in forwarded]
+        assert [answer.status for answer in asked] == [200, 429, 200, 200, 429, 200]
+
+
+async def test_a_proxy_that_is_not_trusted_names_nobody(postgres_dsn: str) -> None:
+    """Else anybody could have as many limits as there are addresses."""
+    async with running_api(postgres_dsn, **PROXIED | {"trusted_proxies": ["192.0.2.0/24"]}) as api:
+        asked = [await api.get("/session", headers={"X-Forwarded-For": f"198.51.100.{n}"}) for n in range(2)]
+        assert [answer.status for answer in asked] == [200, 429]
+
+
+async def test_a_flood_of_anonymous_questions_locks_nobody_out(postgres_dsn: str) -> None:
+    """Logging in is counted by itself, and so is who is logged in; attempts at that are limited as well."""
+    async with running_api(postgres_dsn, query_rate_per_s=0.5, read_tokens=[READ]) as api:
+        assert [(await api.get("/session")).status for _ in range(2)] == [200, 429]
+        logged_in = await api.ask("POST", "/session", json={"token": READ.token})
+        assert logged_in.status == 200
+        cookie = {"Cookie": logged_in.headers["Set-Cookie"].partition(";")[0]}
+        assert [(await api.get("/session", headers=cookie)).status for _ in range(2)] == [200, 429]
+        assert (await api.ask("POST", "/session", json={"token": "guessed"})).status == 429
+
+
 def test_tokens_are_read_from_the_environment() -> None:
     """`TOKEN` opens `read`, `TOKEN:raw` the raw bytes too; a fault does not show the token."""
     settings = load(None, {**DSN, "ESC_RECEIVER_READ_TOKENS": "s3cret-1, s3cret-2:raw"})
