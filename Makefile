@@ -8,7 +8,7 @@ CODE = receiver esc_lab tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test random fuzz hostile chaos check bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz hostile chaos check audit sbom bench docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,13 @@ check: $(VENV)/.dev ## format, lint, strict types, import contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev ## ask for known vulnerabilities of what the locks name
+	@$(BIN)/python -m tools.audit
+
+sbom: $(VENV)/.dev ## list the parts of what is shipped (CycloneDX) in dist/
+	@mkdir -p dist
+	@for lock in run image; do $(BIN)/python -m tools.sbom $$lock dist/esc-receiver-$$lock.cdx.json; done
 
 bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
 	@$(BIN)/python -m benchmarks $(ARGS)
