@@ -7,7 +7,7 @@ A head that is broken or too large is answered with a problem document that repe
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import hdrs, web
@@ -21,6 +21,9 @@ from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
+
+READ_BYTES: Final = 4_096
+"""Of a connection, before another has its turn: a body in chunks of one byte takes a microsecond for each."""
 
 
 class Connections:
@@ -74,6 +77,8 @@ class Protocol(RequestHandler):
             return
         self._connections.open += 1
         self._counted = True
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -91,7 +91,7 @@ def requests() -> Mapping[str, bytes]:
         "a length of 5,000 digits": start + b"Content-Length: " + b"9" * 5000 + END,
         "a length and chunks": start + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n<a/>\r\n0\r\n\r\n",
         "an unknown transfer": start + b"Transfer-Encoding: gzip\r\n\r\n<a/>",
-        "chunks": start + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n",
+        "chunks": start + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 200_000 + b"0\r\n\r\n",
         "a chunk of huge size": start + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 32 + b"\r\n",
         "a chunk of no size": start + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
         "a chunk's extension": start

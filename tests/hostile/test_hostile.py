@@ -34,7 +34,6 @@ async def test_memory_stays(report: Report) -> None:
     assert (report.memory_most - report.memory_before) / 1e6 < MEMORY_MB_MAX
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, item 1: large documents are still read while the loop waits")
 async def test_no_input_makes_the_loop_late(report: Report) -> None:
     """By work of the process's own: what other programs take of the machine does not count."""
     late = {name: round(seen.late_s * 1e3) for name, seen in report.seen.items() if seen.late_s > LATE_S_MAX}

@@ -25,7 +25,7 @@ from tests.support.samples import SAMPLES
 from tests.support.servers import started
 
 LATE_S_MAX = 0.020
-"""How late one request may make the loop (docs/security.md#tried)."""
+"""How late one request may make the loop."""
 TRIES_MAX = 3
 """An input is tried again when it made the loop late: a collection of garbage or a checkpoint may fall on it."""
 PATIENCE_S = 60
