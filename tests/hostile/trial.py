@@ -105,7 +105,7 @@ async def tried(folder: Path, inputs: Mapping[str, bytes]) -> Report:
             await bystander.post(f"quiet-{number}")
         report.quiet, bystander.seconds = bystander.seconds, []
         memory = psutil.Process(service.process.pid)
-        report.memory_before = report.memory_most = memory.memory_info().rss
+        report.memory_before = report.memory_most = _memory(memory)
         tasks = [asyncio.create_task(bystander.run()), asyncio.create_task(_watch(memory, report))]
         for name, data in inputs.items():
             report.seen[name] = await _seen(service, data)
@@ -147,8 +147,17 @@ async def sent(host: str, port: int, data: bytes) -> Answer | None:
 
 async def _watch(memory: psutil.Process, report: Report) -> None:
     while True:
-        report.memory_most = max(report.memory_most, memory.memory_info().rss)
+        report.memory_most = max(report.memory_most, _memory(memory))
         await asyncio.sleep(BYSTANDER_PAUSE_S)
+
+
+def _memory(process: psutil.Process) -> int:
+    """Of the service and its readers of large bodies."""
+    total: int = process.memory_info().rss
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            total += child.memory_info().rss
+    return total
 
 
 async def _at_rest(service: Service) -> Mapping[str, int]:
