@@ -8,12 +8,12 @@ CODE = receiver esc_lab tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test random fuzz chaos check bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz hostile chaos check audit sbom bench docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS=… is handed on to demo, test, random, fuzz, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+	@echo "  ARGS=… is handed on to demo, test, random, fuzz, hostile, chaos and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
 demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
@@ -31,6 +31,9 @@ random: $(VENV)/.dev ## all tests with examples and a simulation that are drawn 
 	@HYPOTHESIS_PROFILE=random SIMULATION_SEED=$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**31))') \
 		$(PYTEST) $(ARGS)
 
+hostile: $(VENV)/.dev ## everything a hostile sender may send, against the whole service: lateness, memory, bystander
+	@$(BIN)/python -m tests.hostile $(ARGS)
+
 chaos: $(VENV)/.dev ## crashes, outages and disorder drawn from seeds, and an audit of what is left
 	@$(BIN)/python -m chaos $(ARGS)
 
@@ -39,6 +42,13 @@ check: $(VENV)/.dev ## format, lint, strict types, import contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev ## ask for known vulnerabilities of what the locks name
+	@$(BIN)/python -m tools.audit
+
+sbom: $(VENV)/.dev ## list the parts of what is shipped (CycloneDX) in dist/
+	@mkdir -p dist
+	@for lock in run image; do $(BIN)/python -m tools.sbom $$lock dist/esc-receiver-$$lock.cdx.json; done
 
 bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
 	@$(BIN)/python -m benchmarks $(ARGS)

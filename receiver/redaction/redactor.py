@@ -31,6 +31,8 @@ _DECLARATION = re.compile(r"\A[\s\ufeff]*+<\?xml\b[^<>]*?\?>")
 _ASIDE = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>", re.DOTALL)
 _ATTRIBUTE_VALUE = re.compile(r"""=\s*+(?:"[^"]*+"|'[^']*+')""")
 _TEXT = re.compile(r"(?<=>)\s*+[^\s<][^<]*+")
+_SEPARATOR = re.compile(r"[^\w\s.,:;/@+-]")
+"""What may begin or end something inside of a text: without it, what stands around it may be read differently."""
 _QUERY_VALUE = re.compile(r"(?<==)[^&#\s]++")
 
 
@@ -86,12 +88,14 @@ class Redactor:
         text = document.text
         lexer = XmlLexer(text, self.names, TokenBudget(self._tokens_max))
         spans = lexer.walk()
+        spans = _merged(text[: lexer.unread_from], spans)
+        holds_together = not lexer.broken and not any(_SEPARATOR.search(text, *span) for span in spans)
         if lexer.unread_from is None:
-            return document.encoded(_overwritten(text, _merged(text, spans))) if spans else body, not lexer.broken
+            return document.encoded(_overwritten(text, spans)) if spans else body, holds_together
         seen, unread = text[: lexer.unread_from], text[lexer.unread_from :]
         is_well_formed = not lexer.broken and _is_well_formed(text)
         rest = _without_text(unread) if is_well_formed else OVERWRITTEN
-        return document.encoded(_overwritten(seen, _merged(seen, spans)) + rest), is_well_formed
+        return document.encoded(_overwritten(seen, spans) + rest), is_well_formed and holds_together
 
 
 def _nothing_but_the_declaration(document: Decoded) -> bytes:

@@ -128,6 +128,14 @@ def test_a_body_in_an_encoding_that_writes_ascii_as_ascii_is_read(encoding: str)
     assert xml_document.read(redacted, 64).fields == {"password": OVERWRITTEN, "b": "y"}
 
 
+def test_what_is_overwritten_inside_a_text_may_have_held_it_together() -> None:
+    """The end of the instruction goes with the key, so that the instruction is torn; its text is secret then, too."""
+    body = b"<a><!-- <?x hunter2 -----BEGIN PRIVATE KEY----- ?> --></a>"
+    redacted, changed = REDACTOR.redact(body)
+    assert changed
+    assert REDACTOR.redact(redacted) == (redacted, False)
+
+
 def test_names_of_the_users_own_are_secrets() -> None:
     """However they are separated."""
     redactor = Redactor(["license_code"])

@@ -17,7 +17,7 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("architecture", "settings", "operations", "lifecycle", "feed", "metrics", "emulator")
+        for name in ("architecture", "settings", "operations", "lifecycle", "feed", "metrics", "emulator", "security")
     ),
 )
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)

@@ -43,7 +43,7 @@ def table(names: Iterable[str]) -> str:
     for name in names:
         field = Settings.model_fields[name]
         file = " (or `…_FILE`)" if is_secret(name) else ""
-        rows.append(f"| `{PREFIX}{name.upper()}`{file} | {_default(field.default)} | {field.description} |")
+        rows.append(f"| `{PREFIX}{name.upper()}`{file} | {setting_default(field.default)} | {field.description} |")
     return "\n".join(rows)
 
 
@@ -62,7 +62,8 @@ def _group(name: str) -> int:
     return next(number for number, begins in enumerate(GROUPS.values()) if name.startswith(begins))
 
 
-def _default(value: object) -> str:
+def setting_default(value: object) -> str:
+    """A default as it stands in a table."""
     match value:
         case bool():
             return "`on`" if value else "`off`"
