@@ -76,10 +76,17 @@ class Draft(dict[str, Any], Generic[E]):
         at = self.context.notification.received_at
         self.update(changed_at=at, ended_at=at if self["state"] in FINAL_STATES else None)
 
-    def take_over(self, other: Draft[E]) -> None:
-        """Stand as this draft of the same row does, which was made of this one."""
-        self.update(other)
-        self.memory = other.memory
+    def stand_as(self, row: E) -> None:
+        """Stand as this row of the same entity does; numbers and times are given when it is recorded."""
+        self.update(zip(row._fields, row, strict=True))
+        self.memory = self["memory"] = dict(row.memory)
+
+    def keep_times(self) -> None:
+        """The times of the state it had before, if it is the same, whatever it went through meanwhile."""
+        if self["state"] == self.before.state:
+            self.update({name: getattr(self.before, name) for name in ("changed_at", "ended_at")})
+        else:
+            self.set_times()
 
     def as_row(self) -> E:
         """The row as it stands now; it shares its memory with the draft, which must not change it any more."""

@@ -131,10 +131,11 @@ class Store:
 
     async def _add_vms(self, connection: Connection, unit: UnitOfWork, notifications: Sequence[Notification]) -> None:
         by_id, of_deployments, by_instance = set(), set(), set()
+        wide = {operation_id(n) or n.receipt for n in notifications if is_about_every_vm(n, unit.operation(n))}
         for n in notifications:
             if (deployment := unit.deployment(n)) is None:
                 continue
-            if is_about_every_vm(n):
+            if wide and (operation_id(n) or n.receipt) in wide:
                 of_deployments.add(deployment.id)
             for vm in (n.vm, n.target):
                 if vm and vm.name:
