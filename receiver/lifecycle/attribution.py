@@ -7,7 +7,7 @@ to a VM is taken back before its next message is applied, and done again after i
 
     operation.memory["unnamed"]   = {<fingerprint>: step}
     vm.memory["workflows"]        = {<key of the marks>: {<workflow>: whether a message that names it has ended it}}
-    vm.memory["attributed"]       = {<key>: {"at": …, "steps": [fingerprints], "undo": how the VM stood, or None}}
+    vm.memory["attributed"]       = {<key>: {"steps": [fingerprints], "undo": how the VM stood, or None}}
 
 After the reorder window, or when another operation applies to the VM, it stays as it is ("undo" is None). Without a
 transaction id nothing is remembered: a step is about the one VM that has the workflow open. Pure.
@@ -25,7 +25,7 @@ from receiver.lifecycle.context import DecisionContext
 from receiver.model.entities import Vm, VmState
 from receiver.model.notification import NOTHING, Notification, Status, VmReport
 
-STEPS_MAX: Final = 16
+STEPS_MAX: Final = 64
 """Steps without a VM that one operation remembers: those of the highest ranks."""
 NAMED_MAX: Final = 5
 """VMs that a reason names."""
@@ -181,13 +181,15 @@ def _chosen(step: Step, candidates: list[str], *, is_begun: bool) -> Attribution
     return Attribution(step, None, f"it may be any of those {what}: {names}")
 
 
-def settled(vm: Vm, key: str | None, now: float, window_s: float) -> Vm:
-    """The VM without what can no longer be taken back: of other operations than `key`, and of long ago."""
+def settled(vm: Vm, key: str | None, steps: Iterable[Step]) -> Vm:
+    """The VM, from which nothing is taken back any more but these steps of this operation: not what other operations
+    found, nor what came of steps that are no longer remembered."""
     attributed = _attributed(vm)
     if not any(one["undo"] for one in attributed.values()):
         return vm
+    remembered = {step.fingerprint for step in steps}
     kept = {
-        other: one if other == key and now - one["at"] <= window_s else {**one, "undo": None}
+        other: one if other == key and remembered.issuperset(one["steps"]) else {**one, "undo": None}
         for other, one in attributed.items()
     }
     return vm._replace(memory={**vm.memory, "attributed": kept})
@@ -214,7 +216,7 @@ def given(before: Vm, after: Vm, steps: list[Step], key: str) -> Vm:
     memory = {name: before.memory[name] for name in _REMEMBERED if name in before.memory}
     undo = {"columns": columns, "memory": memory, "track": before.memory.get("tracks", {}).get(key)}
     kept = {other: one for other, one in _attributed(after).items() if other in after.memory["tracks"]}
-    mine = {"at": max(step.at for step in steps), "steps": [step.fingerprint for step in steps], "undo": undo}
+    mine = {"steps": [step.fingerprint for step in steps], "undo": undo}
     return after._replace(memory={**after.memory, "attributed": {**kept, key: mine}})
 
 

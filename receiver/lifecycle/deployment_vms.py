@@ -131,7 +131,7 @@ class DeploymentVms:
         if context.delayed and (context.again or stored.id in context.delayed.settled):
             return stored
         key = context.transaction_id or None
-        vm = attribution.settled(stored, key, context.now, context.windows.reorder_window_s)
+        vm = attribution.settled(stored, key, self._steps)
         return attribution.taken_back(vm, key) if key else vm
 
     def _draft(self, name: str) -> Draft[Vm]:

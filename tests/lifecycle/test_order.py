@@ -54,7 +54,7 @@ def workflow_messages(draw: Any) -> Said:
             said |= {"target": draw(UUIDS), "target_name": name} if draw(st.booleans()) else {}
         case "group":
             said |= {"group": draw(st.sampled_from(["g", "h"]))}
-        case "target":
+        case "target" if trigger in tables.WORKFLOWS and trigger != "VM_SCALE_OUT_DEPLOYED":
             said |= {"target": draw(st.sampled_from(["u1", "u2", "u4", "u5"])), "group": draw(st.sampled_from("gh"))}
         case "service":
             said |= {"trigger": draw(st.sampled_from(SERVICE_TRIGGERS))}
