@@ -100,6 +100,10 @@ _EXPLANATION = of(
     vm=reference("Vm"), state=str, since=datetime,
     cause=_or_null(reference("Transition"), "The ledger entry that brought the state."),
     callback=_or_null(reference("Callback"), "The callback behind it; null when past its retention."),
+    event=_or_null(
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        "What ESC said of the event: the KPI that caused it (`name`, `threshold`, `value`, `details`), its `time`.",
+    ),
     previous=_or_null(_PREVIOUS), operation=_or_null(reference("Operation")), expected=_EXPECTED,
     published=_or_null(_PUBLISHED),
     history=schema_of(array_of(reference("Transition")), "Its last entries, latest first."),

@@ -40,6 +40,12 @@ SELECT {callback}, headers
 FROM callbacks
 WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
 
+-- name: whole
+-- One callback with all that it is read from, unless its body has more than $3 bytes.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes
+FROM callbacks
+WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond' AND octet_length(body) <= $3;
+
 -- name: raw
 -- The bytes of one callback.
 SELECT body FROM callbacks WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';

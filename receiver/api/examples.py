@@ -25,7 +25,7 @@ VM: dict[str, Any] = {
     "ended_at": None, "vm_group": "ASA-1", "vm_uuid": "50217d2d-8afb-41c2-cffd-d76b1239f51d",
     "host_uuid": "host-14882", "host_name": "10.85.103.13",
     "interfaces": [{"nic_id": "1", "ip_address": "18.0.0.16", "mac_address": "00:50:56:a1:6a:12"}],
-    "reported_state": "VM_ALIVE_STATE", "monitored": None, "recovery_open": False, "needs_manual_recovery": False,
+    "reported_state": "VM_ALIVE_STATE", "monitored": True, "recovery_open": False, "needs_manual_recovery": False,
     "last_operation": _LAST_OPERATION, "extra": {}, "sequence": 2,
 }  # fmt: skip
 RESOURCE: dict[str, Any] = {
@@ -70,7 +70,7 @@ EXPLANATION = {
         "Expected next: nothing: it is up.",
         "It was published as message 4711 of stream ESC.",
     ],
-    "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK,
+    "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK, "event": None,
     "previous": {
         "state": "INERT", "since": AT, "rule": "vm-deployed",
         "reason": "it was created in the VIM; nobody has seen it alive yet",

@@ -5,9 +5,10 @@ What is unknown is null, never guessed. This file must not know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -20,6 +21,8 @@ from receiver.config.settings import Settings
 from receiver.events.cloudevents import item, transition_event
 from receiver.lifecycle.overdue import Limits
 from receiver.model.entities import Operation, OperationState, Transition, Vm, entity_id
+from receiver.model.envelope import Envelope
+from receiver.parsing.parsed_callback import read
 
 HISTORY_MAX = 20
 OUTBOX_SCAN_MAX = 10_000
@@ -36,6 +39,7 @@ class Explainer:
         self._reader = reader
         self._find = find
         self._stream = settings.stream_name
+        self._body_bytes_max, self._depth_max = settings.body_inline_bytes_max, settings.xml_depth_max
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
 
     async def explain(self, source: str, vm_name: str, deployment: str | None) -> dict[str, Any]:
@@ -56,6 +60,7 @@ class Explainer:
             "since": vm.changed_at,
             "cause": transition_item(cause) if cause else None,
             "callback": await self._callback(cause) if cause else None,
+            "event": await self._event([one for one in (cause, *history[:1]) if one]),
             "previous": _previous(cause, before) if cause else None,
             "operation": item(operation) if operation else None,
             "expected": self._expected(vm, cause, operation),
@@ -93,6 +98,23 @@ class Explainer:
             return None
         return callback_item(row) if row else None
 
+    async def _event(self, entries: Iterable[asyncpg.Record]) -> dict[str, Any] | None:
+        """What ESC said of the event itself: of the one that brought the state, else of the latest."""
+        for receipt in dict.fromkeys(one["receipt"] for one in entries if one["receipt"]):
+            if facts := await self._facts(receipt):
+                return facts
+        return None
+
+    async def _facts(self, receipt: UUID) -> dict[str, Any]:
+        try:
+            row = await self._reader.row("whole", receipt, received_at(receipt), self._body_bytes_max)
+        except NothingFoundError:  # not a receipt of ours
+            return {}
+        if row is None:
+            return {}
+        notification = read(Envelope.of_row(row), self._depth_max).notification
+        return dict(notification.event) if notification else {}
+
     def _expected(self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None) -> dict[str, Any]:
         """`by` is when the operation would be overdue: by then something is expected to arrive."""
         messages = expected(vm, cause["trigger"] if cause else None)
@@ -122,6 +144,8 @@ def _words(story: Mapping[str, Any]) -> list[str]:
     words.append(f"{cause['trigger']} moved it there from {cause['from_state']}: {cause['reason']} ({cause['rule']}).")
     if story["callback"] is None:
         words.append("The callback is past its retention." if cause["receipt"] else "No callback brought it about.")
+    if event := story["event"]:
+        words.append(f"ESC said of it: {', '.join(f'{name} {value}' for name, value in event.items())}.")
     if operation:
         words.append(
             f"It belongs to the {operation['kind']} {operation['transaction_id']}, which is {operation['state']}."

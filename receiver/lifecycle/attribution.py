@@ -48,6 +48,8 @@ class Step(NamedTuple):
     at: float
     vm: VmReport
     target: VmReport
+    of: str = ""
+    """The row of the deployment's incarnation that it is about; "": not known when it arrived."""
 
     @property
     def workflow(self) -> str:
@@ -82,7 +84,7 @@ class Step(NamedTuple):
         """As it is remembered."""
         return {
             "trigger": self.trigger, "failed": self.failed, "at": self.at,
-            "vm": _report_as_json(self.vm), "target": _report_as_json(self.target),
+            "vm": _report_as_json(self.vm), "target": _report_as_json(self.target), "of": self.of,
         }  # fmt: skip
 
 
@@ -267,4 +269,4 @@ def _load(fingerprint: str, said: Mapping[str, Any]) -> Step:
     vm, target = (
         VmReport(**{**said[side], "interfaces": tuple(said[side].get("interfaces", ()))}) for side in ("vm", "target")
     )
-    return Step(fingerprint, said["trigger"], said["failed"], said["at"], vm, target)
+    return Step(fingerprint, said["trigger"], said["failed"], said["at"], vm, target, said["of"])

@@ -95,7 +95,7 @@ class _Decider:
             return _unclassified("it names no deployment, and no known transaction tells which one is meant")
         failed = self.context.failed
         step = attribution.step_of(self.context.notification)
-        self._steps(step)
+        self._steps(step, "")
         is_new = self.operation.is_new_nameless() if failed or step else True
         result = self._apply_operation(was_up=False, counted="f" if failed and is_new else "")
         return self._decision(result if is_new else DUPLICATE)
@@ -116,7 +116,7 @@ class _Decider:
         result = deployment.apply()
         self.builder.incarnation = before.incarnation
         known = self.current.vms if stored and before.id == stored.id else {}
-        vms = DeploymentVms(self.builder, deployment, known, self._steps(step))
+        vms = DeploymentVms(self.builder, deployment, known, self._steps(step, before.id.hex))
         vm_result = None
         is_live = before.state != DeploymentState.UNDEPLOYED
         is_about_vms = is_live or deployments.moved_by_same_operation(self.context, before)
@@ -134,13 +134,17 @@ class _Decider:
         self._apply_operation(was_up=not deployment.marks.fresh, counted=counted)
         return self._decision(result if nameless is DUPLICATE else vm_result or result)
 
-    def _steps(self, new: Step | None) -> list[Step]:
-        """What may still be about any VM: the operation's steps that name none; without one, this message's."""
+    def _steps(self, new: Step | None, of: str) -> list[Step]:
+        """What may still be about any VM of this incarnation: its operation's steps that name none; without an
+        operation, this message's."""
+        context = self.context
+        new = new._replace(of=of) if new else None
         if self.operation is None:
             return [new] if new else []
-        if self.context.again:
+        if context.again:
             return []
-        return attribution.remember(self.operation.memory, new, self.context.now, self.context.windows.reorder_window_s)
+        steps = attribution.remember(self.operation.memory, new, context.now, context.windows.reorder_window_s)
+        return [step for step in steps if step.of in ("", of)]
 
     def _nameless(self, step: Step | None) -> tuple[RuleResult | None, str]:
         """A message may not say which VM it is about: the operation counts it, and notes a failure on the deployment,

@@ -123,8 +123,9 @@ class VmApplication(RuleApplication[Vm]):
                 self._learn_monitored_late()
             return
         facts = {} if self.is_former else instances.facts(self.report)
-        if row.monitored is not None:
-            facts["monitored"] = row.monitored
+        monitored = self.report.monitored if row.monitored is None else row.monitored
+        if monitored is not None:
+            facts["monitored"] = monitored
             self.memory["monitored_at"] = self.context.now
         self.learn(facts, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
         if row.recovery:

@@ -11,6 +11,22 @@ WHERE d.current
 ORDER BY d.id
 FOR UPDATE OF d;
 
+-- name: look_up
+-- The deployments that messages call by external id, or by tenant and name: the id first, and then what is current.
+SELECT wanted.number, found.internal_deployment_id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS wanted (source, external_id, tenant, name, number)
+CROSS JOIN LATERAL (
+    SELECT internal_deployment_id, 0 AS place
+    FROM deployments AS d
+    WHERE d.external_deployment_id = wanted.external_id AND d.source = wanted.source
+    UNION ALL
+    SELECT internal_deployment_id, 1
+    FROM deployments AS d
+    WHERE d.tenant = wanted.tenant AND d.source = wanted.source AND d.deployment_name = wanted.name AND d.current
+    ORDER BY place, internal_deployment_id
+    LIMIT 1
+) AS found;
+
 -- name: lock_resources
 -- The resources of a batch.
 SELECT {resource} FROM resources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;

@@ -19,6 +19,7 @@ from receiver.lifecycle import Windows, decide, is_about_every_vm
 from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
+from receiver.postgres.looked_up import look_up
 from receiver.postgres.statements import statements
 from receiver.postgres.unit_of_work import UnitOfWork, operation_id, resource_id
 
@@ -73,6 +74,7 @@ class Store:
         Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
         """
         async with _replicated(connection), connection.transaction():
+            await self.look_up(connection, callbacks)
             unit = await self.lock(connection, [c.notification for c in callbacks if c.notification])
             decided: list[tuple[ParsedCallback, Decision]] = []
             events: list[OutboxRow] = []
@@ -128,6 +130,10 @@ class Store:
             rows = await connection.fetch(sql["lock_resources"], list(resources))
             unit.add(Resource(*row) for row in rows)
         return unit
+
+    async def look_up(self, connection: Connection, callbacks: Sequence[ParsedCallback]) -> None:
+        """Find the deployments of those that do not tell the internal id."""
+        await look_up(connection, self._sql["look_up"], callbacks)
 
     async def _add_vms(self, connection: Connection, unit: UnitOfWork, notifications: Sequence[Notification]) -> None:
         by_id, of_deployments, by_instance = set(), set(), set()
@@ -210,9 +216,10 @@ READING = ("transaction_id", "status_code", "status_message", "family", "trigger
 def reading(callback: ParsedCallback) -> tuple[Any, ...]:
     """The values of these columns."""
     e, n = callback.envelope, callback.notification
+    said = n or e
     vm = (n.vm or n.target) if n else None
     return (
-        e.transaction_id, e.status_code, e.status_message, callback.family, n.raw_trigger if n else None,
+        e.transaction_id, said.status_code, said.status_message, callback.family, n.raw_trigger if n else None,
         n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
     )  # fmt: skip
 
