@@ -17,10 +17,11 @@ from receiver.api.next_steps import RESTS, expected, expected_of_operation
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, transition_item
+from receiver.api.source_list import Sources
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item, transition_event
 from receiver.lifecycle.overdue import Limits
-from receiver.model.entities import Operation, OperationState, Transition, Vm, entity_id
+from receiver.model.entities import Operation, OperationState, SourceState, Transition, Vm, entity_id
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import read
 
@@ -34,10 +35,11 @@ FindMessage = Callable[[str, str, datetime], Awaitable[tuple[int, str] | None]]
 class Explainer:
     """Answers the endpoint `explain`."""
 
-    def __init__(self, reader: Reader, settings: Settings, find: FindMessage | None = None) -> None:
+    def __init__(self, reader: Reader, settings: Settings, sources: Sources, find: FindMessage | None = None) -> None:
         """`find` looks into the feed's stream; without it the sequence of a message there is unknown."""
         self._reader = reader
         self._find = find
+        self._sources = sources
         self._stream = settings.stream_name
         self._body_bytes_max, self._depth_max = settings.body_inline_bytes_max, settings.xml_depth_max
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
@@ -54,6 +56,7 @@ class Explainer:
             changes = await self._reader.rows("changes", vm.id, vm.sequence)
         cause, before = (*changes[:2], None, None)[:2]
         operation, published = await self._operation_and_message(vm, cause) if cause else (None, None)
+        esc = next((one for one in await self._sources.all() if one["source"] == vm.source), None)
         story = {
             "vm": item(vm),
             "state": vm.state,
@@ -63,8 +66,9 @@ class Explainer:
             "event": await self._event([one for one in (cause, *history[:1]) if one]),
             "previous": _previous(cause, before) if cause else None,
             "operation": item(operation) if operation else None,
-            "expected": self._expected(vm, cause, operation),
+            "expected": self._expected(vm, cause, operation, esc),
             "published": published,
+            "source": esc,
             "history": [transition_item(entry) for entry in history],
         }
         return {**story, "words": _words(story)}
@@ -115,12 +119,19 @@ class Explainer:
         notification = read(Envelope.of_row(row), self._depth_max).notification
         return dict(notification.event) if notification else {}
 
-    def _expected(self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None) -> dict[str, Any]:
-        """`by` is when the operation would be overdue: by then something is expected to arrive."""
+    def _expected(
+        self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None, source: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """`by` is when the operation would be overdue: by then something is expected to arrive, unless ESC is out of
+        service; when it is back, silence begins anew."""
         messages = expected(vm, cause["trigger"] if cause else None)
         by = None
-        if operation and operation.state == OperationState.OPEN:
-            by = operation.last_seen_at + timedelta(seconds=self._limits.of(operation.kind))
+        is_out = source is not None and source["state"] == SourceState.OUT_OF_SERVICE
+        if operation and operation.state == OperationState.OPEN and not is_out:
+            since = source["since"] if source else None
+            by = max(operation.last_seen_at, since or operation.last_seen_at) + timedelta(
+                seconds=self._limits.of(operation.kind)
+            )
         return {
             "messages": messages,
             "of_the_operation": expected_of_operation(operation),
@@ -150,6 +161,10 @@ def _words(story: Mapping[str, Any]) -> list[str]:
         words.append(
             f"It belongs to the {operation['kind']} {operation['transaction_id']}, which is {operation['state']}."
         )
+    source = story["source"]
+    if source and source["state"] == SourceState.OUT_OF_SERVICE:
+        why = f" ({source['reason']})" if source["reason"] else ""
+        words.append(f"{source['source']} is out of service since {_time(source['since'])}{why}: it may send nothing.")
     if following["messages"]:
         messages = ", ".join(f"{one['trigger']} ({one['state'] or 'no change'})" for one in following["messages"])
         by = f", by {_time(following['by'])}" if following["by"] else ""

@@ -152,6 +152,7 @@ class Ingress:
     ) -> None:
         """In metrics, log and trace."""
         self._metrics.request_seconds.observe(seconds, exemplar(envelope.transaction_id))
+        self._metrics.activity.kept(envelope.source, envelope.received_at)
         if not (self._lines.enabled or span):
             return
         facts = {
@@ -174,6 +175,7 @@ class Ingress:
     def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
         self._metrics.count_refused(reason)
+        self._metrics.activity.refused(source, reason)
         log.info("callback refused", reason=reason, source=source, peer=request.remote, why=_describe(error))
 
     async def _read_envelope(

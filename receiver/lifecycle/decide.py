@@ -17,6 +17,7 @@ from receiver.lifecycle.draft import DecisionBuilder
 from receiver.lifecycle.operation import OPENED, OperationDraft
 from receiver.lifecycle.ordering_marks import Windows
 from receiver.lifecycle.resource import ResourceApplication
+from receiver.lifecycle.source import decide_source, is_about_source
 from receiver.model.entities import Decision, DeploymentState, Operation, OperationState, ResourceState, VmState
 from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status
 
@@ -38,6 +39,9 @@ def decide(
     n = notification
     if n.trigger is None or n.family is Family.UNKNOWN:
         return _unclassified(n.unclassified_because or "nothing in it is known")
+    if is_about_source(n):
+        began = n.received_at.timestamp(), n.transaction_id or ""
+        return decide_source(DecisionContext(n, began[0], windows, began, delayed), current.source)
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
     first_seen_at = operation.first_seen_at if operation else n.received_at
     began = first_seen_at.timestamp(), n.transaction_id or ""

@@ -19,6 +19,7 @@ from receiver.model.entities import (
     EntityKind,
     Operation,
     Resource,
+    Source,
     Transition,
     Vm,
     transition_id,
@@ -31,7 +32,7 @@ FINAL_STATES = frozenset({"UNDEPLOYED", "DELETED"})
 _NOT_SHOWN = frozenset({"memory", "sequence", "vms", "current"})
 _SHOWN: dict[type, tuple[Any, Any]] = {
     kind: (itemgetter(*names), attrgetter(*names))
-    for kind in (Operation, Deployment, Vm, Resource)
+    for kind in (Operation, Deployment, Vm, Resource, Source)
     if (names := [name for name in kind._fields if name not in _NOT_SHOWN])
 }
 """How what people see is read from a draft and from a row."""
@@ -150,3 +151,5 @@ class DecisionBuilder:
                 return EntityKind.OPERATION, entity.deployment, None, entity.transaction_id
             case Resource():
                 return EntityKind.RESOURCE, entity.deployment, None, f"{entity.kind}/{entity.resource_id}"
+            case Source():
+                return EntityKind.SOURCE, None, None, entity.source

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from receiver.model.entities import DeploymentState as D
+from receiver.model.entities import SourceState as S
 from receiver.model.entities import VmState as V
 
 OK: Final = False
@@ -277,6 +278,30 @@ DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = {
                     note="vim_leak_suspected", exempt=True, leak=True, chain="remove"),
 }  # fmt: skip
 """By trigger and whether it failed (docs/esc-callbacks.md#6.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """What an ESC says of itself."""
+
+    rule: str
+    rank: int
+    to: str
+    reason: str
+
+
+SOURCE: Final[Mapping[tuple[str, bool], SourceRow]] = {
+    **dict.fromkeys(
+        (("ESC_OUT_OF_SERVICE", OK), ("ESC_OUT_OF_SERVICE", FAILED)),
+        SourceRow("source-out-of-service", 1, S.OUT_OF_SERVICE, "ESC says that it is out of service"),
+    ),
+    ("ESC_IN_SERVICE", OK): SourceRow("source-in-service", 2, S.IN_SERVICE, "ESC says that it is in service"),
+    ("ESC_IN_SERVICE", FAILED): SourceRow(
+        "source-not-in-service", 3, S.OUT_OF_SERVICE, "ESC says that it could not return to service"
+    ),
+}
+"""By trigger and whether it failed (docs/esc-callbacks.md#10). Arrival decides. Under one transaction id, within the
+reorder window, the order is not known: that the outage came before its end is assumed."""
 
 REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = {
     D.DEPLOYING: 11,

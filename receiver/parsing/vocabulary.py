@@ -23,10 +23,11 @@ LIFECYCLE_TRIGGERS: Final = frozenset(
     VM_SCALE_OUT_INIT VM_SCALE_OUT_DEPLOYED VM_SCALE_OUT_COMPLETE VM_SCALE_IN_INIT VM_SCALE_IN_COMPLETE
     SERVICE_ALIVE SERVICE_UPDATED SERVICE_STOPPED SERVICE_STARTED SERVICE_REBOOTED SERVICE_UNDEPLOYED
     SERVICE_MONITOR_SET SERVICE_MONITOR_UNSET SERVICE_REGISTRATION SERVICE_UNREGISTRATION
+    ESC_OUT_OF_SERVICE ESC_IN_SERVICE
     """.split()  # noqa: SIM905  # a table of words reads better without forty pairs of quotes
 )
-"""Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2, #10). The last two are known and move
-nothing."""
+"""Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2, #10). The
+registrations are known and move nothing; the last two are about ESC itself."""
 
 RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tenant": ("internal_tenant_id", "id"),
@@ -68,6 +69,7 @@ EVENT_ROOTS: Final = NETCONF_ROOTS | {"esc_event"}
 """What comes to the URL for events (docs/esc-callbacks.md#2)."""
 SAYS_ALL_BY_ITS_NAME: Final = frozenset(
     {"VM_RECOVERY_INIT", "VM_RECOVERY_CANCELLED", "VM_MANUAL_RECOVERY_NEEDED", "VM_SCALE_OUT_INIT"}
+    | {"ESC_OUT_OF_SERVICE"}
 )
 """Events that mean the same whether they report success or failure."""
 

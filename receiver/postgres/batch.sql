@@ -31,6 +31,19 @@ CROSS JOIN LATERAL (
 -- The resources of a batch.
 SELECT {resource} FROM resources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
 
+-- name: lock_sources
+-- What ESCs said of themselves, locked last of all.
+SELECT {source} FROM sources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: add_sources
+-- An ESC that says something of itself for the first time.
+INSERT INTO sources ({source}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: change_sources
+-- One that says something new.
+UPDATE sources SET state = $3, changed_at = $5, reason = $6, sequence = $7, memory = $8
+WHERE id = $1 AND source = $2 AND first_seen_at = $4;
+
 -- name: vms
 -- The VMs a batch names, and all of the deployments that it says are gone.
 SELECT {vm} FROM vms WHERE id = ANY($1::uuid[])

@@ -15,8 +15,8 @@ import asyncpg
 import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
-from receiver.lifecycle import Windows, decide, is_about_every_vm
-from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
+from receiver.lifecycle import Windows, decide, is_about_every_vm, is_about_source
+from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Source, Transition, Vm, entity_id
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.looked_up import look_up
@@ -49,7 +49,9 @@ async def set_json_codec(connection: Connection) -> None:
 
 
 _KINDS = (Operation, Deployment, Vm, Resource)
-ROWS: Mapping[str, tuple[str, ...]] = {kind.__name__.lower(): kind._fields for kind in (*_KINDS, Alias, Transition)}
+ROWS: Mapping[str, tuple[str, ...]] = {
+    kind.__name__.lower(): kind._fields for kind in (*_KINDS, Source, Alias, Transition)
+}
 """The columns that statements read and write of a table, by the name of its tuple. One that a later release has added
 is left alone (migration 0008)."""
 
@@ -129,6 +131,9 @@ class Store:
         if resources := {i for n in notifications if (i := resource_id(n))}:
             rows = await connection.fetch(sql["lock_resources"], list(resources))
             unit.add(Resource(*row) for row in rows)
+        if sources := {entity_id("source", n.source) for n in notifications if is_about_source(n)}:
+            rows = await connection.fetch(sql["lock_sources"], list(sources))
+            unit.add(Source(*row) for row in rows)
         return unit
 
     async def look_up(self, connection: Connection, callbacks: Sequence[ParsedCallback]) -> None:
@@ -166,6 +171,9 @@ class Store:
 
         The caller has locked the rows and holds the transaction.
         """
+        for stored, name in ((False, "add_sources"), (True, "change_sources")):
+            if rows := unit.changed_rows(Source, stored=stored):
+                await connection.executemany(self._sql[name], [tuple(row) for row in rows])
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
         await connection.fetch(
             self._sql["write"],

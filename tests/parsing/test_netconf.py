@@ -141,11 +141,11 @@ def test_without_any_status_nothing_is_taken_for_success(trigger: str) -> None:
     assert n.raw_trigger == trigger
     alike = all(
         getattr(table.get((trigger, False)), "rule", None) == getattr(table.get((trigger, True)), "rule", None)
-        for table in (tables.VM, tables.DEPLOYMENT)
+        for table in (tables.VM, tables.DEPLOYMENT, tables.SOURCE)
     ) and operation_tables.CLOSERS.get((trigger, False)) == operation_tables.CLOSERS.get((trigger, True))
-    moves = (trigger, False) in tables.VM or (trigger, False) in tables.DEPLOYMENT or trigger == "VM_SCALE_OUT_INIT"
+    told = {*tables.VM, *tables.DEPLOYMENT, *tables.SOURCE, ("VM_SCALE_OUT_INIT", False)}
     says_all = trigger in SAYS_ALL_BY_ITS_NAME
-    assert says_all == (alike and moves)
+    assert says_all == (alike and (trigger, False) in told)
     assert (n.trigger is not None) == says_all
     assert says_all or "neither header nor body says whether it succeeded" in (n.unclassified_because or "")
 

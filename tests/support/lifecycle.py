@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.lifecycle import Current, DelayedContext, Windows, decide
-from receiver.model.entities import Decision, Deployment, Operation, Resource, Vm, entity_id
+from receiver.model.entities import Decision, Deployment, Operation, Resource, Source, Vm, entity_id
 from receiver.model.notification import (
     DeploymentReport,
     Family,
@@ -101,7 +101,8 @@ class World:
             ),
             None,
         )
-        return Current(operation, deployment, vms, resource)
+        source = next((one for one in self.all(Source) if one.source == n.source), None)
+        return Current(operation, deployment, vms, resource, source)
 
     def all(self, kind: type) -> Iterable[Any]:
         """Rows of one kind, the oldest first."""
@@ -161,6 +162,8 @@ class World:
                     row.deployment,
                     row.status_code,
                 )
+            elif isinstance(row, Source):
+                shown["source", row.source] = (row.state,)
             else:
                 shown["resource", row.kind, row.resource_id] = (row.state, row.external_id)
         return shown

@@ -192,6 +192,14 @@ def _kinds_table() -> str:
     return _table(["message", "tells of", "when the deployment had been up", "weight"], rows)
 
 
+def _sources_table() -> str:
+    rows = [
+        (f"`{trigger}`", _outcome(failed=failed), f"**{row.to}**", f"`{row.rule}`", row.reason, str(row.rank))
+        for (trigger, failed), row in tables.SOURCE.items()
+    ]
+    return _table(["message", "says", "leads to", "rule", "reason", "rank within one transaction id"], rows)
+
+
 def _workflows_table() -> str:
     by_name = groupby(tables.WORKFLOWS.items(), lambda item: item[1].name)
     rows = []
@@ -255,6 +263,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "reports-table": _reports_table,
     "closers-table": _closers_table,
     "kinds-table": _kinds_table,
+    "sources-table": _sources_table,
     "workflows-table": _workflows_table,
     "resource-table": _resource_table,
     "example-subject": _example_subject,
