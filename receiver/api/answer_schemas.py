@@ -17,6 +17,7 @@ import orjson
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.position import PATTERN
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
+from receiver.api.source_list import TYPES as SOURCE_TYPES
 
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 _SIMPLE: dict[Any, Schema] = {
@@ -100,8 +101,12 @@ _EXPLANATION = of(
     vm=reference("Vm"), state=str, since=datetime,
     cause=_or_null(reference("Transition"), "The ledger entry that brought the state."),
     callback=_or_null(reference("Callback"), "The callback behind it; null when past its retention."),
+    event=_or_null(
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        "What ESC said of the event: the KPI that caused it (`name`, `threshold`, `value`, `details`), its `time`.",
+    ),
     previous=_or_null(_PREVIOUS), operation=_or_null(reference("Operation")), expected=_EXPECTED,
-    published=_or_null(_PUBLISHED),
+    published=_or_null(_PUBLISHED), source=_or_null(reference("Source"), "The ESC it belongs to."),
     history=schema_of(array_of(reference("Transition")), "Its last entries, latest first."),
 )  # fmt: skip
 _STATS = of(
@@ -123,6 +128,7 @@ def components() -> dict[str, Schema]:
         "Vm": _published("vm"),
         "Resource": _published("resource"),
         "Operation": _published("operation"),
+        "Source": of(**SOURCE_TYPES),
         "Transition": of(**TRANSITION_TYPES, position=_POSITION),
         "Callback": of(**CALLBACK_TYPES, body_bytes=int, position=_POSITION),
         "DeploymentWithVms": _with(

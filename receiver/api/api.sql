@@ -34,11 +34,30 @@ SELECT vm_id, vm_uuid, valid_from, valid_to FROM vm_aliases WHERE vm_id = ANY($1
 -- Operations by the ids of their rows.
 SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 
+-- name: sources
+-- What is known of sources: those that are configured ($1), and those that once were and said something of themselves.
+-- Their operations under way are counted up to $2.
+SELECT name AS source, coalesce(s.state, 'UNSEEN') AS state, s.changed_at AS since, s.reason, coalesce(s.sequence, 0) AS sequence,
+       name = ANY($1::text[]) AS configured, a.last_message_at, coalesce(a.refused, 0) AS refused, a.refused_at,
+       a.refused_because,
+       (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OPEN' AND o.source = name LIMIT $2) AS c) AS open_operations,
+       (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OVERDUE' AND o.source = name LIMIT $2) AS c) AS overdue_operations
+FROM (SELECT unnest($1::text[]) UNION SELECT source FROM sources) AS named (name)
+LEFT JOIN sources AS s ON s.source = name
+LEFT JOIN source_activity AS a ON a.source = name
+ORDER BY name;
+
 -- name: callback
 -- One callback. Its receipt holds the millisecond in which it was received, so that one partition is read.
 SELECT {callback}, headers
 FROM callbacks
 WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
+
+-- name: whole
+-- One callback with all that it is read from, unless its body has more than $3 bytes.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes
+FROM callbacks
+WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond' AND octet_length(body) <= $3;
 
 -- name: raw
 -- The bytes of one callback, and whether they could be read.

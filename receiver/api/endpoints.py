@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.api import examples
-from receiver.api.answer_schemas import list_of
+from receiver.api.answer_schemas import list_of, of
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
-from receiver.api.openapi import Schema, reference
+from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
 from receiver.config.read_tokens import Scope
 from receiver.config.settings import Settings
@@ -200,6 +200,16 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
 
 def _others() -> list[Endpoint]:
     return [
+        Endpoint(
+            "sources", "/sources", "The ESC instances",
+            "In or out of service as each says of itself (UNSEEN: it never did), since when and why; when it was heard "
+            "of last and what was refused, as of the last count (`counts_interval_s`); its operations under way.",
+            of(items=array_of(reference("Source"))), {"items": [examples.SOURCE]},
+        ),
+        Endpoint(
+            "source", "/sources/{source}", "One ESC instance", "As in the list.",
+            reference("Source"), examples.SOURCE, (SOURCE.in_path,), problems=(404,), single=True,
+        ),
         Endpoint(
             "explain", "/explain/{source}/{vm_name}", "Why a VM is in its state",
             "The callback, the rule, the state before, what is expected next and by when, and whether it is published.",

@@ -25,7 +25,7 @@ VM: dict[str, Any] = {
     "ended_at": None, "vm_group": "ASA-1", "vm_uuid": "50217d2d-8afb-41c2-cffd-d76b1239f51d",
     "host_uuid": "host-14882", "host_name": "10.85.103.13",
     "interfaces": [{"nic_id": "1", "ip_address": "18.0.0.16", "mac_address": "00:50:56:a1:6a:12"}],
-    "reported_state": "VM_ALIVE_STATE", "monitored": None, "recovery_open": False, "needs_manual_recovery": False,
+    "reported_state": "VM_ALIVE_STATE", "monitored": True, "recovery_open": False, "needs_manual_recovery": False,
     "last_operation": _LAST_OPERATION, "extra": {}, "sequence": 2,
 }  # fmt: skip
 RESOURCE: dict[str, Any] = {
@@ -39,6 +39,11 @@ OPERATION: dict[str, Any] = {
     "tenant": "SystemAdminTenantId", "deployment": "dep-1", "ref": None, "vms_seen": 1, "vms_deployed": 1,
     "vms_alive": 1, "vms_failed": 0, "status_code": 200, "status_message": "Service group deployment completed",
     "sequence": 2,
+}  # fmt: skip
+SOURCE: dict[str, Any] = {
+    "source": "lab1", "configured": True, "state": "IN_SERVICE", "since": AT, "reason": None, "sequence": 2,
+    "last_message_at": AT, "refused": 3, "refused_at": AT, "refused_because": "credentials", "open_operations": 2,
+    "overdue_operations": 0,
 }  # fmt: skip
 TRANSITION: dict[str, Any] = {
     "id": "2f6d3c1a-8b7e-5d4c-9a3b-1c2d3e4f5a6b", "at": AT, "entity": "vm", "entity_id": _VM_ID, "source": "lab1",
@@ -62,7 +67,7 @@ _INCARNATION = {
 VM_WITH_INCARNATIONS = {**VM, "incarnation": 1, "incarnations": [_INCARNATION]}
 OPERATION_WITH_PROGRESS = {**OPERATION, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
 CALLBACK_WITH_HEADERS = {**CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]]}
-EXPLANATION = {
+EXPLANATION: dict[str, Any] = {
     "words": [
         "vm-1 of dep-1 is ALIVE since 2026-01-31 12:00:00 UTC.",
         "VM_ALIVE moved it there from INERT: its monitor has reached it (vm-alive).",
@@ -70,7 +75,7 @@ EXPLANATION = {
         "Expected next: nothing: it is up.",
         "It was published as message 4711 of stream ESC.",
     ],
-    "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK,
+    "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK, "event": None,
     "previous": {
         "state": "INERT", "since": AT, "rule": "vm-deployed",
         "reason": "it was created in the VIM; nobody has seen it alive yet",
@@ -78,7 +83,7 @@ EXPLANATION = {
     "operation": OPERATION,
     "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing: it is up"},
     "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True, "sequence": 4711, "at": AT},
-    "history": [TRANSITION],
+    "source": SOURCE, "history": [TRANSITION],
 }  # fmt: skip
 STATS = {
     "at": AT, "counted_max": 100_000, "deployments": {"ACTIVE": 12}, "vms": {"ALIVE": 40, "ERROR": 1},

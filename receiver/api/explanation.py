@@ -5,9 +5,10 @@ What is unknown is null, never guessed. This file must not know HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -16,10 +17,13 @@ from receiver.api.next_steps import RESTS, expected, expected_of_operation
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, transition_item
+from receiver.api.source_list import Sources
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item, transition_event
 from receiver.lifecycle.overdue import Limits
-from receiver.model.entities import Operation, OperationState, Transition, Vm, entity_id
+from receiver.model.entities import Operation, OperationState, SourceState, Transition, Vm, entity_id
+from receiver.model.envelope import Envelope
+from receiver.parsing.parsed_callback import read
 
 HISTORY_MAX = 20
 OUTBOX_SCAN_MAX = 10_000
@@ -31,11 +35,13 @@ FindMessage = Callable[[str, str, datetime], Awaitable[tuple[int, str] | None]]
 class Explainer:
     """Answers the endpoint `explain`."""
 
-    def __init__(self, reader: Reader, settings: Settings, find: FindMessage | None = None) -> None:
+    def __init__(self, reader: Reader, settings: Settings, sources: Sources, find: FindMessage | None = None) -> None:
         """`find` looks into the feed's stream; without it the sequence of a message there is unknown."""
         self._reader = reader
         self._find = find
+        self._sources = sources
         self._stream = settings.stream_name
+        self._body_bytes_max, self._depth_max = settings.body_inline_bytes_max, settings.xml_depth_max
         self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
 
     async def explain(self, source: str, vm_name: str, deployment: str | None) -> dict[str, Any]:
@@ -50,16 +56,19 @@ class Explainer:
             changes = await self._reader.rows("changes", vm.id, vm.sequence)
         cause, before = (*changes[:2], None, None)[:2]
         operation, published = await self._operation_and_message(vm, cause) if cause else (None, None)
+        esc = next((one for one in await self._sources.all() if one["source"] == vm.source), None)
         story = {
             "vm": item(vm),
             "state": vm.state,
             "since": vm.changed_at,
             "cause": transition_item(cause) if cause else None,
             "callback": await self._callback(cause) if cause else None,
+            "event": await self._event([one for one in (cause, *history[:1]) if one]),
             "previous": _previous(cause, before) if cause else None,
             "operation": item(operation) if operation else None,
-            "expected": self._expected(vm, cause, operation),
+            "expected": self._expected(vm, cause, operation, esc),
             "published": published,
+            "source": esc,
             "history": [transition_item(entry) for entry in history],
         }
         return {**story, "words": _words(story)}
@@ -93,12 +102,36 @@ class Explainer:
             return None
         return callback_item(row) if row else None
 
-    def _expected(self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None) -> dict[str, Any]:
-        """`by` is when the operation would be overdue: by then something is expected to arrive."""
+    async def _event(self, entries: Iterable[asyncpg.Record]) -> dict[str, Any] | None:
+        """What ESC said of the event itself: of the one that brought the state, else of the latest."""
+        for receipt in dict.fromkeys(one["receipt"] for one in entries if one["receipt"]):
+            if facts := await self._facts(receipt):
+                return facts
+        return None
+
+    async def _facts(self, receipt: UUID) -> dict[str, Any]:
+        try:
+            row = await self._reader.row("whole", receipt, received_at(receipt), self._body_bytes_max)
+        except NothingFoundError:  # not a receipt of ours
+            return {}
+        if row is None:
+            return {}
+        notification = read(Envelope.of_row(row), self._depth_max).notification
+        return dict(notification.event) if notification else {}
+
+    def _expected(
+        self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None, source: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """`by` is when the operation would be overdue: by then something is expected to arrive, unless ESC is out of
+        service; when it is back, silence begins anew."""
         messages = expected(vm, cause["trigger"] if cause else None)
         by = None
-        if operation and operation.state == OperationState.OPEN:
-            by = operation.last_seen_at + timedelta(seconds=self._limits.of(operation.kind))
+        is_out = source is not None and source["state"] == SourceState.OUT_OF_SERVICE
+        if operation and operation.state == OperationState.OPEN and not is_out:
+            since = source["since"] if source else None
+            by = max(operation.last_seen_at, since or operation.last_seen_at) + timedelta(
+                seconds=self._limits.of(operation.kind)
+            )
         return {
             "messages": messages,
             "of_the_operation": expected_of_operation(operation),
@@ -122,10 +155,16 @@ def _words(story: Mapping[str, Any]) -> list[str]:
     words.append(f"{cause['trigger']} moved it there from {cause['from_state']}: {cause['reason']} ({cause['rule']}).")
     if story["callback"] is None:
         words.append("The callback is past its retention." if cause["receipt"] else "No callback brought it about.")
+    if event := story["event"]:
+        words.append(f"ESC said of it: {', '.join(f'{name} {value}' for name, value in event.items())}.")
     if operation:
         words.append(
             f"It belongs to the {operation['kind']} {operation['transaction_id']}, which is {operation['state']}."
         )
+    source = story["source"]
+    if source and source["state"] == SourceState.OUT_OF_SERVICE:
+        why = f" ({source['reason']})" if source["reason"] else ""
+        words.append(f"{source['source']} is out of service since {_time(source['since'])}{why}: it may send nothing.")
     if following["messages"]:
         messages = ", ".join(f"{one['trigger']} ({one['state'] or 'no change'})" for one in following["messages"])
         by = f", by {_time(following['by'])}" if following["by"] else ""

@@ -32,6 +32,7 @@ from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, incarnation_items, transition_item
 from receiver.api.sessions import Sessions
+from receiver.api.source_list import Sources
 from receiver.api.stats import Stats
 from receiver.api.tokens import Tokens
 from receiver.api.waiters import Waiters
@@ -61,7 +62,8 @@ class Api:
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
         self._guard = Guard(tokens, RateLimits(settings.query_rate_per_s), metrics, settings)
         self._docs = Docs(document(self._endpoints, is_open=tokens.open))
-        self._explainer = Explainer(self._reader, settings, find)
+        self._sources = Sources(self._reader, settings)
+        self._explainer = Explainer(self._reader, settings, self._sources, find)
         self._stats = Stats(self._reader)
         sessions = Sessions(tokens, settings)
         self._answers: Mapping[str, Answer] = {
@@ -76,6 +78,8 @@ class Api:
             "callback": self._callback,
             "callback_raw": self._callback_raw,
             "transitions": partial(self._ledger, TRANSITIONS, transition_item),
+            "sources": self._all_sources,
+            "source": self._source,
             "explain": self._explain,
             "stats": self._count,
             "feed": LiveFeed(self._follower, self._reader, tokens, settings).serve,
@@ -178,6 +182,12 @@ class Api:
         if row is None:
             raise NothingFoundError("no callback has this receipt, or it is past its retention")
         return row
+
+    async def _all_sources(self, _: web.Request, __: Query) -> web.Response:
+        return json_answer({"items": await self._sources.all()})
+
+    async def _source(self, request: web.Request, query: Query) -> web.Response:
+        return single(request, await self._sources.one(query["source"]))
 
     async def _explain(self, _: web.Request, query: Query) -> web.Response:
         return json_answer(await self._explainer.explain(query["source"], query["vm_name"], query["deployment"]))

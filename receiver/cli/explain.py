@@ -64,6 +64,8 @@ def _steps(story: Story) -> Iterator[Step]:
         yield local_time_ms(cause["at"]), "rule", f"{cause['rule']}: {cause['reason']}"
     else:
         yield "", "rule", "the ledger entry that says why is past its retention"
+    if event := story.get("event"):  # an earlier receiver does not say
+        yield "", "event", ", ".join(f"{name} {value}" for name, value in event.items())
     if previous := story["previous"]:
         yield local_time_ms(previous["since"]), "before", _because(previous)
     if operation := story["operation"]:

@@ -18,7 +18,7 @@ from uuid import UUID
 import orjson
 
 from receiver.events.subjects import deployment_key, header_value, token, vm_key
-from receiver.model.entities import Deployment, Entity, Operation, Resource, Transition, Vm
+from receiver.model.entities import Deployment, Entity, Operation, Resource, Source, Transition, Vm
 from receiver.model.notification import Notification
 from receiver.model.sanitize import sanitize
 
@@ -30,7 +30,7 @@ _NOT_SHOWN = frozenset({"memory", "vms"})
 """Not in an item: a deployment's VMs have items of their own."""
 _ITEM_FIELDS = {
     kind: tuple(name for name in kind._fields if name not in _NOT_SHOWN)
-    for kind in (Operation, Deployment, Vm, Resource)
+    for kind in (Operation, Deployment, Vm, Resource, Source)
 }
 _ITEM_VALUES = {kind: attrgetter(*names) for kind, names in _ITEM_FIELDS.items()}
 _TRANSITION_FIELDS = (
@@ -82,7 +82,7 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
     return OutboxRow(
         t.id,
         t.at,
-        f"{SUBJECTS}.{t.entity}.{token(t.change)}.{token(t.source)}.{_subject_end(t, entity)}",
+        f"{SUBJECTS}.{t.entity}.{token(t.change)}.{token(t.source)}{_subject_end(t, entity)}",
         _json(headers | _correlation(t.operation, traceparent)).decode(),
         _json(payload).decode(),
         kv_key=_kv_key(entity),
@@ -202,16 +202,18 @@ def _partition(transition: Transition, path: str) -> str:
 
 
 def _subject_end(transition: Transition, entity: Entity) -> str:
-    """The tokens of the subject after the source."""
+    """The tokens of the subject after the source, each with the dot before it."""
     match entity:
         case Vm():
-            return f"{token(transition.tenant)}.{token(transition.deployment)}.{token(entity.vm_name)}"
+            return f".{token(transition.tenant)}.{token(transition.deployment)}.{token(entity.vm_name)}"
         case Deployment():
-            return f"{token(transition.tenant)}.{token(entity.internal_deployment_id)}"
+            return f".{token(transition.tenant)}.{token(entity.internal_deployment_id)}"
         case Resource():
-            return f"{token(entity.kind)}.{token(entity.resource_id)}"
+            return f".{token(entity.kind)}.{token(entity.resource_id)}"
         case Operation():
-            return token(entity.transaction_id)
+            return f".{token(entity.transaction_id)}"
+        case Source():
+            return ""
 
 
 def _kv_key(entity: Entity) -> str | None:

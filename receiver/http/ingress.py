@@ -173,6 +173,7 @@ class Ingress:
     ) -> None:
         """In metrics, log and trace."""
         self._metrics.request_seconds.observe(seconds, exemplar(envelope.transaction_id))
+        self._metrics.activity.kept(envelope.source, envelope.received_at)
         if not (self._lines.enabled or span):
             return
         facts = {
@@ -195,6 +196,7 @@ class Ingress:
     def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
         self._metrics.count_refused(reason)
+        self._metrics.activity.refused(source, reason)
         self._refusals.write(reason, self._addresses.client(request), source=source, why=_describe(error))
 
     async def _read_envelope(

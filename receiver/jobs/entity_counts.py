@@ -1,4 +1,4 @@
-"""Counts deployments, VMs and operations by state, every `counts_interval_s`, in one receiver for all of a database.
+"""Counts entities by state, and reads what is known of sources, every `counts_interval_s`: one receiver for all.
 
 A scrape reads the last counts, so that it costs the same with ten VMs and with a million. The counts are queries on
 indexes: a counter updated with every batch would be a row that all writers wait for. The same round reads the size of
@@ -68,6 +68,7 @@ class EntityCounts:
     async def run_once(self) -> bool:
         """Count, or read what another receiver has counted; whether it was counted here. Raises `UNUSABLE` errors."""
         async with self._database.acquire(self._timeout_s) as connection:
+            await self._add_activity(connection)
             counted_here = await self._count(connection)
             latest = await connection.fetchrow(self._sql["told"])
             surroundings = await connection.fetch(self._sql["surroundings"])
@@ -75,6 +76,16 @@ class EntityCounts:
         self._set_counts(orjson.loads(latest["counts"]), latest["counted_at_s"] or 0)
         self._set_surroundings(surroundings)
         return counted_here
+
+    async def _add_activity(self, connection: Connection) -> None:
+        """What this receiver has heard of sources since the last round."""
+        taken = self._metrics.activity.take()
+        try:
+            if taken:
+                await connection.executemany(self._sql["add_activity"], taken)
+        except BaseException:
+            self._metrics.activity.give_back(taken)
+            raise
 
     async def _count(self, connection: Connection) -> bool:
         async with connection.transaction():
@@ -96,6 +107,11 @@ class EntityCounts:
                 operations[labels] = operations.get(labels, 0) + number
         set_all(metrics.operations, operations)
         metrics.operation_oldest_timestamp_seconds.set(next((row[3] for row in rows if row[0] == "oldest"), 0))
+        for what, gauge in (
+            ("out_of_service", metrics.source_out_of_service), ("since", metrics.source_state_timestamp_seconds),
+            ("heard", metrics.source_last_message_timestamp_seconds), ("refused", metrics.source_refused_callbacks),
+        ):  # fmt: skip
+            set_all(gauge, {(one,): number for name, one, _, number in rows if name == what and one in metrics.sources})
         metrics.counted_timestamp_seconds.set(counted_at_s)
 
     def _set_surroundings(self, rows: Rows) -> None:

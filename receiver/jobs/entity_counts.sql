@@ -20,7 +20,24 @@ SELECT 'operations', kind, state, count(*) FROM operations WHERE state = 'OPEN' 
 UNION ALL
 SELECT 'operations', kind, state, count(*) FROM operations WHERE state = 'OVERDUE' GROUP BY kind, state
 UNION ALL
+SELECT 'out_of_service', source, '', (state = 'OUT_OF_SERVICE')::int FROM sources
+UNION ALL
+SELECT 'since', source, '', extract(epoch FROM changed_at) FROM sources
+UNION ALL
+SELECT 'heard', source, '', coalesce(extract(epoch FROM last_message_at), 0) FROM source_activity
+UNION ALL
+SELECT 'refused', source, '', refused FROM source_activity
+UNION ALL
 SELECT 'oldest', '', '', coalesce(extract(epoch FROM (SELECT min(first_seen_at) FROM operations WHERE state = 'OPEN')), 0);
+
+-- name: add_activity
+-- What one receiver has heard of a source since its last round.
+INSERT INTO source_activity AS known (source, last_message_at, refused, refused_at, refused_because) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (source) DO UPDATE
+SET last_message_at = greatest(known.last_message_at, excluded.last_message_at),
+    refused = known.refused + excluded.refused,
+    refused_because = CASE WHEN excluded.refused_at >= coalesce(known.refused_at, '-infinity') THEN excluded.refused_because ELSE known.refused_because END,
+    refused_at = greatest(known.refused_at, excluded.refused_at);
 
 -- name: keep
 -- For all receivers to read.

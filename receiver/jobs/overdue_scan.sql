@@ -1,10 +1,13 @@
 -- name: silent_operations
 -- Open operations of which nothing was heard since a time that depends on their kind, locked: at most $5. Those that
 -- another receiver has in hand are passed over: it judges them. None is as young as $4, so the index is enough.
+-- While an ESC says that it is out of service its silence says nothing; when it is back, silence begins anew.
 SELECT {o.operation}
 FROM operations AS o
 LEFT JOIN unnest($1::text[], $2::timestamptz[]) AS silent (kind, since) ON silent.kind = o.kind
-WHERE o.state = 'OPEN' AND o.first_seen_at < $4 AND o.last_seen_at < coalesce(silent.since, $3)
+LEFT JOIN sources AS s ON s.source = o.source
+WHERE o.state = 'OPEN' AND o.first_seen_at < $4 AND greatest(o.last_seen_at, s.changed_at) < coalesce(silent.since, $3)
+    AND s.state IS DISTINCT FROM 'OUT_OF_SERVICE'
 ORDER BY o.first_seen_at
 LIMIT $5
 FOR UPDATE OF o SKIP LOCKED;

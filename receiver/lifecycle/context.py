@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from receiver.lifecycle.ordering_marks import Windows
-from receiver.model.entities import Deployment, Operation, Resource, Vm
+from receiver.model.entities import Deployment, Operation, Resource, Source, Vm
 from receiver.model.notification import Notification, Status
 
 
@@ -25,6 +25,7 @@ class Current:
     vms: Mapping[str, Vm] = field(default_factory=dict)
     """By name: those that the notification names; all of the deployment when it says that the deployment is gone."""
     resource: Resource | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

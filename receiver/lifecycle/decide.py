@@ -5,23 +5,27 @@ This file joins the entities' own rules; it must not hold any of them.
 
 from __future__ import annotations
 
+from receiver.lifecycle import attribution, tables
 from receiver.lifecycle import deployment as deployments
 from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
-from receiver.lifecycle import tables
+from receiver.lifecycle.attribution import Step
 from receiver.lifecycle.context import DUPLICATE, LEARNED, Current, DecisionContext, DelayedContext, RuleResult
 from receiver.lifecycle.deployment import DeploymentApplication
-from receiver.lifecycle.deployment_vms import DeploymentVms, names_a_vm
+from receiver.lifecycle.deployment_vms import UNATTRIBUTED, DeploymentVms
 from receiver.lifecycle.draft import DecisionBuilder
 from receiver.lifecycle.operation import OPENED, OperationDraft
 from receiver.lifecycle.ordering_marks import Windows
 from receiver.lifecycle.resource import ResourceApplication
-from receiver.model.entities import Decision, DeploymentState, OperationState, ResourceState, VmState
+from receiver.lifecycle.source import decide_source, is_about_source
+from receiver.model.entities import Decision, DeploymentState, Operation, OperationState, ResourceState, VmState
 from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status
 
 NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
 RESTORED = RuleResult("deployment-restored", "none of its VMs is recovering or in error any more", changed=True)
+NOTED = {NAMELESS.rule: "operation_failed", UNATTRIBUTED: "unattributed"}
+"""What the ledger of a deployment notes of a message about a VM that it does not name."""
 TROUBLED = (VmState.RECOVERING, VmState.ERROR)
 
 
@@ -35,6 +39,9 @@ def decide(
     n = notification
     if n.trigger is None or n.family is Family.UNKNOWN:
         return _unclassified(n.unclassified_because or "nothing in it is known")
+    if is_about_source(n):
+        began = n.received_at.timestamp(), n.transaction_id or ""
+        return decide_source(DecisionContext(n, began[0], windows, began, delayed), current.source)
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
     first_seen_at = operation.first_seen_at if operation else n.received_at
     began = first_seen_at.timestamp(), n.transaction_id or ""
@@ -46,9 +53,11 @@ def decide(
     return decider.about_operation() if report is None else decider.about_deployment(report)
 
 
-def is_about_every_vm(n: Notification) -> bool:
+def is_about_every_vm(n: Notification, operation: Operation | None) -> bool:
     """Whether it is decided against all VMs of its deployment."""
-    return n.trigger == "SERVICE_UNDEPLOYED" or (n.trigger or "", n.status is Status.FAILED) in tables.EVERY_VM
+    if n.trigger == "SERVICE_UNDEPLOYED" or (n.trigger or "", n.status is Status.FAILED) in tables.EVERY_VM:
+        return True
+    return bool(operation and operation.memory.get("unnamed")) or attribution.step_of(n) is not None
 
 
 def _deployment_of_operation(current: Current) -> DeploymentReport | None:
@@ -89,7 +98,9 @@ class _Decider:
         if self.operation is None or self.current.operation is None:
             return _unclassified("it names no deployment, and no known transaction tells which one is meant")
         failed = self.context.failed
-        is_new = self.operation.nameless_failure() if failed else True
+        step = attribution.step_of(self.context.notification)
+        self._steps(step, "")
+        is_new = self.operation.is_new_nameless() if failed or step else True
         result = self._apply_operation(was_up=False, counted="f" if failed and is_new else "")
         return self._decision(result if is_new else DUPLICATE)
 
@@ -97,7 +108,9 @@ class _Decider:
         """A deployment, the VM that the message names, and their operation."""
         stored = self.current.deployment
         before, is_former = deployments.identify(self.context, stored, report)
-        nameless, counted = self._nameless()
+        n = self.context.notification
+        step = None if self.context.again else attribution.step_of(n)
+        nameless, counted = self._nameless(step)
         if is_former:
             self._apply_operation(was_up=True, counted=counted)
             return self._decision(deployments.FORMER)
@@ -105,35 +118,57 @@ class _Decider:
             self.builder.rows[stored.id] = stored._replace(current=False)
         deployment = DeploymentApplication(self.context, before, report)
         result = deployment.apply()
-        if nameless and result is not DUPLICATE:
-            result = nameless
         self.builder.incarnation = before.incarnation
-        vms = DeploymentVms(self.builder, deployment, self.current.vms if stored and before.id == stored.id else {})
+        known = self.current.vms if stored and before.id == stored.id else {}
+        vms = DeploymentVms(self.builder, deployment, known, self._steps(step, before.id.hex))
         vm_result = None
         is_live = before.state != DeploymentState.UNDEPLOYED
-        if is_live or deployments.moved_by_same_operation(self.context, before):
+        is_about_vms = is_live or deployments.moved_by_same_operation(self.context, before)
+        if is_about_vms and nameless is None:
             vms.apply_to_every()
-            if names_a_vm(self.context.notification):
-                vm_result, counted = vms.apply_named()
+            vm_result, counted = vms.apply_named() if step is None and _names_a_vm(n) else (None, counted)
         if deployment.state == DeploymentState.UNDEPLOYED and is_live:
             vms.remove_all(result)
-        self._record_deployment(deployment, result, vms.counts)
+        if is_about_vms:
+            vm_result = vms.attribute(step) or vm_result
+        vms.record()
+        if nameless and result is not DUPLICATE:
+            result = nameless
+        self._record_deployment(deployment, result, vm_result, vms.counts)
         self._apply_operation(was_up=not deployment.marks.fresh, counted=counted)
-        return self._decision(vm_result or result)
+        return self._decision(result if nameless is DUPLICATE else vm_result or result)
 
-    def _nameless(self) -> tuple[RuleResult | None, str]:
-        """A failure may name no VM: the operation counts it, the deployment notes it (docs/esc-callbacks.md#3.2)."""
-        n = self.context.notification
-        if names_a_vm(n) or not self.context.failed or (n.trigger or "", True) not in tables.VM:
-            return None, ""
-        if self.context.again:
-            return None, ""  # counted and noted when it was applied first
+    def _steps(self, new: Step | None, of: str) -> list[Step]:
+        """What may still be about any VM of this incarnation: its operation's steps that name none; without an
+        operation, this message's."""
+        context = self.context
+        new = new._replace(of=of) if new else None
         if self.operation is None:
-            return NAMELESS, ""
-        return (NAMELESS, "f") if self.operation.nameless_failure() else (DUPLICATE, "")
+            return [new] if new else []
+        if context.again:
+            return []
+        steps = attribution.remember(self.operation.memory, new, context.now, context.windows.reorder_window_s)
+        return [step for step in steps if step.of in ("", of)]
+
+    def _nameless(self, step: Step | None) -> tuple[RuleResult | None, str]:
+        """A message may not say which VM it is about: the operation counts it, and notes a failure on the deployment,
+        unless it is found out which VM it is (docs/esc-callbacks.md#3.2, #10)."""
+        n, failed = self.context.notification, self.context.failed
+        row = tables.VM.get((n.trigger or "", failed))
+        if row is None or self.context.again:
+            return None, ""  # counted and noted when it was applied first
+        if step is None and (not failed or _shows_a_vm(n, row)):
+            return None, ""
+        if self.operation and not self.operation.is_new_nameless():
+            return DUPLICATE, ""
+        return None if step else NAMELESS, tables.progress(n.trigger or "", row, failed=failed)
 
     def _record_deployment(
-        self, deployment: DeploymentApplication, result: RuleResult, vm_counts: dict[str, int]
+        self,
+        deployment: DeploymentApplication,
+        result: RuleResult,
+        vm_result: RuleResult | None,
+        vm_counts: dict[str, int],
     ) -> None:
         stored, before, builder = self.current.deployment, deployment.before, self.builder
         degraded = deployment.state == DeploymentState.ACTIVE and any(vm_counts.get(state) for state in TROUBLED)
@@ -141,9 +176,10 @@ class _Decider:
         if deployment.state != before.state:
             builder.record_move(deployment, result)
             return
-        note = self._note(deployment, result)
+        said = vm_result if vm_result and vm_result.rule in NOTED else result
+        note = self._note(deployment, said)
         if note:
-            builder.record(deployment, before.state, note, result)
+            builder.record(deployment, before.state, note, said)
         elif degraded == before.degraded and self._differs(deployment):
             builder.record(deployment, before.state, "updated", LEARNED)
         elif deployment.as_row() != stored:
@@ -163,7 +199,7 @@ class _Decider:
             return "vim_leak_suspected"
         if deployment.row and result.changed:
             return deployment.row.note
-        return "operation_failed" if result is NAMELESS else None
+        return NOTED.get(result.rule)
 
     def _apply_operation(self, *, was_up: bool, counted: str) -> RuleResult:
         operation, builder = self.operation, self.builder
@@ -199,3 +235,13 @@ class _Decider:
             outcome, rule, reason, tuple(builder.rows.values()), tuple(builder.transitions), tuple(builder.aliases),
             tuple(builder.since),
         )  # fmt: skip
+
+
+def _names_a_vm(n: Notification) -> bool:
+    return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
+
+
+def _shows_a_vm(n: Notification, row: tables.VmRow) -> bool:
+    """Whether it says which VM it is about, on the side where that stands."""
+    sides = (n.target,) if row.about == "target" else (n.vm, n.target)
+    return any(side and (side.name or side.uuid) for side in sides)

@@ -19,6 +19,7 @@ from receiver.model.entities import (
     EntityKind,
     Operation,
     Resource,
+    Source,
     Transition,
     Vm,
     transition_id,
@@ -31,7 +32,7 @@ FINAL_STATES = frozenset({"UNDEPLOYED", "DELETED"})
 _NOT_SHOWN = frozenset({"memory", "sequence", "vms", "current"})
 _SHOWN: dict[type, tuple[Any, Any]] = {
     kind: (itemgetter(*names), attrgetter(*names))
-    for kind in (Operation, Deployment, Vm, Resource)
+    for kind in (Operation, Deployment, Vm, Resource, Source)
     if (names := [name for name in kind._fields if name not in _NOT_SHOWN])
 }
 """How what people see is read from a draft and from a row."""
@@ -76,10 +77,17 @@ class Draft(dict[str, Any], Generic[E]):
         at = self.context.notification.received_at
         self.update(changed_at=at, ended_at=at if self["state"] in FINAL_STATES else None)
 
-    def take_over(self, other: Draft[E]) -> None:
-        """Stand as this draft of the same row does, which was made of this one."""
-        self.update(other)
-        self.memory = other.memory
+    def stand_as(self, row: E) -> None:
+        """Stand as this row of the same entity does; numbers and times are given when it is recorded."""
+        self.update(zip(row._fields, row, strict=True))
+        self.memory = self["memory"] = dict(row.memory)
+
+    def keep_times(self) -> None:
+        """The times of the state it had before, if it is the same, whatever it went through meanwhile."""
+        if self["state"] == self.before.state:
+            self.update({name: getattr(self.before, name) for name in ("changed_at", "ended_at")})
+        else:
+            self.set_times()
 
     def as_row(self) -> E:
         """The row as it stands now; it shares its memory with the draft, which must not change it any more."""
@@ -143,3 +151,5 @@ class DecisionBuilder:
                 return EntityKind.OPERATION, entity.deployment, None, entity.transaction_id
             case Resource():
                 return EntityKind.RESOURCE, entity.deployment, None, f"{entity.kind}/{entity.resource_id}"
+            case Source():
+                return EntityKind.SOURCE, None, None, entity.source

@@ -44,8 +44,8 @@ def unseen(n: Notification) -> Operation:
 class OperationDraft(Draft[Operation]):
     """An operation, and the message that is applied to it."""
 
-    def nameless_failure(self) -> bool:
-        """Count a failed VM that the message does not name; False for a repeat."""
+    def is_new_nameless(self) -> bool:
+        """Remember a message about a VM that it does not name; False for a repeat."""
         counted, fingerprint = self.memory.get("nameless", []), self.context.notification.fingerprint
         if fingerprint in counted:
             return False

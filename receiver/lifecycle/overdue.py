@@ -4,7 +4,8 @@ ESC loses its work in flight on a failover and then never sends the closing mess
 is left as it is; the operation becomes OVERDUE, and its reason names the VMs it left between states. OVERDUE means
 silent now: a closing message still ends the operation, and any other that arrives later takes it back to OPEN, for
 ESC is at work again; silence begins anew. What arrived before the last message does not: so it is the times of
-arrival that decide, and not the order in which messages are applied. Pure: times and limits are handed in.
+arrival that decide, and not the order in which messages are applied. While an ESC says that it is out of service,
+nobody asks this of its operations (`jobs.overdue_scan`). Pure: times and limits are handed in.
 """
 
 from __future__ import annotations

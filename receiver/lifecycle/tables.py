@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from receiver.model.entities import DeploymentState as D
+from receiver.model.entities import SourceState as S
 from receiver.model.entities import VmState as V
 
 OK: Final = False
@@ -187,6 +188,34 @@ FAILURE_SHOWS: Final = 100
 RECOVERY_TARGETS: Final = frozenset({"VM_RECOVERY_DEPLOYED", "VM_RECOVERY_COMPLETE"})
 """Recovery steps whose `vm_target` is the instance that lives on."""
 
+
+class Workflow(NamedTuple):
+    """Work that ESC does on a VM in several steps, and the place of one of its messages in it."""
+
+    name: str
+    ends: bool
+    shown_by: str
+    """The side of the message that names the VM: `source`, `target` or `either`."""
+    is_open: str
+    """In words, a VM of which it was told and whose end is missing."""
+
+
+def _workflow(name: str, steps: str, ends: str, shown_by: str, is_open: str) -> dict[str, Workflow]:
+    return {
+        trigger: Workflow(name, trigger in ends.split(), shown_by, is_open) for trigger in f"{steps} {ends}".split()
+    }
+
+
+WORKFLOWS: Final[Mapping[str, Workflow]] = {
+    **_workflow("recovery",
+                "VM_RECOVERY_INIT VM_MANUAL_RECOVERY_NEEDED VM_RECOVERY_REBOOT VM_RECOVERY_UNDEPLOYED "
+                "VM_RECOVERY_DEPLOYED",
+                "VM_RECOVERY_COMPLETE VM_RECOVERY_CANCELLED", "either", "that is recovering"),
+    **_workflow("scale_out", "VM_SCALE_OUT_DEPLOYED", "VM_SCALE_OUT_COMPLETE", "target", "that scaling out created"),
+    **_workflow("scale_in", "VM_SCALE_IN_INIT", "VM_SCALE_IN_COMPLETE", "source", "that scaling in chose"),
+}  # fmt: skip
+"""Messages that may leave out which VM they are about: the transaction tells it (`attribution`)."""
+
 AS_REPORTED: Final = "as reported, else the same"
 FAILS_FIRST_DEPLOY: Final = "ERROR before it was ever ACTIVE, else as reported, else the same"
 
@@ -250,6 +279,30 @@ DEPLOYMENT: Final[Mapping[tuple[str, bool], DeploymentRow]] = {
 }  # fmt: skip
 """By trigger and whether it failed (docs/esc-callbacks.md#6.2)."""
 
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """What an ESC says of itself."""
+
+    rule: str
+    rank: int
+    to: str
+    reason: str
+
+
+SOURCE: Final[Mapping[tuple[str, bool], SourceRow]] = {
+    **dict.fromkeys(
+        (("ESC_OUT_OF_SERVICE", OK), ("ESC_OUT_OF_SERVICE", FAILED)),
+        SourceRow("source-out-of-service", 1, S.OUT_OF_SERVICE, "ESC says that it is out of service"),
+    ),
+    ("ESC_IN_SERVICE", OK): SourceRow("source-in-service", 2, S.IN_SERVICE, "ESC says that it is in service"),
+    ("ESC_IN_SERVICE", FAILED): SourceRow(
+        "source-not-in-service", 3, S.OUT_OF_SERVICE, "ESC says that it could not return to service"
+    ),
+}
+"""By trigger and whether it failed (docs/esc-callbacks.md#10). Arrival decides. Under one transaction id, within the
+reorder window, the order is not known: that the outage came before its end is assumed."""
+
 REPORTED_BY_VM_STAGE: Final[Mapping[str, int]] = {
     D.DEPLOYING: 11,
     D.STARTING: 12,
@@ -275,3 +328,11 @@ NEVER_ACTIVE: Final = frozenset({D.UNSEEN, D.DEPLOYING, D.INERT})
 
 DEPLOYED_MARKS: Final = frozenset({"VM_DEPLOYED", "VM_SCALE_OUT_DEPLOYED", "VM_RECOVERY_DEPLOYED"})
 ALIVE_MARKS: Final = frozenset({"VM_ALIVE", "VM_SCALE_OUT_COMPLETE", "VM_RECOVERY_COMPLETE"})
+
+
+def progress(trigger: str, row: VmRow, *, failed: bool) -> str:
+    """What an operation counts by a message about a VM: codes of `operation.COUNTS`, besides that it was seen."""
+    if failed:
+        # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
+        return "" if row.recovery and row.to != V.ERROR else "f"
+    return "d" * (trigger in DEPLOYED_MARKS) + "a" * (trigger in ALIVE_MARKS)

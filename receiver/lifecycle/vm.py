@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.lifecycle import delayed, instances, tables
+from receiver.lifecycle import attribution, delayed, instances, tables
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.draft import Draft
@@ -68,6 +68,9 @@ class VmApplication(RuleApplication[Vm]):
             remove(self)
             result = DEPLOYMENT_GONE
         self.counted = self._progress()
+        trigger = self.context.notification.trigger or ""
+        if trigger in tables.WORKFLOWS and not self.context.again:
+            attribution.note_workflow(self.memory, trigger, self.key)
         return result
 
     def _late(self) -> RuleResult | None:
@@ -120,8 +123,9 @@ class VmApplication(RuleApplication[Vm]):
                 self._learn_monitored_late()
             return
         facts = {} if self.is_former else instances.facts(self.report)
-        if row.monitored is not None:
-            facts["monitored"] = row.monitored
+        monitored = self.report.monitored if row.monitored is None else row.monitored
+        if monitored is not None:
+            facts["monitored"] = monitored
             self.memory["monitored_at"] = self.context.now
         self.learn(facts, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
         if row.recovery:
@@ -142,12 +146,8 @@ class VmApplication(RuleApplication[Vm]):
         self.fill_in(facts)
 
     def _progress(self) -> str:
-        trigger, row = self.context.notification.trigger, self.row
+        trigger, row = self.context.notification.trigger or "", self.row
         if row.about == "every":
             return ""
-        if self.context.failed:
-            # A recovery whose step failed goes on with the next one: only a VM that was given up has failed.
-            codes = "s" if row.recovery and row.to != VmState.ERROR else "sf"
-        else:
-            codes = "s" + "d" * (trigger in tables.DEPLOYED_MARKS) + "a" * (trigger in tables.ALIVE_MARKS)
+        codes = "s" + tables.progress(trigger, row, failed=self.context.failed)
         return "".join(code for code in codes if self.marks.counts(code))

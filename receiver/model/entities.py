@@ -81,13 +81,22 @@ class OperationState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class SourceState(StrEnum):
+    """docs/esc-callbacks.md#10: what an ESC says of itself."""
+
+    UNSEEN = "UNSEEN"
+    IN_SERVICE = "IN_SERVICE"
+    OUT_OF_SERVICE = "OUT_OF_SERVICE"
+
+
 class EntityKind(StrEnum):
-    """The four kinds of entities that ESC reports on."""
+    """The kinds of entities that ESC reports on."""
 
     DEPLOYMENT = "deployment"
     VM = "vm"
     RESOURCE = "resource"
     OPERATION = "operation"
+    SOURCE = "source"
 
 
 @lru_cache(maxsize=2048)
@@ -224,7 +233,29 @@ class Resource(NamedTuple):
     memory: dict[str, Any] = {}
 
 
-Entity = Operation | Deployment | Vm | Resource
+class Source(NamedTuple):
+    """A row of `sources`: an ESC instance, as far as it has said anything of itself (docs/esc-callbacks.md#10)."""
+
+    id: UUID
+    source: str
+    state: str
+    first_seen_at: datetime
+    changed_at: datetime
+    reason: str | None = None
+    """Why, as it says."""
+    sequence: int = 0
+    memory: dict[str, Any] = {}
+
+    @property
+    def tenant(self) -> None:
+        """It belongs to none."""
+
+    @property
+    def ended_at(self) -> None:
+        """It never ends."""
+
+
+Entity = Operation | Deployment | Vm | Resource | Source
 
 
 class Alias(NamedTuple):
@@ -249,7 +280,7 @@ class Transition(NamedTuple):
     deployment: str | None
     incarnation: int | None
     name: str
-    """vm_name, internal deployment id, transaction id, or `kind/id` of a resource."""
+    """vm_name, internal deployment id, transaction id, `kind/id` of a resource, or the source itself."""
     sequence: int
     from_state: str
     to_state: str

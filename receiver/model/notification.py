@@ -72,6 +72,8 @@ class VmReport:
     """A `VmState` value when the reported state is a known one, else None."""
     raw_state: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    monitored: bool | None = None
+    """What the reported state says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ class DeploymentReport:
     """A `DeploymentState` value when the reported state is a known one, else None."""
     raw_state: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    is_looked_up: bool = False
+    """The message does not tell the internal id: it is looked up by external id, or tenant and name, among the
+    deployments that are known; `internal_id` is what it is called when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +137,6 @@ class Notification:
     unclassified_because: str | None = None
     notes: tuple[str, ...] = field(default=())
     """Remarks of envelope and parser, e.g. `conflicting-transaction-ids`."""
+    event: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    """What is said of the event itself: the KPI that caused it (`name`, `threshold`, `value`, `details`), its
+    `time`."""

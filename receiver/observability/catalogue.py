@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from receiver.lifecycle.overdue import KINDS, RESOURCE
-from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
+from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, SourceState, VmState
 from receiver.model.notification import Channel, Family, Outcome
 from receiver.observability.definition import Definition, Label, counter, gauge, histogram
 from receiver.observability.labels import (
@@ -50,6 +50,7 @@ STATES: dict[EntityKind, type[StrEnum]] = {
     EntityKind.VM: VmState,
     EntityKind.RESOURCE: ResourceState,
     EntityKind.OPERATION: OperationState,
+    EntityKind.SOURCE: SourceState,
 }
 
 
@@ -64,6 +65,7 @@ def operation_kind(kind: str) -> str:
 
 
 SOURCE = Label("source", from_where="the configured sources; what was posted to any other is `(unknown)`")
+CONFIGURED = Label("source", from_where="the configured sources")
 ENDPOINT = Label("endpoint", from_where="the endpoints of the query API")
 KIND = Label("kind", OPERATION_KINDS)
 TABLE = Label("table", tuple(Kept))
@@ -193,6 +195,17 @@ class Catalogue:
         lazy=True,
     )
     tenants_folded = counter("operations", "Operations of tenants that were counted as `(other)`.")
+
+    # The sources. All receivers of a database tell the same, as it was counted last.
+
+    source_out_of_service = gauge("boolean", "1 while an ESC says that it is out of service.", CONFIGURED)
+    source_state_timestamp_seconds = gauge(
+        "seconds", "Since when it is in or out of service; 0: it never said anything of itself.", CONFIGURED
+    )
+    source_last_message_timestamp_seconds = gauge(
+        "seconds", "When a callback of it was kept last; 0: not yet.", CONFIGURED
+    )
+    source_refused_callbacks = gauge("callbacks", "Callbacks of it that were refused, of all time.", CONFIGURED)
 
     # The feed.
 

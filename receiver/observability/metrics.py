@@ -28,6 +28,7 @@ from receiver.observability.catalogue import Catalogue
 from receiver.observability.definition import total
 from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Kept, Mode, Refused
 from receiver.observability.lifecycle_metrics import LifecycleMetrics
+from receiver.observability.source_activity import SourceActivity
 
 
 class Metrics(Catalogue):
@@ -36,7 +37,9 @@ class Metrics(Catalogue):
     def __init__(self, sources: Iterable[str] = ("default",), settings: Settings | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no types
         self.registry = CollectorRegistry()
-        super().__init__(self.registry, tuple(sources))
+        self.sources = tuple(sources)
+        super().__init__(self.registry, self.sources)
+        self.activity = SourceActivity(self.sources)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.lifecycle = LifecycleMetrics(self, settings or Settings())

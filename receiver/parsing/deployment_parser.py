@@ -14,10 +14,12 @@ from receiver.parsing.fields import Meaning, rename, shown, take_block, take_nam
 from receiver.parsing.vocabulary import (
     ALIASES,
     DEPLOYMENT_STATES,
+    EVENT_FACTS,
     NIC_ALIASES,
     NIC_FIELDS,
     STAGES,
     TRIGGER_FIELDS,
+    UNMONITORED_STATES,
     UPDATED_MESSAGE,
     VM_STATES,
 )
@@ -31,7 +33,8 @@ def parse_deployment(root: str, fields: Fields, status_message: str | None) -> M
     if not _ALIASED.isdisjoint(fields):
         rename(fields, ALIASES)
     own, others = TRIGGER_FIELDS[root]
-    raw = take_text(fields, own) or take_text(fields, others) or _netconf_event(fields)
+    event = take_block(fields, "event") or {}
+    raw = take_text(fields, own) or take_text(fields, others) or take_text(event, "type")
     because = trigger = None
     if raw is None:
         because = f"{root} without {own}: what happened is not said"
@@ -41,16 +44,30 @@ def parse_deployment(root: str, fields: Fields, status_message: str | None) -> M
         trigger = "VM_UPDATED"
     vm = _vm(take_block(fields, "deployment_details") or take_block(fields, "vm_source"))
     target = _vm(take_block(fields, "vm_target"))
-    return Meaning(trigger, raw, _deployment(fields), vm, target, unclassified_because=because)
+    if vm is None and (group := take_text(fields, "vm_group_name")):
+        vm = VmReport(group=group)  # beside the blocks, and they are empty: docs/esc-callbacks.md#10
+    facts = _event_facts(event, fields)
+    return Meaning(trigger, raw, _deployment(fields), vm, target, unclassified_because=because, event=facts)
 
 
 def _tells_update(message: str | None) -> bool:
     return message is not None and message.lstrip()[: len(UPDATED_MESSAGE)].lower() == UPDATED_MESSAGE
 
 
-def _netconf_event(fields: Fields) -> str | None:
-    event = fields.get("event")
-    return take_text(event, "type") if isinstance(event, dict) else None
+def _event_facts(event: Fields, fields: Fields) -> Mapping[str, Any]:
+    """What caused it, in a block of its own or in `event_details`; what is not understood of it stays."""
+    details = fields.get("event_details")
+    if not (event or details):
+        return NOTHING
+    blocks = [event, *([details] if isinstance(details, dict) else [])]
+    facts = {name: text for block in blocks for name in EVENT_FACTS if (text := take_text(block, name))}
+    if isinstance(details, str):
+        facts.setdefault("details", details)
+    if event:
+        fields["event"] = event
+    if not details or isinstance(details, str):
+        fields.pop("event_details", None)
+    return facts or NOTHING
 
 
 def _deployment(fields: Fields) -> DeploymentReport | None:
@@ -89,6 +106,7 @@ def _vm(fields: Fields | None) -> VmReport | None:
         raw_state and VM_STATES.get(raw_state.upper()),
         raw_state,
         fields or NOTHING,
+        False if raw_state and raw_state.upper() in UNMONITORED_STATES else None,
     )
 
 

@@ -6,10 +6,10 @@ A value that was understood is taken out, so that what is left is unknown and st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from receiver.model.envelope import ID_BYTES_MAX, is_too_long
-from receiver.model.notification import DeploymentReport, ResourceReport, VmReport
+from receiver.model.notification import NOTHING, DeploymentReport, Family, ResourceReport, Status, VmReport
 from receiver.parsing.xml_document import Fields
 
 SHOWN_CHARACTERS_MAX: Final = 64
@@ -18,6 +18,15 @@ SHOWN_CHARACTERS_MAX: Final = 64
 
 class NameTooLongError(Exception):
     """An id or name is too long to be looked up: the callback is unclassified."""
+
+
+class Said(NamedTuple):
+    """What a body says of success that others say in their header."""
+
+    status: Status
+    code: int | None
+    message: str | None
+    notes: tuple[str, ...] = ()
 
 
 class Meaning(NamedTuple):
@@ -30,6 +39,11 @@ class Meaning(NamedTuple):
     target: VmReport | None = None
     resource: ResourceReport | None = None
     unclassified_because: str | None = None
+    event: Mapping[str, Any] = NOTHING
+    family: Family | None = None
+    """None: that of its root element."""
+    said: Said | None = None
+    """None: the header says whether it succeeded."""
 
 
 def take_text(fields: Fields, name: str) -> str | None:

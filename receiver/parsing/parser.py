@@ -14,9 +14,10 @@ from receiver.model.envelope import Envelope
 from receiver.model.notification import Channel, Family, Notification
 from receiver.parsing.deployment_parser import parse_deployment
 from receiver.parsing.fields import Meaning, NameTooLongError, shown, take_text
+from receiver.parsing.netconf_parser import parse_netconf
 from receiver.parsing.reading import Reading
 from receiver.parsing.resource_parser import parse_resource
-from receiver.parsing.vocabulary import FAMILIES
+from receiver.parsing.vocabulary import EVENT_ROOTS, FAMILIES, NETCONF_ROOTS
 from receiver.parsing.xml_document import NAME_CHARACTERS_MAX, Document, read
 
 
@@ -31,14 +32,16 @@ def parse(envelope: Envelope, depth_max: int, reading: Reading | None = None) ->
     document = _document(reading) if reading else read(envelope.body, depth_max)
     family = FAMILIES.get(document.root, Family.UNKNOWN)
     try:
-        meaning = _meaning(family, document, envelope.status_message)
+        meaning = _meaning(family, document, envelope)
     except NameTooLongError as error:
         meaning = Meaning(unclassified_because=str(error))
     e, m = envelope, meaning
+    status, code, message, remarks = m.said or (e.status, e.status_code, e.status_message, ())
+    notes = (*e.notes, *remarks, "fields-cut") if document.cut else e.notes + remarks
     return Notification(
-        e.receipt, e.source, e.received_at, family, document.root[:NAME_CHARACTERS_MAX], m.trigger, m.raw_trigger,
-        e.status, e.status_code, e.status_message, e.transaction_id, e.ref, m.deployment, m.vm, m.target, m.resource,
-        fingerprint(e), m.unclassified_because, (*e.notes, "fields-cut") if document.cut else e.notes,
+        e.receipt, e.source, e.received_at, m.family or family, document.root[:NAME_CHARACTERS_MAX], m.trigger,
+        m.raw_trigger, status, code, message, e.transaction_id, e.ref, m.deployment, m.vm, m.target, m.resource,
+        fingerprint(e), m.unclassified_because, notes, m.event,
     )  # fmt: skip
 
 
@@ -52,7 +55,7 @@ def _document(reading: Reading) -> Document:
 
 def channel_of(root: str | None) -> Channel:
     """The channel of a callback posted to `/`, by its root element (docs/esc-callbacks.md#2); None: malformed."""
-    return Channel.EVENTS if root == "esc_event" else Channel.CALLBACK
+    return Channel.EVENTS if root in EVENT_ROOTS else Channel.CALLBACK
 
 
 def fingerprint(envelope: Envelope) -> str:
@@ -61,11 +64,13 @@ def fingerprint(envelope: Envelope) -> str:
     return blake2b(head.encode() + envelope.body, digest_size=8).hexdigest()
 
 
-def _meaning(family: Family, document: Document, status_message: str | None) -> Meaning:
+def _meaning(family: Family, document: Document, envelope: Envelope) -> Meaning:
     root, fields, _ = document
+    if root in NETCONF_ROOTS:
+        return parse_netconf(root, fields, envelope)
     match family:
         case Family.DEPLOYMENT | Family.VM_EVENT:
-            return parse_deployment(root, fields, status_message)
+            return parse_deployment(root, fields, envelope.status_message)
         case Family.RESOURCE:
             return parse_resource(root, fields)
         case Family.UNKNOWN:

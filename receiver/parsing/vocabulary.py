@@ -23,10 +23,11 @@ LIFECYCLE_TRIGGERS: Final = frozenset(
     VM_SCALE_OUT_INIT VM_SCALE_OUT_DEPLOYED VM_SCALE_OUT_COMPLETE VM_SCALE_IN_INIT VM_SCALE_IN_COMPLETE
     SERVICE_ALIVE SERVICE_UPDATED SERVICE_STOPPED SERVICE_STARTED SERVICE_REBOOTED SERVICE_UNDEPLOYED
     SERVICE_MONITOR_SET SERVICE_MONITOR_UNSET SERVICE_REGISTRATION SERVICE_UNREGISTRATION
+    ESC_OUT_OF_SERVICE ESC_IN_SERVICE
     """.split()  # noqa: SIM905  # a table of words reads better without forty pairs of quotes
 )
-"""Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2, #10). The last two are known and move
-nothing."""
+"""Stages and events of deployments and VMs (docs/esc-callbacks.md#4.1, #4.2, #10). The
+registrations are known and move nothing; the last two are about ESC itself."""
 
 RESOURCE_ID_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tenant": ("internal_tenant_id", "id"),
@@ -60,6 +61,17 @@ FAMILIES: Final[Mapping[str, Family]] = {
     **dict.fromkeys(RESOURCE_ID_FIELDS, Family.RESOURCE),
 }
 """The family of each known root element."""
+
+NETCONF_EVENT: Final = "escEvent"
+NETCONF_ROOTS: Final = frozenset({"notification", NETCONF_EVENT})
+"""Of a notification of ESC's NETCONF stream that a site relays, with its envelope (RFC 5277) or without."""
+EVENT_ROOTS: Final = NETCONF_ROOTS | {"esc_event"}
+"""What comes to the URL for events (docs/esc-callbacks.md#2)."""
+SAYS_ALL_BY_ITS_NAME: Final = frozenset(
+    {"VM_RECOVERY_INIT", "VM_RECOVERY_CANCELLED", "VM_MANUAL_RECOVERY_NEEDED", "VM_SCALE_OUT_INIT"}
+    | {"ESC_OUT_OF_SERVICE"}
+)
+"""Events that mean the same whether they report success or failure."""
 
 TRIGGER_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "deployment": ("deployment_stage", "event_type"),
@@ -96,15 +108,22 @@ def _as_reported(states: Mapping[str, str]) -> Mapping[str, str]:
 VM_STATES: Final = _as_reported(
     # Never reported: UNSEEN is before any report, RECOVERING follows from recovery events alone.
     {str(state): str(state) for state in VmState if state not in {VmState.UNSEEN, VmState.RECOVERING}}
-    | {"INSERT": "INERT", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
+    | {"INSERT": "INERT", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING", "UNDEF": "UNSEEN"}
+    | dict.fromkeys(("MONITOR_UNSET", "MONITOR_DISABLED"), "INERT")
 )
-"""VM states (docs/esc-callbacks.md#4.4, #6, #8)."""
+"""VM states (docs/esc-callbacks.md#4.4, #6, #8, #10). UNDEF is before ESC has begun: it says nothing."""
+
+UNMONITORED_STATES: Final = frozenset(_as_reported(dict.fromkeys(("MONITOR_UNSET", "MONITOR_DISABLED"), "")))
+"""VM states that say that nobody monitors it; where it rests then is INERT (docs/esc-callbacks.md#trap-9)."""
 
 DEPLOYMENT_STATES: Final = _as_reported(
     {str(state): str(state) for state in DeploymentState if state is not DeploymentState.UNSEEN}
-    | {"INSERT": "INERT", "ALIVE": "ACTIVE", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING"}
+    | {"INSERT": "INERT", "ALIVE": "ACTIVE", "SHUTOFF": "STOPPED", "SHUTTING_DOWN": "STOPPING", "UNDEF": "UNSEEN"}
 )
-"""Service states (docs/esc-callbacks.md#4.3, #6, #8)."""
+"""Service states (docs/esc-callbacks.md#4.3, #6, #8, #10)."""
+
+EVENT_FACTS: Final = ("name", "threshold", "value", "details")
+"""What a scaling event says of the KPI that caused it (docs/esc-callbacks.md#10)."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "depname": "deployment_name",
@@ -113,15 +132,18 @@ ALIASES: Final[Mapping[str, str]] = {
     "vmid": "vm_uuid",
     "hostid": "host_uuid",
     "hostname": "host_name",
+    "vmname": "vm_name",
     "vm_group": "vm_group_name",
 }
+NETCONF_ALIASES: Final[Mapping[str, str]] = {**ALIASES, "tenant": "internal_tenant_id"}
 NIC_ALIASES: Final[Mapping[str, str]] = {
     "nicid": "nic_id",
     "port_id": "port_uuid",
     "network": "network_uuid",
     "subnet": "subnet_uuid",
 }
-"""NETCONF's names for the fields of REST (docs/esc-callbacks.md#3.2): of a message and its VMs, and of an interface."""
+"""NETCONF's names for the fields of REST (docs/esc-callbacks.md#3.2): of a message and its VMs, of a message of the
+NETCONF stream itself, and of an interface."""
 
 NIC_FIELDS: Final = frozenset(
     """

@@ -11,9 +11,38 @@ WHERE d.current
 ORDER BY d.id
 FOR UPDATE OF d;
 
+-- name: look_up
+-- The deployments that messages call by external id, or by tenant and name: the id first, and then what is current.
+SELECT wanted.number, found.internal_deployment_id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS wanted (source, external_id, tenant, name, number)
+CROSS JOIN LATERAL (
+    SELECT internal_deployment_id, 0 AS place
+    FROM deployments AS d
+    WHERE d.external_deployment_id = wanted.external_id AND d.source = wanted.source
+    UNION ALL
+    SELECT internal_deployment_id, 1
+    FROM deployments AS d
+    WHERE d.tenant = wanted.tenant AND d.source = wanted.source AND d.deployment_name = wanted.name AND d.current
+    ORDER BY place, internal_deployment_id
+    LIMIT 1
+) AS found;
+
 -- name: lock_resources
 -- The resources of a batch.
 SELECT {resource} FROM resources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: lock_sources
+-- What ESCs said of themselves, locked last of all.
+SELECT {source} FROM sources WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: add_sources
+-- An ESC that says something of itself for the first time.
+INSERT INTO sources ({source}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: change_sources
+-- One that says something new.
+UPDATE sources SET state = $3, changed_at = $5, reason = $6, sequence = $7, memory = $8
+WHERE id = $1 AND source = $2 AND first_seen_at = $4;
 
 -- name: vms
 -- The VMs a batch names, and all of the deployments that it says are gone.

@@ -15,11 +15,12 @@ import asyncpg
 import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
-from receiver.lifecycle import Windows, decide, is_about_every_vm
-from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Transition, Vm, entity_id
+from receiver.lifecycle import Windows, decide, is_about_every_vm, is_about_source
+from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Source, Transition, Vm, entity_id
 from receiver.model.envelope import BODY_LEFT_OUT
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
+from receiver.postgres.looked_up import look_up
 from receiver.postgres.statements import statements
 from receiver.postgres.unit_of_work import UnitOfWork, operation_id, resource_id
 
@@ -49,7 +50,9 @@ async def set_json_codec(connection: Connection) -> None:
 
 
 _KINDS = (Operation, Deployment, Vm, Resource)
-ROWS: Mapping[str, tuple[str, ...]] = {kind.__name__.lower(): kind._fields for kind in (*_KINDS, Alias, Transition)}
+ROWS: Mapping[str, tuple[str, ...]] = {
+    kind.__name__.lower(): kind._fields for kind in (*_KINDS, Source, Alias, Transition)
+}
 """The columns that statements read and write of a table, by the name of its tuple. One that a later release has added
 is left alone (migration 0008)."""
 
@@ -74,6 +77,7 @@ class Store:
         Raises asyncpg's errors; then nothing was written (unless the connection broke while committing).
         """
         async with _replicated(connection), connection.transaction():
+            await self.look_up(connection, callbacks)
             unit = await self.lock(connection, [c.notification for c in callbacks if c.notification])
             decided: list[tuple[ParsedCallback, Decision]] = []
             events: list[OutboxRow] = []
@@ -128,14 +132,22 @@ class Store:
         if resources := {i for n in notifications if (i := resource_id(n))}:
             rows = await connection.fetch(sql["lock_resources"], list(resources))
             unit.add(Resource(*row) for row in rows)
+        if sources := {entity_id("source", n.source) for n in notifications if is_about_source(n)}:
+            rows = await connection.fetch(sql["lock_sources"], list(sources))
+            unit.add(Source(*row) for row in rows)
         return unit
+
+    async def look_up(self, connection: Connection, callbacks: Sequence[ParsedCallback]) -> None:
+        """Find the deployments of those that do not tell the internal id."""
+        await look_up(connection, self._sql["look_up"], callbacks)
 
     async def _add_vms(self, connection: Connection, unit: UnitOfWork, notifications: Sequence[Notification]) -> None:
         by_id, of_deployments, by_instance = set(), set(), set()
+        wide = {operation_id(n) or n.receipt for n in notifications if is_about_every_vm(n, unit.operation(n))}
         for n in notifications:
             if (deployment := unit.deployment(n)) is None:
                 continue
-            if is_about_every_vm(n):
+            if wide and (operation_id(n) or n.receipt) in wide:
                 of_deployments.add(deployment.id)
             for vm in (n.vm, n.target):
                 if vm and vm.name:
@@ -160,6 +172,9 @@ class Store:
 
         The caller has locked the rows and holds the transaction.
         """
+        for stored, name in ((False, "add_sources"), (True, "change_sources")):
+            if rows := unit.changed_rows(Source, stored=stored):
+                await connection.executemany(self._sql[name], [tuple(row) for row in rows])
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
         await connection.fetch(
             self._sql["write"],
@@ -210,9 +225,10 @@ READING = ("transaction_id", "status_code", "status_message", "family", "trigger
 def reading(callback: ParsedCallback) -> tuple[Any, ...]:
     """The values of these columns."""
     e, n = callback.envelope, callback.notification
+    said = n or e
     vm = (n.vm or n.target) if n else None
     return (
-        e.transaction_id, e.status_code, e.status_message, callback.family, n.raw_trigger if n else None,
+        e.transaction_id, said.status_code, said.status_message, callback.family, n.raw_trigger if n else None,
         n.deployment.internal_id if n and n.deployment else None, vm.name if vm else None,
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from operator import attrgetter
 from uuid import UUID
 
-from receiver.lifecycle import Current
-from receiver.model.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Vm, entity_id
+from receiver.lifecycle import Current, is_about_source
+from receiver.model.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Source, Vm, entity_id
 from receiver.model.notification import Notification
 
 
@@ -52,15 +52,25 @@ class UnitOfWork:
 
     def current(self, n: Notification) -> Current:
         """The entities that this notification is decided against."""
-        operation = self.rows.get(operation_id(n) or n.receipt)
         resource = self.rows.get(resource_id(n) or n.receipt)
         deployment = self.deployment(n)
         return Current(
-            operation if isinstance(operation, Operation) else None,
+            self.operation(n),
             deployment,
             self._vms.get(deployment.id, {}) if deployment else {},
             resource if isinstance(resource, Resource) else None,
+            self.source(n),
         )
+
+    def operation(self, n: Notification) -> Operation | None:
+        """The operation of its transaction id."""
+        row = self.rows.get(operation_id(n) or n.receipt)
+        return row if isinstance(row, Operation) else None
+
+    def source(self, n: Notification) -> Source | None:
+        """What is known of the ESC that sent it, if it is about that."""
+        row = self.rows.get(entity_id("source", n.source)) if is_about_source(n) else None
+        return row if isinstance(row, Source) else None
 
     def deployment(self, n: Notification) -> Deployment | None:
         """The current incarnation of its deployment."""
@@ -71,8 +81,8 @@ class UnitOfWork:
         """The internal id of the deployment that it names, or else of the one its operation is about."""
         if n.deployment:
             return n.deployment.internal_id
-        operation = self.rows.get(operation_id(n) or n.receipt)
-        return operation.deployment if isinstance(operation, Operation) and n.resource is None else None
+        operation = self.operation(n)
+        return operation.deployment if operation and n.resource is None else None
 
     def apply(self, decision: Decision) -> None:
         """Let the next callback see this decision."""

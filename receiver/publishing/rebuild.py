@@ -13,7 +13,7 @@ from uuid import UUID
 
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
-from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Transition, Vm
+from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Source, Transition, Vm
 from receiver.model.envelope import Envelope
 from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.parsed_callback import ParsedCallback
@@ -26,6 +26,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     EntityKind.VM: ("vms", Vm),
     EntityKind.RESOURCE: ("resources", Resource),
     EntityKind.OPERATION: ("operations", Operation),
+    EntityKind.SOURCE: ("sources", Source),
 }
 
 

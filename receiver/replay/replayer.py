@@ -136,6 +136,7 @@ class Replay:
         for one in wanted:
             if (callback := await self._read(one, rows.get(one.receipt), now)) is not None:
                 callbacks[one.receipt] = callback
+        await self._store.look_up(connection, list(callbacks.values()))
         notifications = [callback.notification for callback in callbacks.values() if callback.notification]
         unit = await self._store.lock(connection, notifications, self._unit.next_unit())
         entries: defaultdict[UUID, set[Entry]] = defaultdict(set)

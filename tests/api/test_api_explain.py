@@ -14,11 +14,13 @@ from receiver.api.next_steps import NEXT, RESTS, expected
 from receiver.config.overdue_after import OVERDUE_AFTER_S
 from receiver.lifecycle import tables
 from receiver.model.entities import Vm, VmState
-from tests.support import feed
+from tests.support import feed, field
 from tests.support.batches import letter, of_deployment
 from tests.support.browser import post, receiving
 from tests.support.query_api import ALIVE, DEPLOYED, SERVICE_ALIVE, deploy, running_api, store
 from tests.support.samples import RECEIVED_AT, SAMPLES
+
+NEW = field.target("u-c", name="c")
 
 
 async def test_a_vm_that_is_coming_up(postgres_dsn: str) -> None:
@@ -124,3 +126,15 @@ def test_a_recovery_goes_on_with_what_ranks_above(trigger: str, following: str) 
     assert triggers[0] == following
     assert triggers[-1] == "VM_RECOVERY_COMPLETE"
     assert trigger not in triggers
+
+
+@pytest.mark.parametrize(("event", "state"), [("VM_SCALE_OUT_COMPLETE", "ALIVE"), ("VM_SCALE_IN_INIT", "ALIVE")])
+async def test_what_caused_a_scaling(postgres_dsn: str, event: str, state: str) -> None:
+    """The user's KPI (docs/esc-callbacks.md#10), also where the event moved nothing."""
+    kpi = "<event><name>cpu</name><threshold>80</threshold><value>95</value><details>for 2 min</details></event>"
+    await field.stored(postgres_dsn, [*field.living(), field.ev("o", event, f"{field.source('a')}{kpi}{NEW}")])
+    async with running_api(postgres_dsn) as api:
+        story = (await api.get(f"/explain/default/{'c' if 'OUT' in event else 'a'}")).body
+    assert story["state"] == state
+    assert story["event"] == {"name": "cpu", "threshold": "80", "value": "95", "details": "for 2 min"}
+    assert "ESC said of it: name cpu, threshold 80, value 95, details for 2 min." in story["words"]

@@ -17,8 +17,10 @@ from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-unty
 from playwright.async_api import Browser, ViewportSize, expect
 
 from receiver.app import App
+from tests.lifecycle.test_source import IN, OUT
 from tests.support.batches import letter
 from tests.support.browser import browser, deploy, named, needs_chromium, post, receiving, visiting
+from tests.support.field import Post
 from tests.support.samples import MALFORMED
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
@@ -150,6 +152,31 @@ async def test_hostile_text_is_shown_as_text(app: App, chromium: Browser) -> Non
         assert visit.complaints == []
 
 
+async def test_sources_show_what_each_esc_says_of_itself(app: App, chromium: Browser) -> None:
+    """In words, shape and colour; it follows the feed."""
+    async with visiting(chromium, f"{app.url}/#/sources") as visit:
+        page = visit.page
+        card = page.locator(".card", has_text="default")
+        await expect(card).to_contain_text("says nothing of itself")
+        await post_field(app, OUT)
+        await expect(card).to_contain_text("OUT_OF_SERVICE")
+        await expect(card).to_contain_text("the VIM does not answer")
+        await post_field(app, IN)
+        await expect(card).to_contain_text("IN_SERVICE")
+        await page.goto(f"{app.url}/#/feed?entity=source")
+        await expect(page.locator(".entries tbody tr")).to_have_count(2)
+        assert visit.complaints == []
+
+
+async def post_field(app: App, said: Post) -> None:
+    """One message, over HTTP."""
+    async with (
+        aiohttp.ClientSession(app.url) as session,
+        session.post(said.path, data=said.body, headers=dict(said.headers)) as answer,
+    ):
+        assert answer.status == 200
+
+
 async def test_a_token_is_asked_for_once(postgres_dsn: str, nats_url: str, tmp_path: Path, chromium: Browser) -> None:
     """It becomes a session that scripts cannot read, and is in no address."""
     tokens = {"read_tokens": ["the-board-token:raw"]}
@@ -251,6 +278,7 @@ VIEWS = {
     "#/operations": ".row",
     "#/feed": ".view-feed h1",
     "#/quarantine": ".card",
+    "#/sources": ".card",
     f"#/vm?{VM}": ".steps",
     f"#/operation?source=default&id={TRANSACTION}": ".timeline .bar",
     "#/deployment?source=default&id=dep-a": ".timeline .bar",

@@ -19,9 +19,9 @@ from receiver.model.entities import Deployment, Entity, Operation, Resource, Vm
 from receiver.model.notification import Family, Notification, Status
 from tests.support import feed
 
-ENTITIES: tuple[Entity, ...] = (feed.vm(), feed.deployment(), feed.operation(), feed.resource())
+ENTITIES: tuple[Entity, ...] = (feed.vm(), feed.deployment(), feed.operation(), feed.resource(), feed.source())
 any_text = st.text(alphabet=st.characters(), max_size=200)  # lone surrogates and control characters too
-SUBJECT = re.compile(r"esc\.v1(\.[A-Za-z0-9_=-]+){4,7}")
+SUBJECT = re.compile(r"esc\.v1(\.[A-Za-z0-9_=-]+){3,7}")
 HEADER_VALUE = re.compile(r"[!-~]*")
 
 
@@ -134,6 +134,7 @@ def test_subjects_of_each_entity() -> None:
         "esc.v1.deployment.active.lab1.tenant-1.dep-1",
         "esc.v1.operation.open.lab1.t-1",
         "esc.v1.resource.created.lab1.network.net-1",
+        "esc.v1.source.out_of_service.lab1",
     ]
     assert unclassified_event(notification(), "why", "rule").subject == "esc.v1.callback.unclassified.lab1"
     assert feed.event(feed.vm(tenant=None)).subject == "esc.v1.vm.alive.lab1._.dep-1.vm-1"
@@ -166,6 +167,7 @@ def test_a_deployment_and_its_vms_share_a_partition() -> None:
         "lab1/deployment/dep-1",
         "lab1/operation/t-1",
         "lab1/resource/network/net-1",
+        "lab1/source/lab1",
     ]
 
 
@@ -203,6 +205,7 @@ def test_kv_keys_are_those_of_the_design() -> None:
         "deployment.lab1.dep-1",
         None,
         None,
+        None,
     ]
     assert feed.event(feed.deployment(current=False)).kv_key is None
     assert vm_key("lab 1", "d.1", "v") == "vm.lab=201.d=2E1.v"
@@ -236,7 +239,7 @@ def test_payload_follows_its_schema_and_the_schema_names_all_of_it(entity: Entit
     assert payload["at"] == "2026-03-01T12:30:15.123456Z"
 
 
-@pytest.mark.parametrize("name", ["callback", "deployment", "operation", "resource", "vm"])
+@pytest.mark.parametrize("name", ["callback", "deployment", "operation", "resource", "source", "vm"])
 def test_schemas_are_schemas(name: str) -> None:
     """Each is valid JSON Schema 2020-12 itself."""
     jsonschema.Draft202012Validator.check_schema(schema(name))

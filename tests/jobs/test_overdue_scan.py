@@ -18,14 +18,17 @@ from receiver.config.settings import Settings
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.lifecycle import Windows
 from receiver.observability.metrics import Metrics
+from receiver.parsing.parsed_callback import ParsedCallback, read
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.statements import statements
 from receiver.postgres.store import ROWS, SESSION, Store
+from tests.lifecycle.test_source import IN, OUT
 from tests.support import feed
 from tests.support.auditor import Connection, assert_feed_equals_ledger, assert_ledger_is_whole, in_feed, published
 from tests.support.batches import decisions, keeping, letter, of_deployment
+from tests.support.field import Post
 from tests.support.samples import SEQUENCES, Sample
 
 STORY = next(one for one in SEQUENCES if one.scenario == "deploy-ok").samples
@@ -226,3 +229,28 @@ async def post(session: aiohttp.ClientSession, sample: Sample) -> None:
 async def is_overdue(connection: Connection) -> bool:
     """Whether there is such an operation."""
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM operations WHERE state = 'OVERDUE')"))
+
+
+async def test_an_esc_that_is_out_of_service_makes_no_operation_overdue(
+    postgres_dsn: str, keeper: BatchWriter, connection: Connection
+) -> None:
+    """Its silence says nothing meanwhile; when it is back, silence begins anew. Other sources are looked at as ever."""
+    await begin(keeper, ["d1"])
+    other = letter(of_deployment(DEPLOYED, "d2"), received_at=BEGAN_AT, source="lab1")
+    await decisions(keeper, [other, said_by_esc(OUT, BEGAN_AT + timedelta(minutes=1))])
+    async with watching(postgres_dsn) as watch:
+        (found,) = await watch.run_once(LATER)
+        assert {transition.source for transition, _ in found.transitions} == {"lab1"}
+        assert await watch.run_once(LATER + timedelta(days=1)) == []
+        back = LATER + timedelta(days=2)
+        await decisions(keeper, [said_by_esc(IN, back)])
+        assert await watch.run_once(back + timedelta(minutes=59)) == []
+        assert len(await watch.run_once(back + timedelta(minutes=61))) == 1
+    assert await states(connection) == ["OVERDUE", "OVERDUE"]
+
+
+def said_by_esc(post: Post, at: datetime) -> ParsedCallback:
+    """What an ESC says of itself, received at this time."""
+    received = letter(DEPLOYED, received_at=at).envelope
+    said = post.envelope()
+    return read(said._replace(received_at=at, receipt=received.receipt), 64)

@@ -16,6 +16,7 @@ from tests.support.lifecycle import World, notification
 STATES = st.sampled_from([None, "INERT", "ALIVE", "STOPPED", "ERROR", "STARTING"])
 SERVICES = st.sampled_from([None, *DeploymentState])
 NAMES = st.sampled_from(["a", "b"])
+GROUPS = {"a": "g", "b": "g", "c": "h"}
 UUIDS = st.sampled_from(["u1", "u2", "u3", None])
 VM_TRIGGERS = sorted({trigger for trigger, _ in tables.VM})
 SERVICE_TRIGGERS = sorted({t for t, _ in tables.DEPLOYMENT if t.startswith("SERVICE")})
@@ -38,6 +39,25 @@ def messages(draw: Any) -> Said:
     if not trigger.startswith("SERVICE") and draw(st.integers(0, 9)):
         said |= {"vm": draw(NAMES), "uuid": draw(UUIDS), "state": draw(STATES)}
         said |= {"target": draw(UUIDS), "target_name": draw(NAMES)} if draw(st.booleans()) else {}
+    return said
+
+
+@st.composite
+def workflow_messages(draw: Any) -> Said:
+    """Those of recovery and scaling, and what else may be said meanwhile: many do not say which VM they are about."""
+    trigger = draw(st.sampled_from([*sorted(tables.WORKFLOWS), "VM_ALIVE", "VM_UNDEPLOYED", "VM_MONITOR_UNSET"]))
+    said: Said = {"trigger": trigger, "failed": draw(st.booleans()), "number": draw(st.integers(0, 1))}
+    match draw(st.sampled_from(["named", "named", "group", "target", "nothing", "service"])):
+        case "named":
+            name = draw(st.sampled_from(sorted(GROUPS)))
+            said |= {"vm": name, "uuid": draw(UUIDS), "group": GROUPS[name]}
+            said |= {"target": draw(UUIDS), "target_name": name} if draw(st.booleans()) else {}
+        case "group":
+            said |= {"group": draw(st.sampled_from(["g", "h"]))}
+        case "target" if trigger in tables.WORKFLOWS and trigger != "VM_SCALE_OUT_DEPLOYED":
+            said |= {"target": draw(st.sampled_from(["u1", "u2", "u4", "u5"])), "group": draw(st.sampled_from("gh"))}
+        case "service":
+            said |= {"trigger": draw(st.sampled_from(SERVICE_TRIGGERS))}
     return said
 
 
@@ -70,6 +90,25 @@ def test_any_order_and_repetition_of_an_operation_ends_the_same(
     before: list[Said], said: list[Said], seed: int
 ) -> None:
     """Whatever was before it, one operation's messages in any order, some twice, agree on states, flags and ids."""
+    assert_order_makes_no_difference(before, said, seed)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    before=st.lists(workflow_messages(), max_size=4),
+    said=st.lists(workflow_messages(), min_size=2, max_size=7),
+    seed=st.integers(0, 2**32),
+)
+def test_any_order_of_steps_that_name_no_vm_ends_the_same(before: list[Said], said: list[Said], seed: int) -> None:
+    """Whichever VM such a step is about: that is found out from all that is said, in whatever order."""
+    living = [
+        {"trigger": "VM_ALIVE", "vm": name, "uuid": f"u-{name}", "group": group} for name, group in GROUPS.items()
+    ]
+    assert_order_makes_no_difference([*living, *before], said, seed)
+
+
+def assert_order_makes_no_difference(before: list[Said], said: list[Said], seed: int) -> None:
+    """The messages in one order, and in another with some of them twice, from the same beginning."""
     base = World()
     for n in heard(before, "t0"):
         base.hear(n)

@@ -143,6 +143,7 @@ def test_a_deploy_stage_in_full() -> None:
         "state": "DEPLOYING",
         "raw_state": "SERVICE_DEPLOYING_STATE",
         "extra": {},
+        "is_looked_up": False,
     }
     assert (notification.vm.state, notification.vm.raw_state) == ("INERT", "VM_INERT_STATE")
     assert notification.vm.group
@@ -192,6 +193,7 @@ def meaning(notification: Notification) -> dict[str, Any]:
             deployment=replace(n.deployment, external_id=None, raw_state=None, extra=dict(n.deployment.extra)),
             vm=replace(n.vm, interfaces=interfaces, raw_state=None, host_uuid=None, group=None, extra=dict(n.vm.extra)),
             status_message=None,
+            event=dict(n.event),
             fingerprint="",
         )
     )
@@ -275,8 +277,8 @@ def test_no_other_message_and_no_other_stage_is_branched_on() -> None:
         ("VM_QUANTUM_STATE", None, None),
         ("VM_UNSEEN_STATE", None, None),
         ("VM_RECOVERING_STATE", None, None),
-        ("SERVICE_UNDEF_STATE", None, None),
-        ("VM_MONITOR_UNSET_STATE", None, None),
+        ("SERVICE_UNDEF_STATE", "UNSEEN", "UNSEEN"),
+        ("VM_MONITOR_UNSET_STATE", "INERT", None),
         ("_STATE", None, None),
     ],
 )

@@ -198,7 +198,7 @@ async def test_outbox_becomes_the_feed_in_order(place: Place) -> None:
 
 async def test_messages_of_every_kind_follow_their_schema(place: Place) -> None:
     """Deployments, VMs, resources, operations and unclassified callbacks."""
-    entities = (feed.vm(), feed.deployment(), feed.operation(), feed.resource())
+    entities = (feed.vm(), feed.deployment(), feed.operation(), feed.resource(), feed.source())
     rows = [feed.event(entity) for entity in entities] + [unclassified_event(notification(), "why", "rule")]
     await place.insert(rows)
     await drain(place.relay())
@@ -210,6 +210,7 @@ async def test_messages_of_every_kind_follow_their_schema(place: Place) -> None:
         "deployment",
         "operation",
         "resource",
+        "source",
         "callback",
     ]
 

@@ -28,7 +28,15 @@ from receiver.events.cloudevents import SUBJECTS
 from receiver.http.server import _ANSWERS
 from receiver.lifecycle import operation_tables, tables
 from receiver.lifecycle.resource import VERBS
-from receiver.model.entities import DeploymentState, Entity, EntityKind, OperationState, ResourceState, VmState
+from receiver.model.entities import (
+    DeploymentState,
+    Entity,
+    EntityKind,
+    OperationState,
+    ResourceState,
+    SourceState,
+    VmState,
+)
 from receiver.model.notification import Channel, Family, Outcome
 from receiver.parsing.vocabulary import TRIGGERS
 from tests.support import feed
@@ -54,6 +62,7 @@ STATES: dict[EntityKind, type[StrEnum]] = {
     EntityKind.VM: VmState,
     EntityKind.RESOURCE: ResourceState,
     EntityKind.OPERATION: OperationState,
+    EntityKind.SOURCE: SourceState,
 }
 
 
@@ -161,7 +170,7 @@ def test_the_pages_show_the_subjects_of_the_feed(page: str) -> None:
     """Each entity's, token by token; and none under another prefix."""
     shown = re.findall(rf"(?m)^ {{4}}({SUBJECTS}\.\S.*)$", TEXTS[page])
     lengths = {subject.split(".")[2]: subject.count(".") for subject in shown if "<" in subject}
-    entities: list[Entity] = [feed.vm(), feed.deployment(), feed.operation(), feed.resource()]
+    entities: list[Entity] = [feed.vm(), feed.deployment(), feed.operation(), feed.resource(), feed.source()]
     made = {row.subject.split(".")[2]: row.subject.count(".") for row in map(feed.event, entities)}
     assert lengths == made | {"callback": f"{SUBJECTS}.callback.unclassified.lab1".count(".")}
     assert set(re.findall(r"\besc\.v\d+", TEXTS[page])) == {SUBJECTS}
@@ -191,7 +200,7 @@ def test_every_message_has_its_row() -> None:
     """Each trigger, well or badly, moves something, ends an operation, or is known to move nothing."""
     verbs = tuple(f"{verb}_" for verb in VERBS)
     cases = {(trigger, failed) for trigger in TRIGGERS for failed in (False, True) if not trigger.startswith(verbs)}
-    assert cases - {*tables.VM, *tables.DEPLOYMENT, *operation_tables.CLOSERS} == set(MOVE_NOTHING)
+    assert cases - {*tables.VM, *tables.DEPLOYMENT, *tables.SOURCE, *operation_tables.CLOSERS} == set(MOVE_NOTHING)
 
 
 def test_every_row_is_for_a_message_that_can_be_read() -> None:
@@ -214,7 +223,7 @@ def test_every_rule_is_in_the_lifecycle_page() -> None:
     """Also those that are in no table: an operator looks a rule up there."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "receiver" / "lifecycle").glob("*.py"))
     written = set(re.findall(r'(?:RuleResult|Decision\(Outcome\.\w+,)\(?\s*"([a-z-]+)"', text))
-    written |= {row.rule for row in tables.VM.values()} | {row.rule for row in tables.DEPLOYMENT.values()}
+    written |= {row.rule for table in (tables.VM, tables.DEPLOYMENT, tables.SOURCE) for row in table.values()}
     written |= {f"operation-{state.lower()}" for state in OperationState if state not in ("UNSEEN", "OPEN")}
     assert {rule for rule in written if f"`{rule}`" not in TEXTS["docs/lifecycle.md"]} == set()
 
@@ -245,6 +254,7 @@ CHECKS = {
     "deployments_state_known": DeploymentState,
     "vms_state_known": VmState,
     "resources_state_known": ResourceState,
+    "sources_state_known": SourceState,
     "transitions_entity_known": EntityKind,
 }
 

@@ -29,6 +29,7 @@ Actual: TypeAlias = dict[str, dict[Any, Any]]
 ENTITIES = """
 SELECT id, sequence, state FROM operations UNION ALL SELECT id, sequence, state FROM deployments
 UNION ALL SELECT id, sequence, state FROM vms UNION ALL SELECT id, sequence, state FROM resources
+UNION ALL SELECT id, sequence, state FROM sources
 """
 NOT_IN_STEP = {"vms", "current"}
 """Of a deployment's item: what changes with its VMs and its next incarnation, for which it has no entry of its own."""

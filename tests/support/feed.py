@@ -18,7 +18,7 @@ import orjson
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from receiver.events.cloudevents import OutboxRow, transition_event
-from receiver.model.entities import Deployment, Entity, Operation, Resource, Transition, Vm
+from receiver.model.entities import Deployment, Entity, Operation, Resource, Source, Transition, Vm
 from tests.support import waiting
 
 PATIENCE_S, until = waiting.PATIENCE_S, waiting.until
@@ -98,6 +98,19 @@ def resource(**facts: Any) -> Resource:
     return Resource(**common | facts)
 
 
+def source(**facts: Any) -> Source:
+    """An ESC that is out of service, unless `facts` say otherwise."""
+    common: dict[str, Any] = {
+        "id": UUID(int=5),
+        "source": "lab1",
+        "state": "OUT_OF_SERVICE",
+        "first_seen_at": NOW,
+        "changed_at": NOW,
+        "sequence": 1,
+    }
+    return Source(**common | facts)
+
+
 def transition(entity: Entity, **facts: Any) -> Transition:
     """The ledger entry that brought `entity` to where it is."""
     place: tuple[str, str | None, str | None, str]
@@ -110,6 +123,8 @@ def transition(entity: Entity, **facts: Any) -> Transition:
             place = ("operation", entity.tenant, entity.deployment, entity.transaction_id)
         case Resource():
             place = ("resource", entity.tenant, entity.deployment, f"{entity.kind}/{entity.resource_id}")
+        case Source():
+            place = ("source", None, None, entity.source)
     kind, tenant, deployment_id, name = place
     common: dict[str, Any] = {
         "id": uuid4(),

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from receiver.model.entities import Decision, entity_id
+from uuid_utils.compat import uuid7
+
+from receiver.model.entities import Decision
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Notification
 from receiver.parsing.parsed_callback import ParsedCallback, read
@@ -39,7 +41,7 @@ class Post:
         """As it is received; `number` tells apart what is posted twice, and orders it in time."""
         raw = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         at = RECEIVED_AT + timedelta(seconds=number if at_s is None else at_s)
-        receipt = entity_id(self.path, self.body, repr(raw), number)
+        receipt = uuid7(nanoseconds=int(at.timestamp() * 1_000) * 1_000_000)
         return envelope(self.body.encode(), raw, received_at=at, receipt=receipt)
 
 
@@ -105,13 +107,15 @@ def world(*posts: Post) -> World:
     return known
 
 
-async def stored(dsn: str, posts: Iterable[Post], together: int = 1, **settings: Any) -> list[Decision]:
-    """Decided and written in PostgreSQL as a receiver does, so many in one transaction."""
-    waiting: list[ParsedCallback] = [read(post.envelope(number), DEPTH_MAX) for number, post in enumerate(posts)]
+async def stored(
+    dsn: str, posts: Iterable[Post], together: int = 1, *, first: int = 0, **settings: Any
+) -> list[Decision]:
+    """Decided and written in PostgreSQL as a receiver does, so many in one transaction; the first at second `first`."""
+    waiting: list[ParsedCallback] = [read(post.envelope(number), DEPTH_MAX) for number, post in enumerate(posts, first)]
     decided: list[Decision] = []
     async with keeping(dsn, **settings) as writer:
-        for first in range(0, len(waiting), together):
-            decided += await decisions(writer, waiting[first : first + together])
+        for begin in range(0, len(waiting), together):
+            decided += await decisions(writer, waiting[begin : begin + together])
     return decided
 
 

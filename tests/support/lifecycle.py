@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.lifecycle import Current, DelayedContext, Windows, decide
-from receiver.model.entities import Decision, Deployment, Operation, Resource, Vm, entity_id
+from receiver.model.entities import Decision, Deployment, Operation, Resource, Source, Vm, entity_id
 from receiver.model.notification import (
     DeploymentReport,
     Family,
@@ -30,6 +30,7 @@ def notification(
     uuid: str | None = None,
     target: str | None = None,
     target_name: str | None = None,
+    group: str | None = None,
     failed: bool = False,
     txn: str | None = "t1",
     external: str | None = "e1",
@@ -43,15 +44,15 @@ def notification(
     **more: Any,
 ) -> Notification:
     """One message. `number` tells apart what would otherwise be a repeat."""
-    said = (trigger, vm, uuid, target, target_name, failed, txn, external, service, state, number, resource)
+    said = (trigger, vm, uuid, target, target_name, failed, txn, external, service, state, number, resource, group)
     family = family or _family(trigger or "", resource)
     about = DeploymentReport(deployment, external, "dep", "tenant", None, service, service) if deployment else None
     return Notification(
         receipt=entity_id(repr(said), str(at_s)), source="lab", received_at=EPOCH + timedelta(seconds=at_s),
         family=family, root=family, trigger=trigger, raw_trigger=trigger, status=Status.FAILED if failed else Status.OK,
         status_code=500 if failed else 200, transaction_id=txn, deployment=None if resource else about,
-        vm=VmReport(vm, "g", uuid, state=state, raw_state=state) if vm or uuid else None,
-        target=VmReport(target_name or vm, "g", target) if target else None,
+        vm=VmReport(vm, group or "g", uuid, state=state, raw_state=state) if vm or uuid or group else None,
+        target=VmReport(target_name or vm, group or "g", target) if target else None,
         resource=resource, fingerprint=entity_id(repr(said)).hex[:16], **more,
     )  # fmt: skip
 
@@ -100,7 +101,8 @@ class World:
             ),
             None,
         )
-        return Current(operation, deployment, vms, resource)
+        source = next((one for one in self.all(Source) if one.source == n.source), None)
+        return Current(operation, deployment, vms, resource, source)
 
     def all(self, kind: type) -> Iterable[Any]:
         """Rows of one kind, the oldest first."""
@@ -160,6 +162,8 @@ class World:
                     row.deployment,
                     row.status_code,
                 )
+            elif isinstance(row, Source):
+                shown["source", row.source] = (row.state,)
             else:
                 shown["resource", row.kind, row.resource_id] = (row.state, row.external_id)
         return shown

@@ -63,6 +63,14 @@ BOARD = Board(
              "{{outcome}}": "60 * sum by (outcome) (rate(esc_receiver_recoveries_ended_total[$__rate_interval]))",
              "flapping": "60 * sum(rate(esc_receiver_flapping_total[$__rate_interval]))"}, width=THIRD,
         ),
+        lines("ESC out of service", "For how long each ESC has said so.",
+              {"{{source}}": "max by (source) ((time() - esc_receiver_source_state_timestamp_seconds) * "
+               "esc_receiver_source_out_of_service) > 0"}, unit="s", width=THIRD),
+        lines("Nothing heard of an ESC", "Since its last callback that was kept.",
+              {"{{source}}": "time() - max by (source) (esc_receiver_source_last_message_timestamp_seconds > 0)"},
+              unit="s", width=THIRD),
+        lines("Refused, by source", "Callbacks of an ESC that were refused, of all time.",
+              {"{{source}}": "max by (source) (esc_receiver_source_refused_callbacks) > 0"}, width=THIRD),
         lines(
             "What recoveries try", "Attempts a minute, and how they went.",
             {"{{step}} {{outcome}}":

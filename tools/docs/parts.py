@@ -193,6 +193,27 @@ def _kinds_table() -> str:
     return _table(["message", "tells of", "when the deployment had been up", "weight"], rows)
 
 
+def _sources_table() -> str:
+    rows = [
+        (f"`{trigger}`", _outcome(failed=failed), f"**{row.to}**", f"`{row.rule}`", row.reason, str(row.rank))
+        for (trigger, failed), row in tables.SOURCE.items()
+    ]
+    return _table(["message", "says", "leads to", "rule", "reason", "rank within one transaction id"], rows)
+
+
+def _workflows_table() -> str:
+    by_name = groupby(tables.WORKFLOWS.items(), lambda item: item[1].name)
+    rows = []
+    for name, messages in by_name:
+        told = list(messages)
+        steps, ends = (
+            ", ".join(f"`{trigger}`" for trigger, one in told if one.ends is ending) for ending in (False, True)
+        )
+        side = {"source": "`vm_source`", "target": "`vm_target`", "either": "either side"}[told[0][1].shown_by]
+        rows.append((name.replace("_", " "), steps, ends, side))
+    return _table(["workflow", "steps", "ends", "its VM stands in"], rows)
+
+
 def _resource_table() -> str:
     rows = [
         (f"`{verb}_…`", f"**{state}**", done, _linked(failed), str(rank))
@@ -243,6 +264,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "reports-table": _reports_table,
     "closers-table": _closers_table,
     "kinds-table": _kinds_table,
+    "sources-table": _sources_table,
+    "workflows-table": _workflows_table,
     "resource-table": _resource_table,
     "example-subject": _example_subject,
     "example-headers": _example_headers,

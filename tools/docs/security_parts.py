@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from receiver.app import unprotected_sources
+from receiver.config.exposure import open_doors
 from receiver.config.settings import PREFIX, Settings
 from receiver.redaction import secret_names
 from tools.docs.settings_tables import setting_default
@@ -27,7 +27,7 @@ def warnings() -> str:
     for a warning about which nothing is said here."""
     rows = [
         f"| {warning} | {next(done for said, done in DEMANDS.items() if said in warning)} |"
-        for warning in unprotected_sources(Settings(host="0.0.0.0"))  # noqa: S104 - nothing is served
+        for warning in open_doors(Settings(host="0.0.0.0"))  # noqa: S104 - nothing is served
     ]
     return "\n".join(["| warning | what to do |", "| --- | --- |", *rows])
 

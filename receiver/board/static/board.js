@@ -18,6 +18,7 @@ import { fleetView } from "./view_fleet.js";
 import { callbackView, feedView, quarantineView } from "./view_happened.js";
 import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
+import { sourcesView } from "./view_sources.js";
 
 const FRAME_MS = 100; // between drawings of what came by itself
 const REST = 6; // times as long as drawing takes: what is left to the reader and to the rest of the machine
@@ -32,7 +33,7 @@ const OPENED_MAX = 50;
 
 const VIEWS = {
   fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, feed: feedView,
-  quarantine: quarantineView, vm: vmView, deployment: deploymentView,
+  quarantine: quarantineView, sources: sourcesView, vm: vmView, deployment: deploymentView,
   operation: operationView, callback: callbackView,
 };
 const TITLES = { vms: "VMs", vm: "VM" };
@@ -83,6 +84,7 @@ const app = {
 const feed = new Feed({
   onEvent: (change) => {
     app.fleet.take(change);
+    if (change.entity === "source") app.cache.renew("sources");
     told(change);
     schedule();
   },
@@ -215,6 +217,7 @@ async function askHealth() {
 
 async function askOpen() {
   if (!app.sync.done) return;
+  if (app.route.view === "sources") app.cache.renew("sources");
   if (app.route.view === "operations") await readNewest(app.fleet);
   if (["fleet", "operations", "operation"].includes(app.route.view)) await readOpen(app.fleet);
 }

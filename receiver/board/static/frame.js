@@ -85,6 +85,7 @@ function tabs(app) {
     ["deployments", "Deployments", living(fleet.allDeployments())],
     ["vms", "VMs", living(fleet.allVms())],
     ["operations", "Operations", count(fleet.openOperations().length)],
+    ["sources", "Sources", null],
     ["feed", "Feed", null],
     ["quarantine", "Quarantine", health.stats ? count(health.stats.quarantine.callbacks_last_day) : null],
   ];

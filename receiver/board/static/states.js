@@ -22,6 +22,7 @@ const DOT = "M6 6h4v4H6z";
 const STATES = {
   ERROR: ["error", CROSS],
   FAILED: ["error", CROSS],
+  OUT_OF_SERVICE: ["error", CROSS],
   OVERDUE: ["recovering", WARNING],
   RECOVERING: ["recovering", PLUS],
   OPEN: ["moving", GLASS],
@@ -35,6 +36,7 @@ const STATES = {
   ACTIVE: ["alive", CHECK],
   ALIVE: ["alive", CHECK],
   SUCCEEDED: ["alive", CHECK],
+  IN_SERVICE: ["alive", CHECK],
   CREATED: ["alive", CHECK],
   UPDATED: ["alive", CHECK],
   CANCELLED: ["stopped", BAR],

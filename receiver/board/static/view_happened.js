@@ -18,7 +18,7 @@ export function feedView(app) {
     <div class="bar-of-filters" role="search">
       <h1>Feed <span class="count">${count(found.length)}</span></h1>
       ${search(asked, "Search the feed")}
-      ${choose(asked, "entity", "Entity", ["vm", "deployment", "operation", "resource"])}
+      ${choose(asked, "entity", "Entity", ["vm", "deployment", "operation", "resource", "source"])}
       ${choose(asked, "to_state", "State", ORDER)}
       ${choose(asked, "source", "Source", distinct(source, "source"))}
       <button type="button" aria-pressed=${Boolean(app.paused)} @click=${app.pause}>${app.paused ? "Go on" : "Hold still"}</button>

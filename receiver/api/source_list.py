@@ -1,0 +1,49 @@
+"""`GET sources`: each ESC instance, whether it is in service, when it was heard of last, and what was refused of it.
+
+The times and counts are those of the last round of `jobs.entity_counts`. This file must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from receiver.api.api_errors import NothingFoundError
+from receiver.api.read_pool import Reader
+from receiver.config.settings import Settings
+from receiver.model.entities import SourceState
+
+OPERATIONS_COUNTED_MAX = 10_000
+TYPES: Mapping[str, Any] = {
+    "source": str, "configured": bool, "state": SourceState, "since": datetime | None, "reason": str | None,
+    "sequence": int, "last_message_at": datetime | None, "refused": int, "refused_at": datetime | None,
+    "refused_because": str | None, "open_operations": int, "overdue_operations": int,
+}  # fmt: skip
+"""What is shown of a source, with types."""
+
+
+class Sources:
+    """Answers the endpoints `sources` and `source`."""
+
+    def __init__(self, reader: Reader, settings: Settings) -> None:
+        self._reader = reader
+        self._configured = list(settings.all_sources)
+
+    async def all(self) -> list[dict[str, Any]]:
+        """All sources, by name."""
+        rows = await self._reader.rows("sources", self._configured, OPERATIONS_COUNTED_MAX)
+        return [_item(row) for row in rows]
+
+    async def one(self, name: str) -> dict[str, Any]:
+        """One. Raises NothingFoundError."""
+        found = next((one for one in await self.all() if one["source"] == name), None)
+        if found is None:
+            raise NothingFoundError("no source of this name is configured, or was")
+        return found
+
+
+def _item(row: asyncpg.Record) -> dict[str, Any]:
+    return {name: row[name] for name in TYPES}

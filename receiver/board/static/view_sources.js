@@ -1,0 +1,35 @@
+// The ESC instances: what each says of itself, when it was heard of last, what was refused of it, what it has in hand.
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { repeat } from "./vendor/lit-html/directives/repeat.js";
+import { get } from "./api.js";
+import { badge } from "./states.js";
+import { count, name } from "./text.js";
+import { link } from "./route.js";
+import { facts, fetched, notice, text, time } from "./parts.js";
+
+export const readSources = () => get("sources");
+
+export function sourcesView(app) {
+  const entry = app.cache.get("sources", readSources);
+  return html`
+    <div class="bar-of-filters"><h1>Sources <span class="count">${count(entry.value?.items.length)}</span></h1>
+      <p class="hint">What each ESC says of itself. Last message and refusals are those of the last count.</p></div>
+    <div class="scroll">${fetched(entry, "the sources", (page) =>
+      page.items.length
+        ? html`<ul class="cards">${repeat(page.items, (one) => one.source, (one) => card(app, one))}</ul>`
+        : notice("There is no source", "Sources are configured by name.", nothing, "empty"))}</div>`;
+}
+
+const card = (app, one) => html`<li class="panel card">
+  <div class="card-head">${state(one)}<strong class="grow">${text(one.source, 64)}</strong>
+    ${one.configured ? nothing : html`<span class="flag">not configured</span>`}${one.since ? time(one.since, app.now) : nothing}</div>
+  ${one.reason ? html`<p><bdi>${name(one.reason, 400)}</bdi></p>` : nothing}
+  ${facts([
+    ["Last message", one.last_message_at ? time(one.last_message_at, app.now) : "none yet"],
+    ["Operations open", html`<a href=${link("operations", { source: one.source, state: "OPEN" })}>${count(one.open_operations)}</a>`],
+    ["Overdue", html`<a href=${link("operations", { source: one.source, state: "OVERDUE" })}>${count(one.overdue_operations)}</a>`],
+    ["Refused", html`${count(one.refused)}${one.refused_at ? html`, last ${time(one.refused_at, app.now)} (${name(one.refused_because, 40)})` : nothing}`],
+  ])}
+</li>`;
+
+const state = (one) => (one.state === "UNSEEN" ? html`<span class="flag">says nothing of itself</span>` : badge(one.state));
