@@ -19,7 +19,7 @@ CONFIGURED: dict[str, dict[str, str]] = {"lab1": {}, "lab2": {}}
 async def test_what_there_is_of_sources(postgres_dsn: str) -> None:
     """Those that are configured, and those that said something of themselves; also one alone."""
     await stored(postgres_dsn, [*living(), ev("r", "VM_RECOVERY_INIT", source("a")), OUT])
-    async with running_api(postgres_dsn, sources=CONFIGURED) as api:
+    async with running_api(postgres_dsn, sources=CONFIGURED, default_source=True) as api:
         items = (await api.get("/sources")).items
         assert [(one["source"], one["configured"], one["state"]) for one in items] == [
             ("default", True, "OUT_OF_SERVICE"), ("lab1", True, "UNSEEN"), ("lab2", True, "UNSEEN"),
@@ -51,7 +51,7 @@ async def test_what_receivers_have_heard_is_added_up(postgres_dsn: str) -> None:
     """By each of them at its counts; the gauges of all tell the same. A source that is not configured is no label."""
     await stored(postgres_dsn, [OUT])
     settings = Settings.model_validate(
-        {"postgres_dsn": postgres_dsn, "sources": CONFIGURED, "counts_interval_s": 0.001}
+        {"postgres_dsn": postgres_dsn, "sources": CONFIGURED, "default_source": True, "counts_interval_s": 0.001}
     )
     for _ in range(2):
         metrics = Metrics(settings.all_sources)
@@ -67,7 +67,7 @@ async def test_what_receivers_have_heard_is_added_up(postgres_dsn: str) -> None:
     assert metrics.source_out_of_service.labels("default")._value.get() == 1
     assert metrics.source_state_timestamp_seconds.labels("default")._value.get() > 0
     assert metrics.source_out_of_service.labels("lab1")._value.get() == 0
-    async with running_api(postgres_dsn, sources=CONFIGURED) as api:
+    async with running_api(postgres_dsn, sources=CONFIGURED, default_source=True) as api:
         one = (await api.get("/sources/lab1")).body
     assert (one["refused"], one["refused_because"]) == (2, "credentials")
     assert datetime.fromisoformat(one["last_message_at"]) == AT
