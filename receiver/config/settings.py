@@ -79,12 +79,17 @@ class Settings(BaseSettings):
     batch_callbacks_max: PositiveInt = _setting(256, "Most callbacks in one transaction.")
     batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes of bodies in one transaction.")
     commits_max: PositiveInt = _setting(2, "Most transactions with callbacks at one time.")
-    commit_timeout_s: PositiveFloat = _setting(5, "Time for one transaction.")
+    commit_timeout_s: PositiveFloat = _setting(2, "Time for one transaction.")
     commit_races_max: PositiveInt = _setting(
         10, "How often a batch is judged again because another receiver was quicker."
     )
     commit_retry_s: PositiveFloat = _setting(0.1, "Pause before a broken transaction is tried again.")
-    postgres_connect_timeout_s: PositiveFloat = _setting(5, "Time to connect to PostgreSQL.")
+    commit_reconnects_max: NonNegativeInt = _setting(
+        1, "How often a transaction is tried again because its connection broke, before its callbacks are spooled."
+    )
+    postgres_connect_timeout_s: PositiveFloat = _setting(
+        1.5, "Time to connect to PostgreSQL, all its hosts together; below `commit_timeout_s`."
+    )
     postgres_pool_size: PositiveInt = _setting(4, "Most connections to PostgreSQL.")
     postgres_silence_s: PositiveFloat = _setting(
         10, "Time after which PostgreSQL lets go of what a frozen or lost receiver has locked."

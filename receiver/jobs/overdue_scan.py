@@ -23,8 +23,9 @@ from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE, is_partition_missing
 from receiver.postgres.partitions import Partitions
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import ROWS, Connection, Store
+from receiver.postgres.store import ROWS, Store
 from receiver.postgres.unit_of_work import UnitOfWork
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import Connection
 
 LOCK = 0x65736370
 """Advisory lock `escp`."""
