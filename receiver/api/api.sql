@@ -130,6 +130,10 @@ FROM (
 -- How many messages wait to be published, counted up to $1, and since when the oldest waits.
 SELECT count(*) AS rows, min(at) AS oldest_at FROM (SELECT at FROM outbox ORDER BY position LIMIT $1) AS counted;
 
+-- name: channel
+-- Where wake-ups are told.
+SELECT channel FROM relay;
+
 -- name: latest
 -- The latest ledger entry that can be shown, and the oldest transaction that holds back what follows.
 SELECT xid, position, at

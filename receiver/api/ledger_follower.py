@@ -28,7 +28,6 @@ from receiver.errors import describe
 from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
-from receiver.publishing.outbox import CHANNEL
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -141,7 +140,7 @@ class LedgerFollower:
             await connection.execute(SESSION)
             await self._reorder_after_restore(connection)
             connection.add_termination_listener(lambda _: self._wake_up.set())
-            await connection.add_listener(CHANNEL, self._notified)
+            await connection.add_listener(await connection.fetchval(self._sql["channel"]), self._notified)
             self.listening.set()
             self._on_notification(ANY_OPERATION)
             while not connection.is_closed():

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     postgres_connect_timeout_s: PositiveFloat = _setting(
         1.5, "Time to connect to PostgreSQL, all its hosts together; below `commit_timeout_s`."
     )
+    lock_timeout_s: PositiveFloat = _setting(
+        5, "Time to wait for a table that another session has locked, before one line names it and it is tried again."
+    )
     postgres_pool_size: PositiveInt = _setting(4, "Most connections to PostgreSQL.")
     postgres_silence_s: PositiveFloat = _setting(
         10, "Time after which PostgreSQL lets go of what a frozen or lost receiver has locked."

@@ -107,4 +107,4 @@ WITH kept AS (
     RETURNING 1
 )
 SELECT set_config('synchronous_commit', 'on', true),
-       (SELECT pg_notify('esc_receiver_outbox', operations) FROM ended WHERE EXISTS (SELECT FROM posted));
+       (SELECT pg_notify(channel, operations) FROM relay, ended WHERE EXISTS (SELECT FROM posted));

@@ -17,11 +17,10 @@ import structlog
 
 from receiver.config.settings import Settings
 from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.locks import locked
 from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
 
-LOCK = 0x65736370
-"""Advisory lock `escp`."""
 DAYS, MONTHS = "callbacks", "transitions"
 
 log = structlog.get_logger()
@@ -65,6 +64,7 @@ class Partitions:
         self._settings = settings
         self._sql = statements("postgres/partitions.sql")
         self._made: set[str] = set()
+        self._lock_timeout_s = min(settings.lock_timeout_s, settings.commit_timeout_s / 2)
 
     async def ensure(self, connection: Connection, times: Iterable[datetime]) -> None:
         """Make the partitions that rows of these times need."""
@@ -102,8 +102,8 @@ class Partitions:
         await self._make(connection, [p for table in (DAYS, MONTHS) for p in partitions_between(table, now, ahead)])
 
     async def _make(self, connection: Connection, wanted: Iterable[Partition]) -> None:
-        async with connection.transaction():
-            await connection.fetchval(self._sql["lock"], LOCK)
+        """One receiver at a time: with the lock that attaching takes anyway, so that nobody finds half of it."""
+        async with locked(connection, DAYS, "SHARE UPDATE EXCLUSIVE", self._lock_timeout_s):
             there = {name for table in (DAYS, MONTHS) for name, _ in await self._list(connection, table)}
             for partition in sorted(wanted, key=lambda p: p.name):
                 if partition.name not in there:

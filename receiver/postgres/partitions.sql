@@ -1,7 +1,3 @@
--- name: lock
--- One receiver at a time makes or drops partitions.
-SELECT pg_advisory_xact_lock($1);
-
 -- name: partitions
 -- The partitions of a table by name, with the time each one ends.
 SELECT c.relname AS name, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''([^'']+)''\)')::timestamptz AS ends_at
