@@ -36,6 +36,7 @@ from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
+from receiver.postgres.wake_ups import WakeUps
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.message_lookup import MessageLookup
@@ -60,7 +61,8 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        writer = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
+        self._wake_ups = WakeUps(self.database.acquire, settings)
+        writer = BatchWriter(self.database, store, self.partitions, self._wake_ups, settings, self.metrics)
         self.spool = Spool(settings)
         self.readers = BodyReaders(settings)
         self.router = SpoolRouter(self.spool, writer, settings, self.metrics, self.readers)
@@ -101,6 +103,7 @@ class App:
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
+        await self._undo.enter_async_context(self._wake_ups)
         self._undo.push_async_callback(self.spool.close)
         await self.router.open()
         await self.api.open()

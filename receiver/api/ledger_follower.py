@@ -1,8 +1,8 @@
 """Follows the ledger on a connection of its own: wakes requests that wait, and reads once for all feed subscribers.
 
-Each commit notifies (`LISTEN`). When it begins to listen, and then at intervals, it assumes that a notification was
-lost: what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not settled
-yet, because a transaction older than its own still runs, is read again soon. Must not know HTTP.
+What was committed is told by notifications (`LISTEN`). When it begins to listen, and then at intervals, it assumes that
+one was lost: what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not
+settled yet, because a transaction older than its own still runs, is read again soon. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from receiver.api.api_errors import TooManyError, UnavailableError
 from receiver.api.position import BEGINNING, Position
 from receiver.api.row_shapes import position_of, sql
 from receiver.api.subscription import Event, EventBatch, EventFilter, Subscription, events
-from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.wake_ups import ANY_OPERATION
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -90,7 +90,10 @@ class Settings(BaseSettings):
     postgres_connect_timeout_s: PositiveFloat = _setting(
         1.5, "Time to connect to PostgreSQL, all its hosts together; below `commit_timeout_s`."
     )
-    lock_timeout_s: PositiveFloat = _setting(
+    wake_gather_s: NonNegativeFloat = _setting(
+        0.01, "Least time from one wake-up of relay, waiting requests and live feed to the next."
+    )
+    postgres_lock_timeout_s: PositiveFloat = _setting(
         5, "Time to wait for a table that another session has locked, before one line names it and it is tried again."
     )
     postgres_pool_size: PositiveInt = _setting(4, "Most connections to PostgreSQL.")

@@ -27,6 +27,7 @@ from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
 from receiver.postgres.store import ROWS, Store
 from receiver.postgres.unit_of_work import UnitOfWork
+from receiver.postgres.wake_ups import ended_operations, wake
 
 log = structlog.get_logger()
 
@@ -120,3 +121,4 @@ class OverdueScan:
             unit.apply(decision)
         events = [transition_event(*entry) for decision in decisions for entry in decision.transitions]
         await self._store.write(connection, unit, (), decisions, events)
+        await wake(connection, ended_operations(decisions))

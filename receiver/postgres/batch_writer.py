@@ -16,6 +16,7 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import CannotKeepError, RefusedError, describe
 from receiver.model.entities import Decision
+from receiver.model.notification import Outcome
 from receiver.observability.labels import CommitFailure
 from receiver.observability.metrics import Metrics
 from receiver.parsing.parsed_callback import ParsedCallback
@@ -24,6 +25,7 @@ from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import CONFLICTS, NOT_CONNECTED, UNUSABLE, is_about_a_row
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store, do_nothing
+from receiver.postgres.wake_ups import ANY_OPERATION, WakeUps, ended_operations
 
 WriteResult = Decision | CannotKeepError
 
@@ -34,8 +36,10 @@ class BatchWriter:
     """Writes callbacks to PostgreSQL."""
 
     def __init__(
-        self, database: Database, store: Store, partitions: Partitions, settings: Settings, metrics: Metrics
-    ) -> None:
+        self, database: Database, store: Store, partitions: Partitions, wake_ups: WakeUps, settings: Settings,
+        metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._wake_ups = wake_ups
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -52,7 +56,7 @@ class BatchWriter:
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in callbacks]
         task = _WriteTask(
-            self._database, self._store, self._partitions, self._settings, self._metrics, on_decided,
+            self._database, self._store, self._partitions, self._wake_ups, self._settings, self._metrics, on_decided,
             asyncio.get_running_loop().time() + self._settings.commit_timeout_s,
         )  # fmt: skip
         try:
@@ -80,6 +84,7 @@ class _WriteTask:
     _database: Database
     _store: Store
     _partitions: Partitions
+    _wake_ups: WakeUps
     _settings: Settings
     _metrics: Metrics
     _on_decided: Callable[[], None]
@@ -97,6 +102,8 @@ class _WriteTask:
         async with self._database.acquire(self._left_s()) as connection:
             await self._partitions.ensure(connection, (callback.envelope.received_at for callback in batch))
             decisions = await self._store.write_batch(connection, batch, self._on_decided)
+        if any(decision.transitions or decision.outcome is Outcome.UNCLASSIFIED for decision in decisions):
+            self._wake_ups.tell(ended_operations(decisions))
         receipts = (callback.envelope.receipt for callback in batch)
         self.results |= zip(receipts, decisions, strict=True)
 
@@ -130,7 +137,10 @@ class _WriteTask:
     async def _find_stored(self, batch: Sequence[ParsedCallback]) -> None:
         """A transaction that seemed to fail may have been committed after all."""
         async with self._database.acquire(self._left_s()) as connection:
-            self.results |= await self._store.find_stored(connection, batch)
+            found = await self._store.find_stored(connection, batch)
+        if found:
+            self._wake_ups.tell({ANY_OPERATION})
+        self.results |= found
 
     def _left_s(self) -> float:
         return self._ends_at_s - asyncio.get_running_loop().time()

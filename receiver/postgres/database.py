@@ -131,7 +131,7 @@ class Database:
         connection = await self.connect()
         try:
             if self._settings.migrate:
-                for name in await migrate(connection, lock_timeout_s=self._settings.lock_timeout_s):
+                for name in await migrate(connection, lock_timeout_s=self._settings.postgres_lock_timeout_s):
                     log.info("migration applied", name=name)
             elif old := await pending(connection):
                 raise SetupError(

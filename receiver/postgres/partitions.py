@@ -64,7 +64,7 @@ class Partitions:
         self._settings = settings
         self._sql = statements("postgres/partitions.sql")
         self._made: set[str] = set()
-        self._lock_timeout_s = min(settings.lock_timeout_s, settings.commit_timeout_s / 2)
+        self._lock_timeout_s = min(settings.postgres_lock_timeout_s, settings.commit_timeout_s / 2)
 
     async def ensure(self, connection: Connection, times: Iterable[datetime]) -> None:
         """Make the partitions that rows of these times need."""

@@ -32,6 +32,7 @@ from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
 from receiver.postgres.store import READING, Store, callback_row, reading
 from receiver.postgres.unit_of_work import UnitOfWork
+from receiver.postgres.wake_ups import ended_operations, wake
 from receiver.replay.reparse import read_again
 from receiver.replay.results import MOVING, Fate, ReplayResult, Selection, Wanted, events_of, is_rejudged
 
@@ -198,6 +199,7 @@ class Replay:
         events = events_of(results)
         if new or applied or events:
             await self._store.write(connection, unit, new, applied, events)
+            await wake(connection, ended_operations(applied))
 
     async def _rows(self, connection: Connection, name: str, wanted: Sequence[Wanted]) -> dict[UUID, Any]:
         times = [one.received_at for one in wanted]

@@ -53,7 +53,7 @@ def settings(postgres_dsn: str, nats_url: str, tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         port=0,
         relay_takeover_s=0.2,
-        lock_timeout_s=0.2,
+        postgres_lock_timeout_s=0.2,
     )
 
 
@@ -155,7 +155,8 @@ async def test_a_start_says_who_holds_a_lock(
     holder = await asyncpg.connect(empty_postgres_dsn, server_settings={"application_name": "somebody"})
     await migrate(holder, [one for one in known() if one.version < 5])
     settings: dict[str, Any] = {
-        "postgres_dsn": empty_postgres_dsn, "nats_url": nats_url, "data_dir": tmp_path, "port": 0, "lock_timeout_s": 0.2
+        "postgres_dsn": empty_postgres_dsn, "nats_url": nats_url, "data_dir": tmp_path, "port": 0,
+        "postgres_lock_timeout_s": 0.2,
     }  # fmt: skip
     transaction = holder.transaction()
     await transaction.start()
