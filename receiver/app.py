@@ -26,6 +26,7 @@ from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
+from receiver.jobs.retention import Retention
 from receiver.lifecycle import Windows
 from receiver.observability.log_writer import LogWriter
 from receiver.observability.logs import at_any_level
@@ -77,6 +78,7 @@ class App:
             self.metrics,
             StreamRebuild(self.database, settings, self.readers).run,
         )
+        self.retention = Retention(self.database, self.partitions, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
@@ -124,7 +126,7 @@ class App:
         """Bring the schema up to date as soon as PostgreSQL answers, then run what needs it."""
         await self.database.prepare(self.partitions)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.partitions.run(self.database.acquire))
+            group.create_task(self.retention.run())
             group.create_task(self.relay.run())
             group.create_task(self.router.run())
             group.create_task(self.overdue_scan.run())
@@ -142,6 +144,7 @@ class App:
             Dependency("spool_age", self._check_spool_age, needed=False),
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._check_relay, needed=False),
+            Dependency("retention", self._check_retention, needed=False),
         )
         warnings = unprotected_sources(self.settings)
         for warning in warnings:
@@ -178,6 +181,10 @@ class App:
     async def _check_relay(self) -> None:
         if self.relay.trouble:
             raise ReceiverError(self.relay.trouble)
+
+    async def _check_retention(self) -> None:
+        if self.retention.trouble:
+            raise ReceiverError(f"nothing is dropped by age now: {self.retention.trouble}")
 
     @property
     def url(self) -> str:

@@ -158,7 +158,7 @@ ON CONFLICT (minute) DO NOTHING;
 
 -- name: drop_marks
 -- Forget the marks of what is not kept any more.
-DELETE FROM order_marks WHERE minute < $1;
+DELETE FROM order_marks WHERE minute < now() - $1::interval;
 
 -- name: restored
 -- Whether rows bear transaction ids that this server has not given out: they were restored from a dump of another one.

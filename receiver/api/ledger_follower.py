@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -200,8 +200,7 @@ class LedgerFollower:
             return
         self._mark_due_s = time.monotonic() + MARK_EVERY_S
         await self._rows(connection, "make_mark")
-        expired_at = datetime.now(UTC) - timedelta(days=self._settings.ledger_retention_days)
-        await self._rows(connection, "drop_marks", expired_at)
+        await self._rows(connection, "drop_marks", timedelta(days=self._settings.ledger_retention_days))
 
     async def _reorder_after_restore(self, connection: Connection) -> None:
         """After a restore from another server's dump, new transaction ids would sort before those of the rows."""

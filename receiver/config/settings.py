@@ -150,7 +150,9 @@ class Settings(BaseSettings):
     )
     query_items_max: PositiveInt = _setting(1_000, "Most items on one page of a list.")
     query_scan_rows_max: PositiveInt = _setting(5_000, "Most callbacks or ledger entries looked through for one page.")
-    query_clock_skew_s: NonNegativeFloat = _setting(60, "Most by which the clocks of receivers and PostgreSQL differ.")
+    query_clock_skew_s: NonNegativeFloat = _setting(
+        60, "Most by which the clocks of receivers and PostgreSQL differ; beyond it nothing is dropped by age."
+    )
     wait_s_max: PositiveInt = _setting(300, "Longest `?wait=` for an operation.")
     waits_max: PositiveInt = _setting(
         2_000, "Most that wait for an operation at once; at most half of `connections_max`."
@@ -192,6 +194,10 @@ class Settings(BaseSettings):
     partitions_ahead_days: PositiveInt = _setting(7, "Days for which partitions are made beforehand.")
     partition_lock_timeout_s: PositiveFloat = _setting(
         0.5, "How long those who write may have to wait for an old partition to be dropped."
+    )
+    clock_ahead_max_s: PositiveFloat = _setting(
+        60,
+        "Most by which `received_at` is ahead of the machine's clock after that was set back; else it goes back too.",
     )
     maintenance_interval_s: PositiveFloat = _setting(3_600, "How often partitions are made and dropped.")
     counts_interval_s: PositiveFloat = _setting(

@@ -87,7 +87,13 @@ class OverdueScan:
         found = self._settings.overdue_batch_max
         while found == self._settings.overdue_batch_max:
             async with asyncio.timeout(self._settings.commit_timeout_s):
-                found = len(await self.run_once(datetime.now(UTC)))
+                found = len(await self.run_once(await self._now()))
+
+    async def _now(self) -> datetime:
+        """The earlier of this machine's clock and PostgreSQL's: one that has jumped ahead makes nothing overdue."""
+        async with self._database.acquire() as connection:
+            theirs: datetime = await connection.fetchval(self._sql["clock"])
+        return min(datetime.now(UTC), theirs)
 
     async def _decide(self, connection: Connection, now: datetime) -> list[Decision]:
         operations = await self._silent_operations(connection, now)
