@@ -20,7 +20,6 @@ from benchmarks.delay import Delay, Question
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Feed, Program, ask, new_database, one_value, until_empty
 from receiver.embedded.servers import Embedded
-from receiver.publishing.outbox import LOCK_KEY
 
 NOTHING, ORDINARY, SERVICE = "nothing", "ordinary", "service"
 CONNECTIONS = (1, 32, 128)
@@ -199,7 +198,7 @@ class Comparison:
         """Another session is the relay, and does nothing, until what is given is called."""
         connection = await asyncpg.connect(self._dsn[SERVICE])
         try:
-            await connection.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
+            await connection.fetchval("SELECT pg_advisory_lock(lock_key) FROM relay")
             yield connection.close
         finally:
             await connection.close()

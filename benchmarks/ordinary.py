@@ -25,7 +25,8 @@ from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.parsing.parser import parse
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
-from receiver.postgres.store import Connection, Store, events_of
+from receiver.postgres.session import Connection
+from receiver.postgres.store import Store, events_of
 from receiver.postgres.unit_of_work import UnitOfWork
 
 POOL_SIZE = 16

@@ -28,6 +28,7 @@ from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
+from receiver.jobs.retention import Retention
 from receiver.lifecycle import Windows
 from receiver.observability.log_writer import LogWriter
 from receiver.observability.logs import at_any_level
@@ -38,6 +39,7 @@ from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
+from receiver.postgres.wake_ups import WakeUps
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.message_lookup import MessageLookup
@@ -62,7 +64,8 @@ class App:
         self.broker = Broker(settings, self.metrics)
         self.partitions = Partitions(settings)
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        writer = BatchWriter(self.database, store, self.partitions, settings, self.metrics)
+        self._wake_ups = WakeUps(self.database.acquire, settings)
+        writer = BatchWriter(self.database, store, self.partitions, self._wake_ups, settings, self.metrics)
         self.spool = Spool(settings)
         self.readers = BodyReaders(settings)
         self.router = SpoolRouter(self.spool, writer, settings, self.metrics, self.readers)
@@ -77,6 +80,7 @@ class App:
             self.metrics,
             StreamRebuild(self.database, settings, self.readers).run,
         )
+        self.retention = Retention(self.database, self.partitions, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.tls = ListenerTls(settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
@@ -105,6 +109,7 @@ class App:
         self._undo.push_async_callback(self.database.close)
         self._undo.push_async_callback(self.broker.close)
         await self.database.open()
+        await self._undo.enter_async_context(self._wake_ups)
         self._undo.push_async_callback(self.spool.close)
         await self.router.open()
         await self.api.open()
@@ -127,7 +132,7 @@ class App:
         """Bring the schema up to date as soon as PostgreSQL answers, then run what needs it."""
         await self.database.prepare(self.partitions)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.partitions.run(self.database.acquire))
+            group.create_task(self.retention.run())
             group.create_task(self.relay.run())
             group.create_task(self.router.run())
             group.create_task(self.overdue_scan.run())
@@ -146,6 +151,7 @@ class App:
             Dependency("nats", self.broker.ping, needed=False),
             Dependency("relay", self._check_relay, needed=False),
             *([Dependency("tls", self.tls.ping, needed=False)] if self.tls.configured else []),
+            Dependency("retention", self._check_retention, needed=False),
         )
         warnings = list(open_doors(self.settings))
         for warning in warnings:
@@ -185,6 +191,10 @@ class App:
     async def _check_relay(self) -> None:
         if self.relay.trouble:
             raise ReceiverError(self.relay.trouble)
+
+    async def _check_retention(self) -> None:
+        if self.retention.trouble:
+            raise ReceiverError(f"nothing is dropped by age now: {self.retention.trouble}")
 
     @property
     def url(self) -> str:

@@ -149,6 +149,10 @@ FROM (
 -- How many messages wait to be published, counted up to $1, and since when the oldest waits.
 SELECT count(*) AS rows, min(at) AS oldest_at FROM (SELECT at FROM outbox ORDER BY position LIMIT $1) AS counted;
 
+-- name: channel
+-- Where wake-ups are told.
+SELECT channel FROM relay;
+
 -- name: latest
 -- The latest ledger entry that can be shown, and the oldest transaction that holds back what follows.
 SELECT xid, position, at
@@ -173,7 +177,7 @@ ON CONFLICT (minute) DO NOTHING;
 
 -- name: drop_marks
 -- Forget the marks of what is not kept any more.
-DELETE FROM order_marks WHERE minute < $1;
+DELETE FROM order_marks WHERE minute < now() - $1::interval;
 
 -- name: restored
 -- Whether rows bear transaction ids that this server has not given out: they were restored from a dump of another one.

@@ -1,8 +1,8 @@
 """Follows the ledger on a connection of its own: wakes requests that wait, and reads once for all feed subscribers.
 
-Each commit notifies (`LISTEN`). When it begins to listen, and then at intervals, it assumes that a notification was
-lost: what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not settled
-yet, because a transaction older than its own still runs, is read again soon. Must not know HTTP.
+What was committed is told by notifications (`LISTEN`). When it begins to listen, and then at intervals, it assumes that
+one was lost: what is missed is late, never lost. Ledger entries are read in the order of visibility; one that is not
+settled yet, because a transaction older than its own still runs, is read again soon. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -22,13 +22,12 @@ from receiver.api.api_errors import TooManyError, UnavailableError
 from receiver.api.position import BEGINNING, Position
 from receiver.api.row_shapes import position_of, sql
 from receiver.api.subscription import Event, EventBatch, EventFilter, Subscription, events
-from receiver.api.waiters import ANY_OPERATION
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
-from receiver.publishing.outbox import CHANNEL
+from receiver.postgres.wake_ups import ANY_OPERATION
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -141,7 +140,7 @@ class LedgerFollower:
             await connection.execute(SESSION)
             await self._reorder_after_restore(connection)
             connection.add_termination_listener(lambda _: self._wake_up.set())
-            await connection.add_listener(CHANNEL, self._notified)
+            await connection.add_listener(await connection.fetchval(self._sql["channel"]), self._notified)
             self.listening.set()
             self._on_notification(ANY_OPERATION)
             while not connection.is_closed():
@@ -201,8 +200,7 @@ class LedgerFollower:
             return
         self._mark_due_s = time.monotonic() + MARK_EVERY_S
         await self._rows(connection, "make_mark")
-        expired_at = datetime.now(UTC) - timedelta(days=self._settings.ledger_retention_days)
-        await self._rows(connection, "drop_marks", expired_at)
+        await self._rows(connection, "drop_marks", timedelta(days=self._settings.ledger_retention_days))
 
     async def _reorder_after_restore(self, connection: Connection) -> None:
         """After a restore from another server's dump, new transaction ids would sort before those of the rows."""

@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -21,7 +22,7 @@ from receiver.errors import SettingsError
 from receiver.postgres.database import cut_at, do_not_reset
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
-from receiver.postgres.store import Connection, set_json_codec
+from receiver.postgres.session import Connection, set_up
 
 SESSION = {
     "application_name": "esc-receiver-query",
@@ -81,9 +82,10 @@ class Reader(Statements):
         session["idle_in_transaction_session_timeout"] = session["statement_timeout"]
         try:
             self._pool = await asyncpg.create_pool(
-                settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size, init=set_json_codec,
+                settings.postgres_dsn, min_size=0, max_size=settings.query_pool_size,
+                init=partial(set_up, settings=session),
                 connect=Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect,
-                server_settings=session, reset=do_not_reset,
+                reset=do_not_reset,
             )  # fmt: skip
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error

@@ -1,7 +1,8 @@
 """Requests that wait for an operation to end: each is an entry in a dictionary and a future, and holds no connection.
 
-With each commit the receiver that stores the closing callback notifies all receivers which operations ended; only
-those that somebody waits for are then read. A lost notification is made up for by a slow sweep. Must not know HTTP.
+The receiver that stores the closing callback notifies all receivers which operations ended, by the first digits of
+their ids (another that begins alike is read in vain); only those that somebody waits for are then read. A lost
+notification is made up for by a slow sweep. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -19,13 +20,10 @@ from receiver.api.read_pool import Reader
 from receiver.config.settings import Settings
 from receiver.model.entities import Operation
 from receiver.observability.metrics import Metrics
+from receiver.postgres.wake_ups import ANY_OPERATION, DIGITS
 
-ANY_OPERATION = "*"
-"""A notification that names no operation: any may have ended."""
 LOOK_UP_MAX = 1_000
 """Operations read with one statement."""
-PREFIX_DIGITS = 8
-"""How many digits of an operation's id a notification holds; another that begins alike is read in vain."""
 
 STOPPING = "the receiver is stopping"
 
@@ -39,7 +37,7 @@ class _Wait:
 
     @property
     def prefix(self) -> str:
-        return self.operation_id.hex[:PREFIX_DIGITS]
+        return self.operation_id.hex[:DIGITS]
 
     def fail(self, why: str) -> None:
         if not self.ended.done():
@@ -130,7 +128,7 @@ class Waiters:
                     self._resolve(operation)
 
     def _resolve(self, operation: Operation) -> None:
-        for wait in self._by_prefix.get(operation.id.hex[:PREFIX_DIGITS], ()):
+        for wait in self._by_prefix.get(operation.id.hex[:DIGITS], ()):
             if wait.operation_id == operation.id and not wait.ended.done():
                 wait.ended.set_result(operation)
 

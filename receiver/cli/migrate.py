@@ -41,7 +41,7 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> None:
             for migration in await pending(connection):
                 click.echo(f"-- {migration.name}\n{migration.sql}")
         else:
-            names = await migrate(connection)
+            names = await migrate(connection, lock_timeout_s=settings.postgres_lock_timeout_s)
             click.echo("\n".join(f"applied {name}" for name in names) or "the schema is up to date")
     except UNUSABLE as error:
         raise SetupError(f"PostgreSQL does not let the schema be looked at or changed: {describe(error)}") from error

@@ -100,12 +100,23 @@ class Settings(BaseSettings):
     batch_callbacks_max: PositiveInt = _setting(256, "Most callbacks in one transaction.")
     batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes of bodies in one transaction.")
     commits_max: PositiveInt = _setting(2, "Most transactions with callbacks at one time.")
-    commit_timeout_s: PositiveFloat = _setting(5, "Time for one transaction.")
+    commit_timeout_s: PositiveFloat = _setting(2, "Time for one transaction.")
     commit_races_max: PositiveInt = _setting(
         10, "How often a batch is judged again because another receiver was quicker."
     )
     commit_retry_s: PositiveFloat = _setting(0.1, "Pause before a broken transaction is tried again.")
-    postgres_connect_timeout_s: PositiveFloat = _setting(5, "Time to connect to PostgreSQL.")
+    commit_reconnects_max: NonNegativeInt = _setting(
+        1, "How often a transaction is tried again because its connection broke, before its callbacks are spooled."
+    )
+    postgres_connect_timeout_s: PositiveFloat = _setting(
+        1.5, "Time to connect to PostgreSQL, all its hosts together; below `commit_timeout_s`."
+    )
+    wake_gather_s: NonNegativeFloat = _setting(
+        0.01, "Least time from one wake-up of relay, waiting requests and live feed to the next."
+    )
+    postgres_lock_timeout_s: PositiveFloat = _setting(
+        5, "Time to wait for a table that another session has locked, before one line names it and it is tried again."
+    )
     postgres_pool_size: PositiveInt = _setting(4, "Most connections to PostgreSQL.")
     postgres_silence_s: PositiveFloat = _setting(
         10, "Time after which PostgreSQL lets go of what a frozen or lost receiver has locked."
@@ -166,7 +177,9 @@ class Settings(BaseSettings):
     )
     query_items_max: PositiveInt = _setting(1_000, "Most items on one page of a list.")
     query_scan_rows_max: PositiveInt = _setting(5_000, "Most callbacks or ledger entries looked through for one page.")
-    query_clock_skew_s: NonNegativeFloat = _setting(60, "Most by which the clocks of receivers and PostgreSQL differ.")
+    query_clock_skew_s: NonNegativeFloat = _setting(
+        60, "Most by which the clocks of receivers and PostgreSQL differ; beyond it nothing is dropped by age."
+    )
     wait_s_max: PositiveInt = _setting(300, "Longest `?wait=` for an operation.")
     waits_max: PositiveInt = _setting(
         2_000, "Most that wait for an operation at once; at most half of `connections_max`."
@@ -210,6 +223,10 @@ class Settings(BaseSettings):
     partitions_ahead_days: PositiveInt = _setting(7, "Days for which partitions are made beforehand.")
     partition_lock_timeout_s: PositiveFloat = _setting(
         0.5, "How long those who write may have to wait for an old partition to be dropped."
+    )
+    clock_ahead_max_s: PositiveFloat = _setting(
+        60,
+        "Most by which `received_at` is ahead of the machine's clock after that was set back; else it goes back too.",
     )
     maintenance_interval_s: PositiveFloat = _setting(3_600, "How often partitions are made and dropped.")
     counts_interval_s: PositiveFloat = _setting(

@@ -122,7 +122,8 @@ class Ingress:
         self._quotas = Quotas(settings.all_sources)
         self._addresses = SenderAddresses(settings.trusted_proxies)
         self._refusals = RefusalLog(settings)
-        self._clock = Clock()
+        self._clock = Clock(ahead_max_s=settings.clock_ahead_max_s, on_set_back=_log_set_back)
+        metrics.clock_ahead_seconds.set_function(lambda: self._clock.ahead_s)
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
         self._lines = CallbackLines(settings)
         self._traces = traces
@@ -256,6 +257,12 @@ def _sender(request: web.Request) -> Sender:
 def _describe(error: BaseException) -> str:
     """Foreign errors without their message, which may hold what the sender sent."""
     return str(error) if isinstance(error, ReceiverError) else type(error).__name__
+
+
+def _log_set_back(by_s: float) -> None:
+    log.warning(
+        "this machine's clock was set back by more than clock_ahead_max_s; received_at goes back with it", seconds=by_s
+    )
 
 
 def _answer(request: web.Request, receipt: str, result: IntakeResult) -> web.StreamResponse:

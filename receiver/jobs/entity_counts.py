@@ -25,8 +25,8 @@ from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import Connection
 
 log = structlog.get_logger()
 

@@ -23,9 +23,11 @@ from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE, is_partition_missing
 from receiver.postgres.partitions import Partitions
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import ROWS, Connection, Store
+from receiver.postgres.store import ROWS, Store
 from receiver.postgres.unit_of_work import UnitOfWork
+from receiver.postgres.wake_ups import ended_operations, wake
 
 log = structlog.get_logger()
 
@@ -85,7 +87,13 @@ class OverdueScan:
         found = self._settings.overdue_batch_max
         while found == self._settings.overdue_batch_max:
             async with asyncio.timeout(self._settings.commit_timeout_s):
-                found = len(await self.run_once(datetime.now(UTC)))
+                found = len(await self.run_once(await self._now()))
+
+    async def _now(self) -> datetime:
+        """The earlier of this machine's clock and PostgreSQL's: one that has jumped ahead makes nothing overdue."""
+        async with self._database.acquire() as connection:
+            theirs: datetime = await connection.fetchval(self._sql["clock"])
+        return min(datetime.now(UTC), theirs)
 
     async def _decide(self, connection: Connection, now: datetime) -> list[Decision]:
         operations = await self._silent_operations(connection, now)
@@ -119,3 +127,4 @@ class OverdueScan:
             unit.apply(decision)
         events = [transition_event(*entry) for decision in decisions for entry in decision.transitions]
         await self._store.write(connection, unit, (), decisions, events)
+        await wake(connection, ended_operations(decisions))

@@ -27,6 +27,10 @@ CROSS JOIN LATERAL (
 ) AS left_vms
 WHERE o.id = ANY($1::uuid[]);
 
+-- name: clock
+-- What PostgreSQL takes for the time.
+SELECT clock_timestamp();
+
 -- name: overdue
 -- How many operations are overdue now.
 SELECT count(*) FROM operations WHERE state = 'OVERDUE';

@@ -131,16 +131,34 @@ class Envelope(NamedTuple):
 
 
 class Clock:
-    """The receiver's own time. It only runs forwards, whatever is done to the machine's clock, and never gives the same
-    time twice: the order of operations is derived from it."""
+    """The receiver's own time. It only runs forwards and never gives the same time twice, as the order of operations is
+    derived from it; unless the machine's clock was set back by more than `ahead_max_s`: then it goes back too, once,
+    rather than be wrong for as long as that takes."""
 
-    def __init__(self, machine_ns: Callable[[], int] = time_ns) -> None:
+    def __init__(
+        self,
+        machine_ns: Callable[[], int] = time_ns,
+        ahead_max_s: float = 60,
+        on_set_back: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """`on_set_back` hears by how many seconds it went back."""
         self._machine_ns = machine_ns
+        self._ahead_max_ns = round(ahead_max_s * 1e9)
+        self._on_set_back = on_set_back
         self._last_ns = 0
+
+    @property
+    def ahead_s(self) -> float:
+        """How far it is ahead of the machine's clock."""
+        return max(0.0, (self._last_ns - self._machine_ns()) / 1e9)
 
     def stamp(self) -> tuple[datetime, UUID]:
         """The time now, and a receipt whose millisecond is the same."""
-        self._last_ns = now = max(self._machine_ns(), self._last_ns + RESOLUTION_NS)
+        machine, least = self._machine_ns(), self._last_ns + RESOLUTION_NS
+        if machine < least - self._ahead_max_ns - RESOLUTION_NS:
+            self._on_set_back((self._last_ns - machine) / 1e9)
+            least = machine
+        self._last_ns = now = max(machine, least)
         return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
 
 

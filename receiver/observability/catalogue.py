@@ -268,6 +268,13 @@ class Catalogue:
     partitions_end_timestamp_seconds = gauge("seconds", "Until when there are partitions; 0: not known yet.", TABLE)
     partitions_begin_timestamp_seconds = gauge("seconds", "Since when there are partitions; 0: not known yet.", TABLE)
     retention_seconds = gauge("seconds", "How long a row is kept.", TABLE)
+    retention_waiting_partitions = gauge(
+        "partitions", "Partitions past retention that stay, because too few days with callbacks followed.", TABLE
+    )
+    clock_skew_seconds = gauge("seconds", "How far this machine's clock is ahead of PostgreSQL's; negative: behind.")
+    clock_ahead_seconds = gauge(
+        "seconds", "How far `received_at` is ahead of this machine's clock, which was set back."
+    )
     loop_lag_seconds = histogram("seconds", "How much later than asked for the event loop turned.", SECONDS[:-2])
     log_lines_dropped = counter("lines", "Log lines that nobody took in time, or that could not be written.")
 

@@ -16,14 +16,15 @@ class TroubleLog:
         self._event = event
         self._level = level
         self._each_reason = each_reason
-        self._why = ""
+        self.why = ""
+        """Of the last attempt that failed; empty while there is no trouble."""
 
     def report(self, why: str) -> None:
         """The attempt failed because of this."""
-        if not self._why or (self._each_reason and why != self._why):
+        if not self.why or (self._each_reason and why != self.why):
             log.log(self._level, self._event, why=why)
-        self._why = why
+        self.why = why
 
     def clear(self) -> None:
         """The attempt succeeded: the next trouble is a new one."""
-        self._why = ""
+        self.why = ""

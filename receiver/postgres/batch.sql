@@ -65,17 +65,16 @@ WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3;
 
 -- name: barrier
 -- A commit that writes, and so waits for whatever a commit has to wait for.
-SELECT pg_logical_emit_message(true, 'esc-receiver', 'barrier');
+SELECT pg_logical_emit_message(true, 'esc-receiver', 'barrier'), set_config('synchronous_commit', 'on', true);
 
 -- name: write_nothing
 -- Waits for the lock that a batch would need.
 INSERT INTO callbacks (receipt) SELECT NULL::uuid WHERE false;
 
 -- name: write
--- All of one batch: callbacks, state, ledger, outbox, and one wake-up for the relay and the windows. New rows are inserted
--- and never merged, so that a row which another receiver made meanwhile fails the batch, which is then judged again.
--- The wake-up tells which operations ended, by the first 8 digits of their row's id, for those who wait for one; '*'
--- stands for more than a wake-up can hold.
+-- All of one batch: callbacks, state, ledger, outbox. New rows are inserted and never merged, so that a row which another
+-- receiver made meanwhile fails the batch, which is then judged again. The commit itself asks to be durable: whatever the
+-- session has been told, or was not told because somebody on the way dropped it, a 200 is sent only for what is fsynced.
 WITH kept AS (
     INSERT INTO callbacks
         (receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
@@ -123,15 +122,10 @@ WITH kept AS (
     ON CONFLICT (source, vm_uuid, vm_id) DO UPDATE SET valid_to = excluded.valid_to
 ), ledger AS (
     INSERT INTO transitions ({transition}) SELECT {transition} FROM unnest($11::transition_row[])
-    RETURNING entity, entity_id, to_state
-), ended AS (
-    SELECT CASE WHEN count(*) > 500 THEN '*' ELSE coalesce(string_agg(DISTINCT left(entity_id::text, 8), ' '), '') END AS operations
-    FROM ledger WHERE entity = 'operation' AND to_state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')
 ), posted AS (
     INSERT INTO outbox (id, at, subject, headers, payload, kv_key, kv_ended)
     SELECT id, at, subject, headers::json, payload::json, kv_key, kv_ended
     FROM unnest($12::uuid[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::boolean[])
         AS new (id, at, subject, headers, payload, kv_key, kv_ended)
-    RETURNING 1
 )
-SELECT pg_notify('esc_receiver_outbox', operations) FROM ended WHERE EXISTS (SELECT FROM posted);
+SELECT set_config('synchronous_commit', 'on', true);

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from receiver.postgres.driver_errors import CONFLICTS, CONNECTION_LOST, UNAVAILABLE, is_partition_missing
+from receiver.postgres.driver_errors import CONFLICTS, CONNECTION_LOST, is_about_a_row, is_partition_missing
 from receiver.postgres.partitions import Partitions
 
 T = TypeVar("T")
@@ -34,7 +34,10 @@ class BatchTask(Protocol[T]):
 
 
 async def process_batch(task: BatchTask[T], batch: Sequence[T], partitions: Partitions, conflicts_max: int) -> None:
-    """Have each of the batch processed, in order. Raises what `UNAVAILABLE` lists; then some may have no result."""
+    """Have each of the batch processed, in order.
+
+    Raises errors of the surroundings, of those that `UNUSABLE` lists; then some may have no result.
+    """
     conflicts = 0
     while rest := task.pending(batch):
         try:
@@ -44,17 +47,15 @@ async def process_batch(task: BatchTask[T], batch: Sequence[T], partitions: Part
             await task.on_conflict(rest, error)
             if conflicts > conflicts_max:
                 await _split(task, rest, partitions, conflicts_max, error)
-        except ValueError as error:  # asyncpg's too: its DataError would else pass for a lost connection
-            await _split(task, rest, partitions, conflicts_max, error)
-        except CONNECTION_LOST as error:
-            await task.on_connection_lost(rest, error)
-        except UNAVAILABLE:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one callback must not sink its neighbours
+        except Exception as error:
             if is_partition_missing(error):
                 partitions.forget()
-            else:
+            elif is_about_a_row(error):  # whatever is wrong with one callback must not sink its neighbours
                 await _split(task, rest, partitions, conflicts_max, error)
+            elif isinstance(error, CONNECTION_LOST):
+                await task.on_connection_lost(rest, error)
+            else:
+                raise
 
 
 async def _split(

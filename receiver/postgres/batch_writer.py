@@ -16,14 +16,16 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import CannotKeepError, RefusedError, describe
 from receiver.model.entities import Decision
+from receiver.model.notification import Outcome
 from receiver.observability.labels import CommitFailure
 from receiver.observability.metrics import Metrics
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.batch_retry import process_batch
 from receiver.postgres.database import Database
-from receiver.postgres.driver_errors import CONNECTION_LOST, UNAVAILABLE, UNUSABLE, WHOLE_BATCH_ERRORS
+from receiver.postgres.driver_errors import CONFLICTS, NOT_CONNECTED, UNUSABLE, is_about_a_row
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store, do_nothing
+from receiver.postgres.wake_ups import ANY_OPERATION, WakeUps, ended_operations
 
 WriteResult = Decision | CannotKeepError
 
@@ -34,8 +36,10 @@ class BatchWriter:
     """Writes callbacks to PostgreSQL."""
 
     def __init__(
-        self, database: Database, store: Store, partitions: Partitions, settings: Settings, metrics: Metrics
-    ) -> None:
+        self, database: Database, store: Store, partitions: Partitions, wake_ups: WakeUps, settings: Settings,
+        metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._wake_ups = wake_ups
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -52,12 +56,12 @@ class BatchWriter:
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in callbacks]
         task = _WriteTask(
-            self._database, self._store, self._partitions, self._settings, self._metrics, on_decided,
+            self._database, self._store, self._partitions, self._wake_ups, self._settings, self._metrics, on_decided,
             asyncio.get_running_loop().time() + self._settings.commit_timeout_s,
         )  # fmt: skip
         try:
             await process_batch(task, callbacks, self._partitions, self._settings.commit_races_max)
-        except UNAVAILABLE as error:
+        except UNUSABLE as error:
             task.count(CommitFailure.UNAVAILABLE)
             log.warning("callbacks could not be kept", callbacks=len(task.pending(callbacks)), why=describe(error))
         unavailable = CannotKeepError("PostgreSQL cannot keep it now")
@@ -80,6 +84,7 @@ class _WriteTask:
     _database: Database
     _store: Store
     _partitions: Partitions
+    _wake_ups: WakeUps
     _settings: Settings
     _metrics: Metrics
     _on_decided: Callable[[], None]
@@ -87,6 +92,8 @@ class _WriteTask:
     """By the loop's clock."""
     results: dict[UUID, WriteResult] = field(default_factory=dict)
     """By receipt."""
+    _broken: int = 0
+    """How many connections broke."""
 
     def pending(self, batch: Sequence[ParsedCallback]) -> list[ParsedCallback]:
         return [callback for callback in batch if callback.envelope.receipt not in self.results]
@@ -95,6 +102,8 @@ class _WriteTask:
         async with self._database.acquire(self._left_s()) as connection:
             await self._partitions.ensure(connection, (callback.envelope.received_at for callback in batch))
             decisions = await self._store.write_batch(connection, batch, self._on_decided)
+        if any(decision.transitions or decision.outcome is Outcome.UNCLASSIFIED for decision in decisions):
+            self._wake_ups.tell(ended_operations(decisions))
         receipts = (callback.envelope.receipt for callback in batch)
         self.results |= zip(receipts, decisions, strict=True)
 
@@ -105,19 +114,21 @@ class _WriteTask:
 
     async def on_connection_lost(self, batch: Sequence[ParsedCallback], error: Exception) -> None:
         self.count(CommitFailure.CONNECTION_LOST)
-        if self._left_s() < self._settings.commit_retry_s:
-            raise error
+        self._broken += 1
+        if self._broken > self._settings.commit_reconnects_max or isinstance(error, NOT_CONNECTED):
+            raise error  # to the spool at once: an outage is not felt
         await asyncio.sleep(self._settings.commit_retry_s)
         await self._find_stored(batch)
 
     async def on_failure(self, item: ParsedCallback, error: Exception) -> None:
         receipt = item.envelope.receipt
-        if item.decision_without_lifecycle() is None:
+        if is_about_a_row(error) and item.decision_without_lifecycle() is None:
             log.error("a callback could not be judged; it is kept as it came", receipt=str(receipt), exc_info=error)
             await process_batch(self, [item.without_content()], self._partitions, self._settings.commit_races_max)
         else:
             log.error("a callback could not be kept", receipt=str(receipt), exc_info=error)
-            refused = CannotKeepError if isinstance(error, WHOLE_BATCH_ERRORS) else RefusedError
+            is_at_fault = is_about_a_row(error) and not isinstance(error, CONFLICTS)
+            refused = RefusedError if is_at_fault else CannotKeepError
             self.results[receipt] = refused("PostgreSQL refuses it")
 
     def count(self, reason: CommitFailure) -> None:
@@ -125,11 +136,11 @@ class _WriteTask:
 
     async def _find_stored(self, batch: Sequence[ParsedCallback]) -> None:
         """A transaction that seemed to fail may have been committed after all."""
-        try:
-            async with self._database.acquire(self._left_s()) as connection:
-                self.results |= await self._store.find_stored(connection, batch)
-        except CONNECTION_LOST:
-            return
+        async with self._database.acquire(self._left_s()) as connection:
+            found = await self._store.find_stored(connection, batch)
+        if found:
+            self._wake_ups.tell({ANY_OPERATION})
+        self.results |= found
 
     def _left_s(self) -> float:
         return self._ends_at_s - asyncio.get_running_loop().time()

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import asyncpg
 import stamina
@@ -23,7 +24,7 @@ from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
 from receiver.postgres.partitions import Partitions
-from receiver.postgres.store import SESSION, Connection, set_json_codec
+from receiver.postgres.session import WRITING, Connection, require_own, set_up
 
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.4, 5.0
 
@@ -37,7 +38,7 @@ class Database:
         self._settings = settings
         self._metrics = metrics
         self._hosts = Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s)
-        self._session = SESSION | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
+        self._session = WRITING | {"idle_in_transaction_session_timeout": f"{settings.postgres_silence_s * 1000:.0f}"}
         self._trouble = TroubleLog(
             "PostgreSQL cannot be used yet; trying on (ESC_RECEIVER_POSTGRES_DSN)", each_reason=False
         )
@@ -49,8 +50,8 @@ class Database:
         """Make the pool; it connects when it is used."""
         settings = self._settings
         self._pool = await asyncpg.create_pool(
-            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size, init=_set_up,
-            connect=self._hosts.connect, server_settings=self._session, reset=do_not_reset,
+            settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size,
+            init=partial(set_up, settings=self._session), connect=self._hosts.connect, reset=do_not_reset,
         )  # fmt: skip
 
     @asynccontextmanager
@@ -73,10 +74,10 @@ class Database:
     async def dedicated(self, timeout_s: float) -> AsyncIterator[Connection]:
         """The same, but newly opened: the pool may hold a dead one, which would use up a long time limit."""
         until_s = _deadline_s(timeout_s)
-        connection = await self._hosts.connect(server_settings=self._session)
+        connection = await self._hosts.connect()
         with cut_at(until_s, connection):
             try:
-                await _set_up(connection)
+                await set_up(connection, self._session)
                 yield connection
             finally:
                 connection.terminate()
@@ -100,7 +101,7 @@ class Database:
             raise SetupError(f"PostgreSQL cannot be reached: {describe(error)}") from error
         self._metrics.postgres_up.set(1)
         if not self.ready:
-            raise SetupError("the schema is not up to date yet")
+            raise SetupError(self._trouble.why or "the schema is not up to date yet")
 
     async def prepare(self, partitions: Partitions) -> None:
         """Bring the schema up to date and make its partitions, as soon as PostgreSQL answers.
@@ -130,7 +131,7 @@ class Database:
         connection = await self.connect()
         try:
             if self._settings.migrate:
-                for name in await migrate(connection):
+                for name in await migrate(connection, lock_timeout_s=self._settings.postgres_lock_timeout_s):
                     log.info("migration applied", name=name)
             elif old := await pending(connection):
                 raise SetupError(
@@ -147,9 +148,11 @@ class Database:
 
 
 async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
-    """A connection. Raises SettingsError for a DSN that is none, and what `UNUSABLE` lists."""
+    """A connection that is a session of its own. Raises SettingsError for a DSN that is none, and `UNUSABLE` errors."""
+    timeout_s = settings.postgres_connect_timeout_s
+    hosts = Hosts(settings.postgres_dsn, timeout_s)
     try:
-        return await Hosts(settings.postgres_dsn, settings.postgres_connect_timeout_s).connect()
+        connection = await hosts.connect()
     except asyncpg.ClientConfigurationError as error:
         raise SettingsError(f"ESC_RECEIVER_POSTGRES_DSN: {error}") from error
     except ValueError:  # without its text, which may be a part of the password
@@ -157,6 +160,13 @@ async def connect(settings: Settings) -> asyncpg.Connection[asyncpg.Record]:
             "ESC_RECEIVER_POSTGRES_DSN: no PostgreSQL URL can be read in it; "
             "are special characters of the password percent-encoded?"
         ) from None
+    with cut_at(_deadline_s(timeout_s), connection):
+        try:
+            await require_own(connection, hosts.connect, timeout_s / 2)
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection
 
 
 def _deadline_s(timeout_s: float) -> float:
@@ -179,15 +189,6 @@ def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
         raise
     finally:
         cut.cancel()
-
-
-async def _set_up(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Set up a new connection, or cut it: asyncpg would wait for a broken one to close in order."""
-    try:
-        await set_json_codec(connection)
-    except BaseException:
-        connection.terminate()
-        raise
 
 
 async def do_not_reset(connection: object) -> None:

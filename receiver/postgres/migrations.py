@@ -1,14 +1,14 @@
 """Brings the schema up to date: `migrations/NNNN_name.sql`, forward only, in name order, one transaction each.
 
 What was applied is recorded with its checksum, so that a changed file is noticed, and a database that a newer program
-has migrated is refused. An advisory lock lets several start at once. This file must not know what the tables mean.
+has migrated is refused. A lock on the record lets several start at once. This file must not know what the tables mean.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,11 +18,9 @@ from typing import TypeAlias
 import asyncpg
 
 from receiver.errors import SchemaDriftError, SchemaTooNewError, SetupError
+from receiver.postgres.locks import locked
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-LOCK_KEY = 0x0E5C_0001
-"""Any fixed number that nothing else in the database locks."""
 
 RECORD = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -69,28 +67,34 @@ async def pending(connection: Connection, migrations: Sequence[Migration] | None
     return [migration for migration in migrations if migration.version not in applied]
 
 
-async def migrate(connection: Connection, migrations: Sequence[Migration] | None = None) -> list[str]:
-    """Apply what is pending and give its names; waits for another that is at it. Raises SetupError."""
-    async with _locked(connection):
+async def migrate(
+    connection: Connection, migrations: Sequence[Migration] | None = None, lock_timeout_s: float = 5
+) -> list[str]:
+    """Apply what is pending and give its names; waits for another that is at it. Raises SetupError, LockHeldError."""
+    with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):  # another is making it now
         await connection.execute(RECORD)
-        due = await pending(connection, migrations)
-        for migration in due:
-            await _apply(connection, migration)
-    return [migration.name for migration in due]
+    names: list[str] = []
+    while await pending(connection, migrations):
+        async with locked(connection, "schema_migrations", "SHARE ROW EXCLUSIVE", lock_timeout_s):
+            for migration in (await pending(connection, migrations))[:1]:  # another may have been quicker
+                await _apply(connection, migration)
+                names.append(migration.name)
+    return names
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
     try:
-        async with connection.transaction():
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                migration.version,
-                migration.name,
-                migration.checksum,
-            )
+        await connection.execute(migration.sql)
+    except asyncpg.LockNotAvailableError:
+        raise
     except asyncpg.PostgresError as error:
         raise SetupError(f"migration {migration.name} failed and was undone: {error}") from error
+    await connection.execute(
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+    )
 
 
 async def _applied(connection: Connection) -> dict[int, str]:
@@ -100,16 +104,6 @@ async def _applied(connection: Connection) -> dict[int, str]:
         row["version"]: row["checksum"]
         for row in await connection.fetch("SELECT version, checksum FROM schema_migrations")
     }
-
-
-@asynccontextmanager
-async def _locked(connection: Connection) -> AsyncIterator[None]:
-    await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
-    try:
-        yield
-    finally:
-        if not connection.is_closed():  # else the lock went with the connection
-            await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
 
 
 def _folder() -> Traversable:

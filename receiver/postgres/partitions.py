@@ -1,4 +1,4 @@
-"""The partitions of `callbacks` (a day each) and `transitions` (a month each): made ahead, on demand, dropped by age.
+"""The partitions of `callbacks` (a day each) and `transitions` (a month each): made ahead or on demand, and dropped.
 
 A partition is made by attaching a table of its own, which does not stop readers or writers of the others. There
 is no DEFAULT partition: rows in it would forbid making the partition they belong to. Days and months are UTC's.
@@ -6,9 +6,7 @@ is no DEFAULT partition: rows in it would forbid making the partition they belon
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,12 +14,10 @@ import asyncpg
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.locks import locked
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import Connection
 
-LOCK = 0x65736370
-"""Advisory lock `escp`."""
 DAYS, MONTHS = "callbacks", "transitions"
 
 log = structlog.get_logger()
@@ -34,20 +30,15 @@ class Partition:
     table: str
     begins_at: datetime
     ends_at: datetime
-
-    @property
-    def name(self) -> str:
-        """Its table, by the first day it holds."""
-        return f"{self.table}_{self.begins_at:%Y%m%d}"
+    name: str
 
 
 def partition_of(table: str, at: datetime) -> Partition:
     """The partition that holds `at`."""
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if table == DAYS:
-        return Partition(table, day, day + timedelta(days=1))
-    month = day.replace(day=1)
-    return Partition(table, month, (month + timedelta(days=32)).replace(day=1))
+    begins_at = day if table == DAYS else day.replace(day=1)
+    ends_at = day + timedelta(days=1) if table == DAYS else (begins_at + timedelta(days=32)).replace(day=1)
+    return Partition(table, begins_at, ends_at, f"{table}_{begins_at:%Y%m%d}")
 
 
 def partitions_between(table: str, since: datetime, until: datetime) -> Iterator[Partition]:
@@ -77,47 +68,33 @@ class Partitions:
         """Somebody else dropped or detached a partition that was thought to be there."""
         self._made.clear()
 
-    async def run(self, acquire: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
-        """Look after the partitions until cancelled; `acquire` lends a connection."""
-        while True:
-            try:
-                async with acquire() as connection:
-                    await self.run_once(connection, datetime.now(UTC))
-            except UNUSABLE as error:
-                log.warning("partitions could not be looked after; they are tried again", why=str(error) or repr(error))
-            except Exception:  # a bug here must not stop those who keep callbacks: told with its trace, and tried again
-                log.exception("looking after partitions failed")
-            await asyncio.sleep(self._settings.maintenance_interval_s)
-
-    async def run_once(self, connection: Connection, now: datetime) -> list[str]:
-        """Make the partitions of the days ahead, drop those past retention; the names of the dropped."""
-        await self.make_ahead(connection, now)
-        callbacks = await self._drop(connection, DAYS, now - timedelta(days=self._settings.callbacks_retention_days))
-        ledger = await self._drop(connection, MONTHS, now - timedelta(days=self._settings.ledger_retention_days))
-        return callbacks + ledger
-
     async def make_ahead(self, connection: Connection, now: datetime) -> None:
         """Make the partitions from now to `partitions_ahead_days` on."""
         ahead = now + timedelta(days=self._settings.partitions_ahead_days)
         await self._make(connection, [p for table in (DAYS, MONTHS) for p in partitions_between(table, now, ahead)])
 
     async def _make(self, connection: Connection, wanted: Iterable[Partition]) -> None:
-        async with connection.transaction():
-            await connection.fetchval(self._sql["lock"], LOCK)
-            there = {name for table in (DAYS, MONTHS) for name, _ in await self._list(connection, table)}
+        """One receiver at a time: with the lock that attaching takes anyway, so that nobody finds half of it."""
+        async with locked(connection, DAYS, "SHARE UPDATE EXCLUSIVE", self._settings.postgres_lock_timeout_s):
+            there = {one.name for table in (DAYS, MONTHS) for one in await self.present(connection, table)}
             for partition in sorted(wanted, key=lambda p: p.name):
                 if partition.name not in there:
                     await connection.execute(_made(partition))
         self._made |= there | {p.name for p in wanted}
 
-    async def _drop(self, connection: Connection, table: str, before: datetime) -> list[str]:
-        old = [name for name, ends_at in await self._list(connection, table) if ends_at <= before]
-        dropped = [name for name in old if await self._drop_one(connection, name)]
-        if dropped:
-            log.info("partitions past retention were dropped", partitions=dropped)
-        return dropped
+    async def present(self, connection: Connection, table: str) -> list[Partition]:
+        """Those of a table, in the order of time."""
+        rows = await connection.fetch(self._sql["partitions"], table)
+        found = (Partition(table, row["begins_at"], row["ends_at"], row["name"]) for row in rows if row["ends_at"])
+        return list(found)  # without bounds: dropped while we looked
 
-    async def _drop_one(self, connection: Connection, name: str) -> bool:
+    async def clock(self, connection: Connection) -> asyncpg.Record:
+        """PostgreSQL's time (`now`), and when the callback that was stored last was received (`newest_at`)."""
+        row = await connection.fetchrow(self._sql["clock"])
+        assert row is not None  # one row always
+        return row
+
+    async def drop(self, connection: Connection, name: str) -> bool:
         """False when somebody reads it: until he is done, all who write would have to wait behind us."""
         timeout_ms = round(self._settings.partition_lock_timeout_s * 1_000)
         try:
@@ -128,10 +105,6 @@ class Partitions:
             log.info("a partition past retention is in use; it is dropped later", partition=name)
             return False
         return True
-
-    async def _list(self, connection: Connection, table: str) -> list[tuple[str, datetime]]:
-        rows = await connection.fetch(self._sql["partitions"], table)
-        return [(row["name"], row["ends_at"]) for row in rows if row["ends_at"]]  # None: dropped while we looked
 
 
 def _made(p: Partition) -> str:

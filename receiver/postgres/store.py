@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
 from receiver.lifecycle import Windows, decide, is_about_every_vm, is_about_source
@@ -21,33 +20,11 @@ from receiver.model.envelope import BODY_LEFT_OUT
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.looked_up import look_up
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
 from receiver.postgres.unit_of_work import UnitOfWork, operation_id, resource_id
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-
 WARNING = "01000"
-
-SESSION = {
-    "application_name": "esc-receiver",
-    "synchronous_commit": "on",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "enable_bitmapscan": "off",
-    "enable_material": "off",
-}
-"""A writing session's settings: durable commits, and plans that stay right while the tables grow under them."""
-
-
-async def set_json_codec(connection: Connection) -> None:
-    """Make JSON columns read and write Python values, also inside the rows of an array."""
-    await connection.set_type_codec(
-        "json", schema="pg_catalog", format="binary", encoder=orjson.dumps, decoder=orjson.loads
-    )  # fmt: skip
-
 
 _KINDS = (Operation, Deployment, Vm, Resource)
 ROWS: Mapping[str, tuple[str, ...]] = {

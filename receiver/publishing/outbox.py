@@ -5,6 +5,7 @@ All on one connection, so that whoever has lost the lock cannot mark either. Thi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from receiver.config.settings import Settings
 from receiver.errors import DeposedError, OutboxError, describe
 from receiver.postgres.driver_errors import UNUSABLE
+from receiver.postgres.locks import holder_words
 from receiver.postgres.statements import statements
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -25,11 +28,12 @@ Row: TypeAlias = asyncpg.Record
 Rows: TypeAlias = Sequence[Row]
 """Each with position, at, subject, headers, payload, kv_key, kv_ended."""
 
-CHANNEL = "esc_receiver_outbox"
-PLACE = "esc_receiver_relay"
-"""Whoever needs the relay's place to itself for a while asks here."""
-LOCK_KEY = 0x0E5C_0002
-"""Any fixed number that nothing else in the database locks."""
+LEAVE = "leave"
+"""The wake-up of whoever needs the relay's place to itself for a while: a hint to look whether he waits."""
+HINT_EVERY_S = 0.2
+FORMER_LOCK_KEY = 0x0E5C_0002
+"""By it a receiver of the release before is the relay. Everybody knows it, so it counts only in the hands of a role
+that may write here."""
 PING_AFTER_S = 1.0
 """A relay that waits for NATS still shows PostgreSQL that it is not frozen."""
 BACKLOG_COUNTED_MAX = 10_000
@@ -38,6 +42,7 @@ BACKLOG_COUNTED_MAX = 10_000
 # A mark that a crash of PostgreSQL takes back is read again from the stream's tail, so nobody waits for its flush.
 # The rest frees the lock of a relay that is gone without a word (its host: keepalives) or frozen (idle session).
 SESSION = """
+SET application_name = 'esc-receiver-relay';
 SET synchronous_commit = off;
 SET tcp_keepalives_idle = {takeover_s};
 SET tcp_keepalives_interval = 1;
@@ -45,6 +50,9 @@ SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = {gone_ms};
 SET idle_session_timeout = {frozen_ms};
 """
+
+
+log = structlog.get_logger()
 
 
 class Progress(NamedTuple):
@@ -81,12 +89,13 @@ class Outbox:
         A connection that was lost is never replaced in silence: with it went the lock and, when PostgreSQL
         crashed, maybe the last marks.
         """
-        if self._asked_to_leave:
-            self._asked_to_leave = False
-            raise OutboxError("the relay's place was asked for, to rebuild the stream")
         connection = self._connection or await self._connected()
         if not self.leading:
             self.leading = await self._took_lock(connection)
+        elif self._asked_to_leave:
+            self._asked_to_leave = False
+            if (await self._rows("is_waited_for"))[0][0]:
+                raise OutboxError("the relay's place was asked for, to rebuild the stream")
         elif time.monotonic() - self._used_s > PING_AFTER_S:
             await self._rows("ping")
         return self.leading
@@ -99,12 +108,27 @@ class Outbox:
         connection = self._connection or await self._connected()
         with postgres_errors():
             await connection.execute("SET idle_session_timeout = 0")
-            await connection.execute(self._sql["ask"], PLACE)
-            try:
-                await connection.execute(self._sql["wait"], LOCK_KEY, timeout=timeout_s)
-            except TimeoutError:
-                raise OutboxError(f"another receiver is the relay, and did not leave within {timeout_s:g} s") from None
+        waiting = asyncio.create_task(connection.execute(self._sql["wait"], FORMER_LOCK_KEY), name="the relay's place")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._hint_until_done(waiting)
+        except TimeoutError:
+            raise OutboxError(f"another receiver is the relay, and did not leave within {timeout_s:g} s") from None
+        finally:
+            waiting.cancel()
         self.leading = True
+
+    async def _hint_until_done(self, waiting: asyncio.Task[str]) -> None:
+        """Again and again: the relay may have looked before we stood in line."""
+        with postgres_errors():
+            other = await self._connect()
+            try:
+                while not waiting.done():
+                    await other.execute(self._sql["ask"], LEAVE)
+                    await asyncio.wait([waiting], timeout=HINT_EVERY_S)
+            finally:
+                other.terminate()
+            waiting.result()
 
     async def next_rows(self, rows_max: int) -> Rows:
         """The first rows, in order of position."""
@@ -168,13 +192,29 @@ class Outbox:
         )
 
     async def _took_lock(self, connection: Connection) -> bool:
-        if not (await self._rows("elect", LOCK_KEY))[0][0]:
+        tried = (await self._rows("elect", FORMER_LOCK_KEY))[0]
+        if not tried["ours"]:
+            await self._dodge_stranger(tried["lock_key"])
+            return False
+        if not tried["former"] and await self._holder(FORMER_LOCK_KEY, trusted=True):
             return False
         with postgres_errors():
             connection.add_termination_listener(self._woken)
-            await connection.add_listener(CHANNEL, self._woken)
-            await connection.add_listener(PLACE, self._asked_to_leave_by)
+            await connection.add_listener((await self._rows("channel"))[0][0], self._woken)
         return True
+
+    async def _dodge_stranger(self, lock_key: int) -> None:
+        """Whoever may not write here is no relay: from now on another lock makes one."""
+        if holder := await self._holder(lock_key, trusted=False):
+            log.warning(
+                "the relay's lock was taken by a role that may not write here; another one is used now", by=holder
+            )
+            await self._rows("other_lock", lock_key)
+
+    async def _holder(self, lock_key: int, *, trusted: bool) -> str:
+        """Who has this lock, if his role may write here, or may not."""
+        found = [row for row in await self._rows("holder", lock_key) if row["trusted"] is trusted]
+        return holder_words(found[0]["pid"], found[0]["usename"], found[0]["application_name"]) if found else ""
 
     async def _rows(self, name: str, *arguments: object) -> Rows:
         if self._connection is None:
@@ -183,11 +223,8 @@ class Outbox:
         with postgres_errors():
             return await self._connection.fetch(self._sql[name], *arguments, timeout=self._settings.commit_timeout_s)
 
-    def _woken(self, *_: object) -> None:
-        self._on_wake()
-
-    def _asked_to_leave_by(self, *_: object) -> None:
-        self._asked_to_leave = True
+    def _woken(self, *notification: object) -> None:
+        self._asked_to_leave |= notification[-1] == LEAVE
         self._on_wake()
 
 

@@ -18,8 +18,9 @@ from receiver.model.envelope import Envelope
 from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import Database
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import ROWS, Connection
+from receiver.postgres.store import ROWS
 
 TABLES: dict[str, tuple[str, type[Any]]] = {
     EntityKind.DEPLOYMENT: ("deployments", Deployment),

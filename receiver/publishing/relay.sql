@@ -1,15 +1,40 @@
 -- name: elect
--- Take the relay's lock, if it is free. Tried again and again rather than waited for: a waiting statement holds a
--- snapshot, and with it keeps vacuum from clearing up after the outbox.
-SELECT pg_try_advisory_lock($1);
+-- Take the relay's lock, if it is free; and then that of the release before ($1). Tried again and again rather than
+-- waited for: a waiting statement holds a snapshot, and with it keeps vacuum from clearing up after the outbox.
+SELECT lock_key, ours, CASE WHEN ours THEN pg_try_advisory_lock($1) END AS former
+FROM (SELECT lock_key, pg_try_advisory_lock(lock_key) AS ours FROM relay OFFSET 0) AS tried;
+
+-- name: holder
+-- Who has an advisory lock, and whether he may write here at all; else he is a stranger, and no relay.
+SELECT a.pid, a.usename, a.application_name, has_table_privilege(a.usesysid, 'relay', 'UPDATE') AS trusted
+FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND a.datname = current_database()
+    AND l.database = a.datid AND (l.classid::bigint << 32) | l.objid::bigint = $1;
+
+-- name: is_waited_for
+-- Whether somebody who may write here stands in line for the relay's lock: then the relay is to leave.
+SELECT EXISTS (
+    SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid, relay
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND NOT l.granted AND l.database = a.datid
+        AND (l.classid::bigint << 32) | l.objid::bigint = relay.lock_key
+        AND has_table_privilege(a.usesysid, 'relay', 'UPDATE')
+);
+
+-- name: other_lock
+-- Draw another lock, because a stranger has this one.
+UPDATE relay SET lock_key = DEFAULT WHERE lock_key = $1;
+
+-- name: channel
+-- Where wake-ups are told.
+SELECT channel FROM relay;
 
 -- name: ask
--- Ask the relay to leave.
-SELECT pg_notify($1, '');
+-- Hint to the relay that it is waited for.
+SELECT pg_notify(channel, $1) FROM relay;
 
 -- name: wait
--- Take the relay's lock as soon as it is free, before all who only try.
-SELECT pg_advisory_lock($1);
+-- Take the relay's lock as soon as it is free, before all who only try; and that of the release before.
+SELECT pg_advisory_lock(lock_key), pg_advisory_lock($1) FROM relay;
 
 -- name: ping
 -- Show that the session is in use.

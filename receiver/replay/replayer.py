@@ -25,12 +25,14 @@ from receiver.model.notification import Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.batch_retry import process_batch
 from receiver.postgres.database import Database
-from receiver.postgres.driver_errors import UNAVAILABLE
+from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.migrations import pending
 from receiver.postgres.partitions import Partitions
+from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-from receiver.postgres.store import READING, Connection, Store, callback_row, reading
+from receiver.postgres.store import READING, Store, callback_row, reading
 from receiver.postgres.unit_of_work import UnitOfWork
+from receiver.postgres.wake_ups import ended_operations, wake
 from receiver.replay.reparse import read_again
 from receiver.replay.results import MOVING, Fate, ReplayResult, Selection, Wanted, events_of, is_rejudged
 
@@ -99,7 +101,7 @@ class Replay:
         task = _ReplayTask(self, now)
         try:
             await process_batch(task, wanted, self._partitions, self._settings.commit_races_max)
-        except UNAVAILABLE as error:
+        except UNUSABLE as error:
             raise SetupError(
                 f"PostgreSQL cannot be used now ({describe(error)}); the same replay may be run again"
             ) from error
@@ -198,6 +200,7 @@ class Replay:
         events = events_of(results)
         if new or applied or events:
             await self._store.write(connection, unit, new, applied, events)
+            await wake(connection, ended_operations(applied))
 
     async def _rows(self, connection: Connection, name: str, wanted: Sequence[Wanted]) -> dict[UUID, Any]:
         times = [one.received_at for one in wanted]

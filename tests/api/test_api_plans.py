@@ -17,7 +17,7 @@ from receiver.api.read_pool import SESSION, Snapshot
 from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.postgres.partitions import Partitions
-from receiver.postgres.store import set_json_codec
+from receiver.postgres.session import set_json_codec
 from tests.support.query_api import deploy, store
 
 NOW = datetime.now(UTC)

@@ -153,7 +153,8 @@ async def test_the_wake_up_tells_what_ended(postgres_dsn: str, ended: int) -> No
     """By the first digits of the row's id; of very many it says only that there are some."""
     told: asyncio.Queue[str] = asyncio.Queue()
     listener = await asyncpg.connect(postgres_dsn)
-    await listener.add_listener("esc_receiver_outbox", lambda *heard: told.put_nowait(str(heard[-1])))
+    channel = await listener.fetchval("SELECT channel FROM relay")
+    await listener.add_listener(channel, lambda *heard: told.put_nowait(str(heard[-1])))
     letters = [one for number in range(ended) for one in deploy(f"dep-{number}")]
     await store(postgres_dsn, letters, together=len(letters))
     payload = await told.get()

@@ -22,8 +22,9 @@ from receiver.parsing.parsed_callback import ParsedCallback, read
 from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
+from receiver.postgres.session import WRITING
 from receiver.postgres.statements import statements
-from receiver.postgres.store import ROWS, SESSION, Store
+from receiver.postgres.store import ROWS, Store
 from tests.lifecycle.test_source import IN, OUT
 from tests.support import feed
 from tests.support.auditor import Connection, assert_feed_equals_ledger, assert_ledger_is_whole, in_feed, published
@@ -165,7 +166,7 @@ async def test_metrics_show_it(postgres_dsn: str, keeper: BatchWriter) -> None:
 
 async def test_the_look_is_cheap(postgres_dsn: str) -> None:
     """Neither ended operations nor those known to be overdue are passed over again and again."""
-    connection = await asyncpg.connect(postgres_dsn, server_settings=SESSION)
+    connection = await asyncpg.connect(postgres_dsn, server_settings=WRITING)
     for name, index in (("silent_operations", "operations_open"), ("overdue", "operations_overdue")):
         statement = await connection.prepare(statements("jobs/overdue_scan.sql", ROWS)[name])
         types = [parameter.name for parameter in statement.get_parameters()]

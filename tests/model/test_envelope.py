@@ -170,8 +170,17 @@ def test_the_receipt_carries_the_time_of_arrival() -> None:
 def test_the_receivers_time_runs_forwards() -> None:
     """Also when the machine's clock is set back, each callback arrives after the one before (chaos: clock-back)."""
     machine = iter([5_000_000_000, 3_000_000_000, 5_000_000_999, 9_000_000_000])
-    clock = Clock(lambda: next(machine))
+    clock = Clock(lambda: next(machine), ahead_max_s=2)
     stamps = [clock.stamp() for _ in range(4)]
     assert all(earlier[0] < later[0] for earlier, later in pairwise(stamps))
     assert [received_at.timestamp() for received_at, _ in stamps] == [5, 5.000001, 5.000002, 9]
     assert [receipt.int >> 80 for _, receipt in stamps] == [5000, 5000, 5000, 9000]
+
+
+def test_the_receivers_time_goes_back_with_a_clock_that_was_far_ahead() -> None:
+    """Rather than be a day ahead for a day: once, and from there forwards again."""
+    day, heard = 86_400, list[float]()
+    machine = iter(second * 10**9 for second in (10, 10 + day, 11, 11, 12))
+    clock = Clock(lambda: next(machine), ahead_max_s=60, on_set_back=heard.append)
+    assert [clock.stamp()[0].timestamp() for _ in range(5)] == [10, 10 + day, 11, 11.000001, 12]
+    assert heard == [day - 1]

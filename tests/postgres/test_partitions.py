@@ -1,4 +1,4 @@
-"""Partitions: made ahead and on demand, by several at once, dropped by age; and a look-up that touches one."""
+"""Partitions: made ahead and on demand, by several at once; and a look-up that touches one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.config.settings import Settings
 from receiver.model.notification import Outcome
-from receiver.postgres.partitions import Partitions, partition_of
+from receiver.postgres.partitions import Partitions
 from tests.support.auditor import Connection
 from tests.support.batches import decisions, keeping, letter
 from tests.support.samples import SAMPLES
@@ -40,13 +40,13 @@ async def test_partitions_are_made_ahead(connection: Connection, partitions: Par
     """Days for callbacks, months for the ledger, from now to so many days on; a second look changes nothing."""
     expected = ["callbacks_20260330", "callbacks_20260331", "callbacks_20260401"]
     for _ in range(2):
-        assert await partitions.run_once(connection, NOW) == []
+        await partitions.make_ahead(connection, NOW)
         assert await names(connection) == [*expected, "transitions_20260301", "transitions_20260401"]
 
 
 async def test_none_is_a_default(connection: Connection, partitions: Partitions) -> None:
     """A row that no partition takes is refused rather than put where it would be in the way."""
-    await partitions.run_once(connection, NOW)
+    await partitions.make_ahead(connection, NOW)
     bounds = [row[0] for row in await connection.fetch(BOUNDS)]
     assert all(bound.startswith("FOR VALUES FROM") for bound in bounds)
 
@@ -54,7 +54,7 @@ async def test_none_is_a_default(connection: Connection, partitions: Partitions)
 async def test_bounds_are_of_utc_whatever_the_session_says(connection: Connection, partitions: Partitions) -> None:
     """A day begins at midnight in Greenwich, also for a connection that lives elsewhere."""
     await connection.execute("SET timezone = 'Pacific/Kiritimati'")
-    await partitions.run_once(connection, NOW)
+    await partitions.make_ahead(connection, NOW)
     await connection.execute("SET timezone = 'UTC'")
     bounds = [row[0] for row in await connection.fetch(BOUNDS)]
     assert bounds[0] == "FOR VALUES FROM ('2026-03-30 00:00:00+00') TO ('2026-03-31 00:00:00+00')"
@@ -94,48 +94,14 @@ async def test_a_partition_dropped_by_others_is_made_again(postgres_dsn: str, co
 async def test_two_receivers_make_the_same_partitions_at_once(postgres_dsn: str, connection: Connection) -> None:
     """Each finds them made, whoever was quicker, ahead and on demand."""
     connections = [await asyncpg.connect(postgres_dsn) for _ in range(6)]
-    several = [Partitions(Settings(partitions_ahead_days=40)) for _ in connections]
+    several = [Partitions(Settings(partitions_ahead_days=40, postgres_lock_timeout_s=60)) for _ in connections]
     await asyncio.gather(
-        *(one.run_once(c, NOW) for one, c in zip(several[:3], connections[:3], strict=True)),
+        *(one.make_ahead(c, NOW) for one, c in zip(several[:3], connections[:3], strict=True)),
         *(one.ensure(c, [NOW, NOW + timedelta(days=9)]) for one, c in zip(several[3:], connections[3:], strict=True)),
     )
     for one in connections:
         await one.close()
     assert len(await names(connection)) == 41 + 3
-
-
-async def test_those_past_retention_are_dropped(connection: Connection, partitions: Partitions) -> None:
-    """A partition goes when its youngest row is older than retention, and not a moment before."""
-    for day in range(10, 15):
-        await partitions.ensure(connection, [datetime(2026, 3, day, tzinfo=UTC)])
-    noon, midnight = datetime(2026, 3, 14, 12, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC)
-    assert await partitions.run_once(connection, noon) == ["callbacks_20260310", "callbacks_20260311"]
-    assert await partitions.run_once(connection, midnight - timedelta(microseconds=1)) == []
-    assert await partitions.run_once(connection, midnight) == ["callbacks_20260312"]
-    assert (await names(connection))[0] == "callbacks_20260313"
-
-
-async def test_the_ledger_is_kept_longer(connection: Connection, partitions: Partitions) -> None:
-    """Its months go by its own retention."""
-    await partitions.ensure(connection, [NOW])
-    assert "transitions_20260301" not in await partitions.run_once(connection, datetime(2026, 5, 10, tzinfo=UTC))
-    assert await partitions.run_once(connection, datetime(2026, 5, 11, tzinfo=UTC)) == ["transitions_20260301"]
-
-
-async def test_one_that_is_being_read_is_dropped_later(
-    postgres_dsn: str, connection: Connection, partitions: Partitions
-) -> None:
-    """Who reads old rows is not in the way of new ones; when he is done, the partition goes."""
-    reader = await asyncpg.connect(postgres_dsn)
-    old = NOW - timedelta(days=9)
-    await partitions.ensure(connection, [old])
-    async with reader.transaction():
-        await reader.fetch("SELECT * FROM callbacks WHERE received_at < $1", NOW)
-        assert await partitions.run_once(connection, NOW) == []
-        async with keeping(postgres_dsn) as keeper:
-            await decisions(keeper, [letter(SAMPLES["seed-01-tenant-create"])])
-    assert await partitions.run_once(connection, NOW) == [partition_of("callbacks", old).name]
-    await reader.close()
 
 
 async def test_a_look_up_by_receipt_touches_one_partition(connection: Connection, partitions: Partitions) -> None:

@@ -18,8 +18,8 @@ from receiver.app import running
 from receiver.config.settings import Settings
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import ParsedCallback
+from receiver.postgres.session import set_json_codec
 from receiver.postgres.statements import statements
-from receiver.postgres.store import set_json_codec
 from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, replay
 from tests.support.auditor import Connection, assert_ledger_is_whole, published

@@ -24,12 +24,15 @@ from receiver.postgres.batch_writer import BatchWriter
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
+from receiver.postgres.wake_ups import WakeUps
 from receiver.spool import Spool
 from receiver.spool.router import SpoolRouter
 from tests.support.feed import until
 from tests.support.samples import Sample, envelope_of
 
 _CLOCK = Clock()
+UNHURRIED = {"commit_timeout_s": 30, "postgres_connect_timeout_s": 20}
+"""For a busy machine: what does not time out in a test is not to do so because of other tests."""
 COMMITTED = b"COMMIT\0"
 """How PostgreSQL tells that a transaction is committed."""
 
@@ -37,12 +40,13 @@ COMMITTED = b"COMMIT\0"
 @asynccontextmanager
 async def keeping(dsn: str, **changed: Any) -> AsyncIterator[BatchWriter]:
     """A keeper on a database; `changed` are settings."""
-    settings = Settings(postgres_dsn=dsn, **changed)
+    settings = Settings.model_validate({"postgres_dsn": dsn} | UNHURRIED | changed)
     metrics = Metrics(settings.all_sources)
     database = Database(settings, metrics)
     await database.open()
     try:
-        yield BatchWriter(database, Store(Windows()), Partitions(settings), settings, metrics)
+        async with WakeUps(database.acquire, settings) as wake_ups:
+            yield BatchWriter(database, Store(Windows()), Partitions(settings), wake_ups, settings, metrics)
     finally:
         await database.close()
 
@@ -54,6 +58,7 @@ class Place:
     batcher: Batcher
     router: SpoolRouter
     metrics: Metrics
+    wake_ups: WakeUps
     running: asyncio.Task[None]
     readers: BodyReaders
 
@@ -76,17 +81,17 @@ class Place:
 @asynccontextmanager
 async def accepting(dsn: str, folder: Path, **changed: Any) -> AsyncIterator[Place]:
     """A batcher on a database, with a spool in a folder; `changed` are settings."""
-    settings = Settings(postgres_dsn=dsn, data_dir=folder, **changed)
+    settings = Settings.model_validate({"postgres_dsn": dsn, "data_dir": folder} | UNHURRIED | changed)
     metrics = Metrics(settings.all_sources)
     database, spool = Database(settings, metrics), Spool(settings)
-    keeper = BatchWriter(database, Store(Windows()), Partitions(settings), settings, metrics)
-    readers = BodyReaders(settings)
+    wake_ups, readers = WakeUps(database.acquire, settings), BodyReaders(settings)
+    keeper = BatchWriter(database, Store(Windows()), Partitions(settings), wake_ups, settings, metrics)
     router = SpoolRouter(spool, keeper, settings, metrics, readers)
     batcher = Batcher(keeper, router, settings, metrics)
     await database.open()
     await router.open()
-    async with ended_after(batcher.run(), router.run()) as (running, _):
-        place = Place(batcher, router, metrics, running, readers)
+    async with wake_ups, ended_after(batcher.run(), router.run()) as (running, _):
+        place = Place(batcher, router, metrics, wake_ups, running, readers)
         await until(place.is_direct)
         yield place
         batcher.stop()

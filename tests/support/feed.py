@@ -165,7 +165,7 @@ async def insert(connection: Connection, rows: Iterable[OutboxRow], *, notify: b
     async with connection.transaction():
         await connection.execute(INSERT, *map(list, zip(*rows, strict=True)))
         if notify:
-            await connection.execute("NOTIFY esc_receiver_outbox")
+            await connection.execute("SELECT pg_notify(channel, '') FROM relay")
 
 
 @dataclass(frozen=True)

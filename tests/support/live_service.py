@@ -19,7 +19,7 @@ import asyncpg
 import nats
 import nats.js.errors
 
-from receiver.publishing.outbox import LOCK_KEY
+from receiver.publishing.outbox import FORMER_LOCK_KEY
 from tests.support.batches import of_deployment
 from tests.support.feed import until
 from tests.support.figures import installed
@@ -175,10 +175,10 @@ async def _away(stage: Stage, url: str) -> None:
     deployments = (f"away-{number}" for number in count())
     await until(lambda: _is_spooled(stage, url, next(deployments)))
     holder = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND granted"
-    await connection.execute("SELECT pg_terminate_backend($1)", await connection.fetchval(holder, LOCK_KEY))
-    await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    await connection.execute("SELECT pg_terminate_backend($1)", await connection.fetchval(holder, FORMER_LOCK_KEY))
+    await connection.execute("SELECT pg_advisory_lock($1)", FORMER_LOCK_KEY)
     await until(lambda: stage.has("esc_receiver_mode{mode='spooling'} == 1 and on () esc_receiver_relay_leader == 0"))
-    await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+    await connection.execute("SELECT pg_advisory_unlock($1)", FORMER_LOCK_KEY)
     await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
     await connection.execute("SELECT pg_reload_conf()")
     await until(lambda: stage.has("esc_receiver_mode{mode='direct'} == 1 and on () esc_receiver_relay_leader == 1"))

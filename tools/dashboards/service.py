@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.dashboards.parts import QUARTER, SMALL, THIRD, Board, event, lines, number, question, series_variable
+from tools.dashboards.parts import HALF, QUARTER, SMALL, THIRD, Board, event, lines, number, question, series_variable
 
 OF = '{instance=~"$instance"}'
 MODES = event("Spooling", "orange", 'max(max_over_time(esc_receiver_mode{mode="spooling"}[$__rate_interval])) == 1')
@@ -123,6 +123,13 @@ BOARD = Board(
             "Partitions behind", "How old the oldest partition is, and how long rows are kept.",
             {"{{table}}": "time() - min by (table) (esc_receiver_partitions_begin_timestamp_seconds)",
              "kept {{table}}": "max by (table) (esc_receiver_retention_seconds)"}, unit="s", width=QUARTER,
+        ),
+        lines("Partitions that stay", "Past retention by the clock, but too few days followed them.",
+              {"{{table}}": "max by (table) (esc_receiver_retention_waiting_partitions)"}, width=HALF),
+        lines(
+            "Clocks", "The machine's before PostgreSQL's; and how far received_at is before it, after it was set back.",
+            {"{{instance}} before PostgreSQL": f"esc_receiver_clock_skew_seconds{OF}",
+             "{{instance}} received_at": f"esc_receiver_clock_ahead_seconds{OF}"}, unit="s", width=HALF,
         ),
         lines("Questions to the API", "By status.", {"{{status}}": _rate("esc_receiver_queries_total", "status")},
               unit="ops", width=THIRD),

@@ -90,6 +90,8 @@ async def calls_of_a_callback(postgres_dsn: str, folder: Path) -> list[tuple[Cal
         try:
             async with session.post(url, data=first.body, headers=first.headers) as answer:
                 answer.raise_for_status()
+            async with place.wake_ups:
+                pass  # it is no part of the way: nobody waits for it with an answer
             with traced() as found:
                 async with session.post(url, data=second.body, headers=second.headers) as answer:
                     answer.raise_for_status()
