@@ -37,10 +37,12 @@ from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.publishing.broker import Broker
+from receiver.publishing.comparison import FeedComparison
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.message_lookup import MessageLookup
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
+from receiver.publishing.repair import Repair
 from receiver.spool import Spool
 from receiver.spool.router import SpoolRouter
 
@@ -68,13 +70,10 @@ class App:
         self.overdue_scan = OverdueScan(
             self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
         )
-        self.relay = Relay(
-            self.database.connect,
-            JetStream(self.broker, settings),
-            settings,
-            self.metrics,
-            StreamRebuild(self.database, settings, self.readers).run,
-        )
+        jetstream = JetStream(self.broker, settings)
+        comparison = FeedComparison(self.database, jetstream, settings)
+        repair = Repair(comparison, StreamRebuild(self.database, settings, self.readers), self.metrics)
+        self.relay = Relay(self.database.connect, jetstream, settings, self.metrics, repair)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)

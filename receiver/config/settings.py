@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     rebuild_timeout_s: PositiveFloat = _setting(
         3_600, "Time to put the whole ledger into the outbox again, for a stream that lost it."
     )
+    verify_timeout_s: PositiveFloat = _setting(
+        60, "Time for PostgreSQL to give one portion of the ledger that the stream is compared with."
+    )
     relay_takeover_s: PositiveFloat = _setting(2, "How often a standby tries to become the relay.")
     stream_name: str = _setting("ESC", "JetStream stream of the feed.", pattern=r"^[^\s.*>/\\]+$")
     stream_replicas: int = _setting(1, "Copies of the stream in a NATS cluster.", ge=1, le=5)

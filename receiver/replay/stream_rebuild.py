@@ -58,7 +58,7 @@ class FeedRebuild:
         return messages
 
     async def _require_empty(self, *, purge: bool) -> StreamState:
-        stream = await self._jetstream.feed()
+        stream = await self._jetstream.feed(await self._database_id(), whosever=purge)
         if stream.messages and not purge:
             raise SetupError(
                 f"stream {stream.name} holds {stream.messages} messages: consumers would get them twice. "
@@ -83,11 +83,17 @@ class FeedRebuild:
         # Late, so that the stream is empty for as short a time as can be; and its sequence goes on where it was.
         at_last = partial(self._jetstream.empty, stream)
         try:
-            return await rebuild.run(
+            messages = await rebuild.run(
                 stream.identity, stream.last_sequence, at_last=at_last, report=partial(report, "messages made")
             )
         finally:
             await readers.close()
+        await self._jetstream.claim_feed(await self._database_id())  # it may have been another database's
+        return messages
+
+    async def _database_id(self) -> str:
+        async with self._database.acquire() as connection:
+            return str(await connection.fetchval(self._sql["database_id"]))
 
     async def _publish(self, messages: int, report: Report) -> None:
         """Publish what is in the outbox, unless a running receiver becomes the relay first; wait until it is done."""
