@@ -24,6 +24,7 @@ from receiver.http.ingress import Ingress
 from receiver.http.server import make_app, start_site
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
+from receiver.jobs.feed_check import FeedCheck
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.lifecycle import Windows
@@ -74,6 +75,7 @@ class App:
         comparison = FeedComparison(self.database, jetstream, settings)
         repair = Repair(comparison, StreamRebuild(self.database, settings, self.readers), self.metrics)
         self.relay = Relay(self.database.connect, jetstream, settings, self.metrics, repair)
+        self.feed_check = FeedCheck(comparison, self.relay, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
@@ -126,6 +128,7 @@ class App:
             group.create_task(self.overdue_scan.run())
             group.create_task(self.entity_counts.run())
             group.create_task(self.monitors.run())
+            group.create_task(self.feed_check.run())
             group.create_task(self.api.run())
 
     def _health(self) -> Health:

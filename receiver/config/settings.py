@@ -164,6 +164,10 @@ class Settings(BaseSettings):
     rebuild_timeout_s: PositiveFloat = _setting(
         3_600, "Time to put the whole ledger into the outbox again, for a stream that lost it."
     )
+    verify_interval_s: NonNegativeFloat = _setting(
+        21_600, "How often the relay compares the stream with the ledger; 0: never."
+    )
+    verify_messages_per_s: PositiveInt = _setting(2_000, "Most messages compared in a second, so that it is not felt.")
     verify_timeout_s: PositiveFloat = _setting(
         60, "Time for PostgreSQL to give one portion of the ledger that the stream is compared with."
     )

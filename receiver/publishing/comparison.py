@@ -102,9 +102,9 @@ class FeedComparison:
         self._timeout_s = settings.verify_timeout_s
         self._sql = statements("publishing/comparison.sql")
 
-    async def run(self, database_id: str, step: Step) -> Comparison:
-        """Compare all of it. Raises asyncpg's errors, and those of `JetStream`."""
-        stream, sides = await self._jetstream.feed(database_id), _Sides()
+    async def run(self, step: Step) -> Comparison:
+        """Compare all of it, and change nothing. Raises asyncpg's errors, and those of `JetStream`."""
+        stream, sides = await self._stream(), _Sides()
         ledger = _Ledger(self, sides, *await self._span(stream))
         async for portion in self._jetstream.ids_after(stream, stream.first_sequence - 1):
             sides.saw_messages(portion)
@@ -115,17 +115,17 @@ class FeedComparison:
             await step(sides.messages, stream.messages)
         while await ledger.read_page():
             await step(sides.messages, stream.messages)
-        missing = await self.still_missing(sides.missing(), stream, database_id)
-        return Comparison(stream, sides.messages, sides.entries, sides.unknown + len(sides.in_stream), missing)
+        unknown = sides.unknown + len(sides.in_stream)
+        found = Comparison(stream, sides.messages, sides.entries, unknown, sides.missing())
+        return found._replace(missing=await self.still_missing(found))
 
-    async def still_missing(self, missing: Sequence[Missing], stream: StreamState, database_id: str) -> list[Missing]:
-        """Those that neither wait to be published, nor were published since `stream` was looked at."""
+    async def still_missing(self, found: Comparison) -> list[Missing]:
+        """Those that neither wait to be published, nor were published since the stream was looked at."""
         # In this order: what has left the outbox by the first look is in the stream by the second.
-        found = await self._ids("waiting", [one.id for one in missing])
-        now = await self._jetstream.feed(database_id)
-        async for portion in self._jetstream.ids_after(now, stream.last_sequence):
-            found |= {message.uuid for message in portion if message.uuid}
-        return [one for one in missing if one.id not in found]
+        there = await self._ids("waiting", [one.id for one in found.missing])
+        async for portion in self._jetstream.ids_after(await self._stream(), found.stream.last_sequence):
+            there |= {message.uuid for message in portion if message.uuid}
+        return [one for one in found.missing if one.id not in there]
 
     async def known(self, ids: Sequence[UUID]) -> set[UUID]:
         """Those for which this database has a row."""
@@ -136,6 +136,11 @@ class FeedComparison:
         async with self._database.acquire(self._timeout_s) as connection:
             rows = await connection.fetch(self._sql["page"], *entries_after, *callbacks_after, LEDGER_PAGE)
         return [(row["id"], row["xid"], row["position"], row["is_callback"]) for row in rows]
+
+    async def _stream(self) -> StreamState:
+        async with self._database.acquire(self._timeout_s) as connection:
+            database_id = await connection.fetchval(self._sql["database_id"])
+        return await self._jetstream.look(str(database_id))
 
     async def _span(self, stream: StreamState) -> tuple[int, int]:
         """From which transaction on the ledger is compared, and up to which its entries may have left the stream."""

@@ -47,3 +47,7 @@ SELECT id FROM outbox WHERE id = ANY($1::uuid[]);
 -- name: waiting
 -- Those ids that wait to be published.
 SELECT id FROM outbox WHERE id = ANY($1::uuid[]);
+
+-- name: database_id
+-- The id by which the stream of this database is known.
+SELECT database_id FROM relay;

@@ -31,6 +31,8 @@ from receiver.publishing.stream_setup import (
     ensure_stream,
     feed_plan,
     header,
+    look_at_stream,
+    purge_stream,
     require_ours,
 )
 
@@ -97,9 +99,25 @@ class JetStream:
             require_ours(stream, database_id)
         return stream
 
+    async def look(self, database_id: str) -> StreamState:
+        """The feed's stream as it is: neither created nor changed. Raises StreamTakenError when it is another's."""
+        client = await self._broker.client()
+        stream = await look_at_stream(client, feed_plan(self._settings), self._timeout_s)
+        require_ours(stream, database_id)
+        return stream
+
     async def claim_feed(self, database_id: str) -> StreamState:
         """Write into the stream whose it is, and bring it to its limits."""
         return await claim_stream(await self._broker.client(), feed_plan(self._settings), database_id, self._timeout_s)
+
+    async def claim(self, database_id: str) -> None:
+        """Both, whosever they were; what another database put into the bucket goes."""
+        client, bucket = await self._broker.client(), bucket_plan(self._settings)
+        before = await ensure_stream(client, bucket, database_id, self._timeout_s)
+        await self.claim_feed(database_id)
+        await claim_stream(client, bucket, database_id, self._timeout_s)
+        if before.owner != database_id:
+            await purge_stream(client, before.name, self._timeout_s)
 
     async def bucket(self, database_id: str) -> StreamState:
         """The stream behind the KV bucket; it belongs to the database that came first."""

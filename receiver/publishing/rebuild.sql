@@ -57,7 +57,3 @@ SET stream = $1, stream_sequence = $2, message_sequence = NULL, message_id = NUL
 -- name: how_many_left
 -- Of what was posted, that which is not published yet; what came since has later positions.
 SELECT count(*) FROM outbox WHERE position < 0;
-
--- name: database_id
--- The id by which the stream of this database is known.
-SELECT database_id FROM relay;

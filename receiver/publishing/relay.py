@@ -30,6 +30,7 @@ from receiver.errors import (
 )
 from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
+from receiver.publishing.comparison import Comparison
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.messages import MESSAGE_ID, feed_message, kv_messages
 from receiver.publishing.outbox import Connect, Outbox, Progress, Rows
@@ -97,7 +98,19 @@ class Relay:
         """A batch may be in the stream and not be marked yet."""
         self._pause_s = PAUSE_FIRST_S
         self._backlog_due_s = 0.0
+        self._found: Comparison | None = None
+        """What a comparison with the ledger found missing, to be published again."""
         self._strangers = Strangers(metrics)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the relay now."""
+        return self._outbox.leading
+
+    def mend(self, found: Comparison) -> None:
+        """Publish again what is missing, before anything else, if this is still the relay then."""
+        self._found = found
+        self._awake.set()
 
     async def run(self) -> None:
         """Publish until cancelled; then finish the batch that is being published, close, and so free the lock."""
@@ -145,6 +158,9 @@ class Relay:
         if self._tail is None or self._tail.connections != self._jetstream.connections:
             self._tail, recovered = await self._find_tail()
         tail = self._tail
+        if self._found and self._repair:
+            await self._repair.close_holes(self._found)
+            self._found = None
         self._awake.clear()  # before the look: whatever comes after it wakes us again
         rows = await self._outbox.next_rows(1 if self._one_by_one else self._settings.publish_batch_max)
         if not rows:
@@ -217,7 +233,7 @@ class Relay:
     async def _fill_up(self, tail: Tail, progress: Progress) -> int:
         feed, repair = tail.feed, self._to_repair(tail.feed, progress)
         recovered = await self._recover(tail, progress.stream, min(progress.sequence, feed.last_sequence))
-        await repair.fill_up(feed, progress.database_id, progress.sequence, self._outbox.elect)
+        await repair.fill_up(feed, progress.sequence, self._outbox.elect)
         tail.feed_message_id = await self._jetstream.id_at(feed, feed.last_sequence)
         await self._outbox.fall_back(feed.identity, feed.last_sequence, tail.feed_message_id)
         return recovered
@@ -315,6 +331,6 @@ class Relay:
         if self._outbox.leading:
             log.info("this receiver is no longer the relay")
         self._outbox.drop()
-        self._tail = None
+        self._tail = self._found = None
         self._metrics.relay_leader.set(0)
         self._report_backlog(0, 0.0)

@@ -5,13 +5,13 @@ Only whoever is the relay may do it, between two batches. Must not know how a lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from receiver.observability.labels import Mended
 from receiver.observability.metrics import Metrics
-from receiver.publishing.comparison import FeedComparison, Missing
+from receiver.publishing.comparison import Comparison, FeedComparison
 from receiver.publishing.outbox import postgres_errors
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.stream_setup import StreamState
@@ -40,14 +40,14 @@ class Repair:
         self._metrics.feed_mended.labels(Mended.EMPTIED).inc(messages)
         log.info("the ledger waits to be published again", messages=messages)
 
-    async def fill_up(self, feed: StreamState, database_id: str, acknowledged: int, stay: Stay) -> None:
+    async def fill_up(self, feed: StreamState, acknowledged: int, stay: Stay) -> None:
         """The stream's end is missing: whatever the ledger has and the stream has not is published again, in order."""
 
         async def step(_: int, __: int) -> None:
             await stay()
 
         with postgres_errors():
-            found = await self._comparison.run(database_id, step)
+            found = await self._comparison.run(step)
             messages = await self._rebuild.fill(found.missing)
         self._metrics.feed_mended.labels(Mended.CUT_SHORT).inc(messages)
         if not messages:
@@ -57,9 +57,10 @@ class Repair:
             stream=feed.name, messages=messages, acknowledged=acknowledged, ends_at=feed.last_sequence,
         )  # fmt: skip
 
-    async def close_holes(self, missing: Sequence[Missing]) -> int:
-        """Messages are missing somewhere in the stream: they are published again, now at its end; how many."""
+    async def close_holes(self, found: Comparison) -> None:
+        """Messages are missing somewhere in the stream: what is still missing is published again, at its end."""
         with postgres_errors():
+            missing = await self._comparison.still_missing(found)
             messages = await self._rebuild.fill(missing)
         self._metrics.feed_mended.labels(Mended.HOLE).inc(messages)
-        return messages
+        log.info("what the stream is missing is published again", stream=found.stream.name, messages=messages)

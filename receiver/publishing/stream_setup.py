@@ -112,6 +112,17 @@ async def ensure_stream(client: Client, plan: StreamPlan, database_id: str, time
     return _state(client, info)
 
 
+async def look_at_stream(client: Client, plan: StreamPlan, timeout_s: float) -> StreamState:
+    """The stream as it is. Raises StreamRefusedError when there is none, or it is of no use."""
+    info = await _info(client, plan, timeout_s)
+    if info is None:
+        raise StreamRefusedError(
+            f"this NATS has no stream {plan.name}: a receiver that is connected makes and fills it"
+        )
+    _require_usable(plan, info["config"])
+    return _state(client, info)
+
+
 async def claim_stream(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> StreamState:
     """Write the database's id into the stream's metadata, and bring it to its limits."""
     info = await _look(client, plan, database_id, timeout_s)
@@ -125,17 +136,30 @@ def require_ours(stream: StreamState, database_id: str) -> None:
         raise StreamTakenError(f"stream {stream.name} belongs to another database (id {stream.owner}); {CURE}")
 
 
-async def _look(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> dict[str, Any]:
+async def purge_stream(client: Client, name: str, timeout_s: float) -> None:
+    """Delete all messages."""
+    await call_api(client, f"STREAM.PURGE.{name}", {}, timeout_s)
+
+
+async def _info(client: Client, plan: StreamPlan, timeout_s: float) -> dict[str, Any] | None:
+    """None: there is no such stream."""
     _require_version(client)
     try:
         info = await call_api(client, f"STREAM.INFO.{plan.name}", {}, timeout_s)
     except JetStreamError as error:
         if error.err_code != NO_STREAM:
             raise
-        config = {"name": plan.name, "subjects": [plan.subject], "metadata": {OWNER: database_id}}
-        info = await call_api(client, f"STREAM.CREATE.{plan.name}", config | plan.created_with | plan.limits, timeout_s)
+        return None
     if "leader" not in info.get("cluster", {"leader": ""}):  # and what is known of its end may be old
         raise NotAcknowledgedError(f"stream {plan.name} has no leader just now")
+    return info
+
+
+async def _look(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> dict[str, Any]:
+    info = await _info(client, plan, timeout_s)
+    if info is None:
+        config = {"name": plan.name, "subjects": [plan.subject], "metadata": {OWNER: database_id}}
+        info = await call_api(client, f"STREAM.CREATE.{plan.name}", config | plan.created_with | plan.limits, timeout_s)
     return info
 
 
@@ -176,7 +200,7 @@ async def empty_stream(client: Client, stream: StreamState, timeout_s: float) ->
     """
     last = {"seq": stream.last_sequence}
     newest = await get_message(client, stream.name, last, timeout_s) if stream.messages else None
-    await call_api(client, f"STREAM.PURGE.{stream.name}", {}, timeout_s)
+    await purge_stream(client, stream.name, timeout_s)
     info = await call_api(client, f"STREAM.INFO.{stream.name}", {}, timeout_s)
     config = info["config"] | {"duplicate_window": DUPLICATE_WINDOW_MIN_NS}
     await call_api(client, f"STREAM.UPDATE.{stream.name}", config, timeout_s)

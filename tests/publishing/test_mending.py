@@ -3,106 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import Any
 from uuid import uuid4
 
 import nats
-import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from esc_lab.simulator import Faults, SimulateOptions, simulate
-from receiver.app import App, running
-from receiver.config.settings import Settings
+from esc_lab.simulator import simulate
+from receiver.app import App
 from receiver.embedded.servers import EmbeddedNats
 from receiver.publishing.stream_setup import OWNER
-from tests.support import auditor, feed
+from tests.support import feed
 from tests.support.feed import Connection
-
-OPTIONS = SimulateOptions(seed=3, deployments=2, rate=0, faults=Faults.of("unknown=0.2"))
-
-
-class Field:
-    """One receiver, its database, and a NATS of its own."""
-
-    def __init__(self, settings: Settings, connection: Connection, server: EmbeddedNats) -> None:
-        self.settings = settings.model_copy(update={"nats_url": server.url})
-        self.connection = connection
-        self.server = server
-
-    @asynccontextmanager
-    async def served(self) -> AsyncIterator[App]:
-        """The receiver, ready."""
-        async with running(self.settings) as app:
-            await feed.until(lambda: _truth(app.router.direct))
-            yield app
-
-    async def traffic(self, app: App, seed: int) -> None:
-        """Some deployments live; all of it is published."""
-        await simulate(replace(OPTIONS, seed=seed, target=app.url))
-        await self.drained()
-
-    async def drained(self) -> None:
-        """Nothing waits to be published."""
-        await feed.until(self._is_drained)
-
-    async def ids(self) -> list[str]:
-        """The ids in the stream, in its order."""
-        return [str(message.id) for message in await feed.stored(self.server.url)]
-
-    async def in_ledger(self) -> list[str]:
-        """The ids of the ledger, in the order of visibility."""
-        rows = await self.connection.fetch("SELECT id FROM transitions ORDER BY xid, position")
-        return [str(row["id"]) for row in rows]
-
-    async def is_complete(self) -> bool:
-        """Nothing waits, and whatever the ledger has the stream has."""
-        return await self._is_drained() and set(await self.in_ledger()) <= set(await self.ids())
-
-    async def assert_whole(self) -> None:
-        """Complete, each once."""
-        await feed.until(self.is_complete)
-        ids = await self.ids()
-        assert len(ids) == len(set(ids))
-        messages = await auditor.published(self.connection, self.server.url)
-        await auditor.assert_feed_equals_ledger(self.connection, messages)
-
-    async def api(self, verb: str, request: Any = None) -> Any:
-        """A request to JetStream."""
-        client = await nats.connect(self.server.url)
-        answer = await client.request(f"$JS.API.{verb}", orjson.dumps(request or {}), timeout=feed.PATIENCE_S)
-        await client.close()
-        document = orjson.loads(answer.data)
-        assert "error" not in document, document
-        return document
-
-    async def update(self, **changes: Any) -> None:
-        """As an administrator edits the stream: with all that it has."""
-        config = (await self.api("STREAM.INFO.ESC"))["config"]
-        await self.api("STREAM.UPDATE.ESC", config | changes)
-
-    async def restart(self) -> None:
-        """The NATS server, cleanly."""
-        await self.server.stop()
-        await self.server.start()
-
-    async def _is_drained(self) -> bool:
-        return not await self.connection.fetchval("SELECT EXISTS (SELECT FROM outbox)")
+from tests.support.served_feed import OPTIONS, ServedFeed, quick_settings
 
 
 @pytest.fixture
-async def field(postgres_dsn: str, connection: Connection, nats_server: EmbeddedNats, tmp_path: Path) -> Field:
-    """A receiver that notices soon; its ids may come again after a second."""
-    settings = Settings(
-        postgres_dsn=postgres_dsn, data_dir=tmp_path / "receiver", port=0, relay_sweep_s=0.1, relay_takeover_s=0.2,
-        stream_duplicate_window_s=1, log_callbacks=False, nats_connect_timeout_s=1, publish_timeout_s=1,
-    )  # fmt: skip
-    return Field(settings, connection, nats_server)
+def field(postgres_dsn: str, connection: Connection, nats_server: EmbeddedNats, tmp_path: Path) -> ServedFeed:
+    """A receiver that notices soon."""
+    return ServedFeed(quick_settings(postgres_dsn, tmp_path), connection, nats_server)
 
 
 async def _truth(value: bool) -> bool:
@@ -117,7 +39,7 @@ def value(app: App, name: str, **labels: str) -> float:
 # Whose the stream is.
 
 
-async def test_stream_restarted_updated_and_restarted_is_still_ours(field: Field) -> None:
+async def test_stream_restarted_updated_and_restarted_is_still_ours(field: ServedFeed) -> None:
     """nats-server 2.14.0 reports another time of creation after it; nothing is lost, and nothing stops."""
     async with field.served() as app:
         await field.traffic(app, 1)
@@ -134,7 +56,7 @@ async def test_stream_restarted_updated_and_restarted_is_still_ours(field: Field
     )
 
 
-async def test_limit_changed_by_our_own_settings_between_two_restarts(field: Field) -> None:
+async def test_limit_changed_by_our_own_settings_between_two_restarts(field: ServedFeed) -> None:
     """The receiver's own update does the same as an administrator's."""
     async with field.served() as app:
         await field.traffic(app, 1)
@@ -148,7 +70,7 @@ async def test_limit_changed_by_our_own_settings_between_two_restarts(field: Fie
 
 
 @pytest.mark.parametrize("remembered", ["ESC@another time", "as it is"])
-async def test_stream_of_the_earlier_release_is_adopted_once(field: Field, remembered: str) -> None:
+async def test_stream_of_the_earlier_release_is_adopted_once(field: ServedFeed, remembered: str) -> None:
     """It has no id of ours yet: its last message is in our ledger, whatever its time of creation is now."""
     async with field.served() as app:
         await field.traffic(app, 1)
@@ -170,7 +92,7 @@ async def test_stream_of_the_earlier_release_is_adopted_once(field: Field, remem
 # What was lost.
 
 
-async def test_store_restored_from_an_older_copy_is_filled_up(field: Field, tmp_path: Path) -> None:
+async def test_store_restored_from_an_older_copy_is_filled_up(field: ServedFeed, tmp_path: Path) -> None:
     """What came after the copy is published again, in order, with the ids of the first time; one line, one counter."""
     store, copy = field.server.folder / "jetstream", tmp_path / "copy"
     async with field.served() as app:
@@ -199,7 +121,7 @@ async def test_store_restored_from_an_older_copy_is_filled_up(field: Field, tmp_
     await field.assert_whole()
 
 
-async def test_last_messages_removed_are_published_again(field: Field) -> None:
+async def test_last_messages_removed_are_published_again(field: ServedFeed) -> None:
     """The sequence goes on, so only what stands at the last acknowledged place shows it."""
     async with field.served() as app:
         await field.traffic(app, 1)
@@ -214,7 +136,44 @@ async def test_last_messages_removed_are_published_again(field: Field) -> None:
     await field.assert_whole()
 
 
-async def test_purged_stream_is_filled_again(field: Field) -> None:
+async def test_holes_in_the_middle_are_found_told_and_closed(field: ServedFeed) -> None:
+    """By the relay's own comparison: published again under the same id, at the end."""
+    field.settings = field.settings.model_copy(update={"verify_interval_s": 0.5})
+    async with field.served() as app:
+        await field.traffic(app, 1)
+        await feed.until(lambda: _truth(value(app, "feed_checked_timestamp_seconds") > 0))
+        assert value(app, "feed_missing") == 0
+        with capture_logs() as logs:
+            lost = await field.remove(1, 7, 8, 60)
+            await feed.until(lambda: _truth(value(app, "feed_mended_total", loss="hole") == 4))
+            await feed.until(field.is_complete)
+        assert next(line["missing"] for line in logs if line["event"] == "the stream has holes") == 4
+    assert (await field.ids())[-4:] == lost
+    ids = await field.ids()
+    assert len(ids) == len(set(ids))
+
+
+async def test_what_a_limit_removed_is_no_hole(field: ServedFeed) -> None:
+    """Compared from where the stream begins; a hole behind that is found all the same."""
+    field.settings = field.settings.model_copy(update={"stream_messages_max": 1_500})
+    async with field.served() as app:
+        for seed in range(1, 14):
+            await field.traffic(app, seed)
+        state = (await field.api("STREAM.INFO.ESC"))["state"]
+        assert state["first_seq"] > 1
+        assert await app.feed_check.run_once() == 0
+        lost = await field.remove(state["last_seq"] - 5)
+        assert await app.feed_check.run_once() == 1
+        await feed.until(lambda: _truth(value(app, "feed_mended_total", loss="hole") == 1))
+        await field.drained()
+        await feed.until(lambda: _ends_with(field, lost))
+
+
+async def _ends_with(field: ServedFeed, ids: list[str]) -> bool:
+    return (await field.ids())[-len(ids) :] == ids
+
+
+async def test_purged_stream_is_filled_again(field: ServedFeed) -> None:
     """Its sequence goes on behind the purge; no limit says that its beginning may go."""
     async with field.served() as app:
         await field.traffic(app, 1)
@@ -227,7 +186,7 @@ async def test_purged_stream_is_filled_again(field: Field) -> None:
     await field.assert_whole()
 
 
-async def test_what_a_limit_removed_is_not_published_again(field: Field) -> None:
+async def test_what_a_limit_removed_is_not_published_again(field: ServedFeed) -> None:
     """Its owner said so; also when all of it has gone."""
     field.settings = field.settings.model_copy(update={"stream_age_max_s": 2})
     async with field.served() as app:
@@ -238,11 +197,11 @@ async def test_what_a_limit_removed_is_not_published_again(field: Field) -> None
         assert sum(value(app, "feed_mended_total", loss=loss) for loss in ("emptied", "cut-short")) == 0
 
 
-async def _is_empty(field: Field) -> bool:
+async def _is_empty(field: ServedFeed) -> bool:
     return bool((await field.api("STREAM.INFO.ESC"))["state"]["messages"] == 0)
 
 
-async def test_somebody_else_publishes_all_the_time(field: Field) -> None:
+async def test_somebody_else_publishes_all_the_time(field: ServedFeed) -> None:
     """The feed goes on; theirs are counted, and one warning names the subject."""
     client = await nats.connect(field.server.url)
     sent = 0
@@ -274,7 +233,7 @@ async def test_somebody_else_publishes_all_the_time(field: Field) -> None:
     assert set(await field.in_ledger()) <= set(ours)
 
 
-async def test_cut_short_while_somebody_else_publishes(field: Field, tmp_path: Path) -> None:
+async def test_cut_short_while_somebody_else_publishes(field: ServedFeed, tmp_path: Path) -> None:
     """Another's messages stand where ours were: the sequences go on as if nothing were missing."""
     store, copy = field.server.folder / "jetstream", tmp_path / "copy"
     async with field.served() as app:
