@@ -26,6 +26,7 @@ from receiver.http.server import make_app, start_site
 from receiver.http.tls import ListenerTls
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
+from receiver.jobs.feed_check import FeedCheck
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.jobs.retention import Retention
@@ -41,10 +42,12 @@ from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
 from receiver.postgres.wake_ups import WakeUps
 from receiver.publishing.broker import Broker
+from receiver.publishing.comparison import FeedComparison
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.message_lookup import MessageLookup
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
+from receiver.publishing.repair import Repair
 from receiver.spool import Spool
 from receiver.spool.router import SpoolRouter
 
@@ -73,13 +76,11 @@ class App:
         self.overdue_scan = OverdueScan(
             self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
         )
-        self.relay = Relay(
-            self.database.connect,
-            JetStream(self.broker, settings),
-            settings,
-            self.metrics,
-            StreamRebuild(self.database, settings, self.readers).run,
-        )
+        jetstream = JetStream(self.broker, settings)
+        comparison = FeedComparison(self.database, jetstream, settings)
+        repair = Repair(comparison, StreamRebuild(self.database, settings, self.readers), self.metrics)
+        self.relay = Relay(self.database.connect, jetstream, settings, self.metrics, repair)
+        self.feed_check = FeedCheck(comparison, self.relay, settings, self.metrics)
         self.retention = Retention(self.database, self.partitions, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.tls = ListenerTls(settings, self.metrics)
@@ -138,6 +139,7 @@ class App:
             group.create_task(self.overdue_scan.run())
             group.create_task(self.entity_counts.run())
             group.create_task(self.monitors.run())
+            group.create_task(self.feed_check.run())
             group.create_task(self.api.run())
 
     def _health(self) -> Health:

@@ -152,5 +152,9 @@ class StreamLostError(StreamRefusedError):
     """The stream lacks what it had acknowledged: it was emptied, truncated or made anew."""
 
 
+class StreamTakenError(StreamRefusedError):
+    """The stream or the bucket holds another database's messages."""
+
+
 class DeposedError(ReceiverError):
     """Another relay has published, so this one must begin again from the stream's tail."""

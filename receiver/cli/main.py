@@ -19,6 +19,7 @@ from receiver.cli.replay import replay_command
 from receiver.cli.serve import serve_command
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
+from receiver.cli.verify_feed import verify_feed_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.model.sanitize import plain
 
@@ -114,6 +115,7 @@ for command in (
     serve_command,
     status_command,
     tail_command,
+    verify_feed_command,
     vms_command,
 ):
     main.add_command(command)

@@ -6,9 +6,6 @@ Must not know how a run goes (`replay_run`, `replay_stream`).
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,16 +14,13 @@ from typing import Any
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from receiver.cli import options
-from receiver.cli.endpoints_file import read_endpoints
-from receiver.config.loading import load
-from receiver.config.settings import PREFIX, Settings
+from receiver.cli.progress_bar import progress_bar
+from receiver.cli.server_settings import server_settings
 from receiver.errors import SettingsError, SetupError
 from receiver.model.entities import Transition
 from receiver.model.sanitize import plain
-from receiver.observability import logs
 from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, export, replay
 from receiver.replay.stream_rebuild import to_stream as rebuilt
@@ -102,8 +96,8 @@ def replay_command(
     selection = Selection(**selected)
     _check(selection, file, target, to_stream=to_stream, purge=purge, dry_run=dry_run)
     result: dict[str, Any]
-    settings, failures = _settings(config, data_dir), ""
-    with _bar(Console(stderr=True)) as bar:
+    settings, failures = server_settings(config, data_dir), ""
+    with progress_bar(Console(stderr=True)) as bar:
         tell = partial(bar, "callbacks")
         if to_stream:
             count = asyncio.run(rebuilt(settings, bar, purge=purge))
@@ -136,23 +130,6 @@ def _check(
         raise SettingsError("--export changes nothing, so it has no --dry-run")
     if not file and not (selection.quarantine or selection.since or selection.until):
         raise SettingsError("say which callbacks: --quarantine, --since and --until, or --file")
-
-
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    names = ("postgres_dsn", "nats_url")
-    found = read_endpoints(data_dir, *names, what="PostgreSQL and NATS are") if data_dir else {}
-    settings = load(config, {**os.environ, **{f"{PREFIX}{name.upper()}": value for name, value in found.items()}})
-    logs.configure(settings)
-    return settings
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar where there is a terminal to draw it on: what is done, how many of it, of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=None)
-        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)
 
 
 def _show(one: ReplayResult) -> None:

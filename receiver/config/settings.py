@@ -204,6 +204,13 @@ class Settings(BaseSettings):
     rebuild_timeout_s: PositiveFloat = _setting(
         3_600, "Time to put the whole ledger into the outbox again, for a stream that lost it."
     )
+    verify_interval_s: NonNegativeFloat = _setting(
+        21_600, "How often the relay compares the stream with the ledger; 0: never."
+    )
+    verify_messages_per_s: PositiveInt = _setting(2_000, "Most messages compared in a second, so that it is not felt.")
+    verify_timeout_s: PositiveFloat = _setting(
+        60, "Time for PostgreSQL to give one portion of the ledger that the stream is compared with."
+    )
     relay_takeover_s: PositiveFloat = _setting(2, "How often a standby tries to become the relay.")
     stream_name: str = _setting("ESC", "JetStream stream of the feed.", pattern=r"^[^\s.*>/\\]+$")
     stream_replicas: int = _setting(1, "Copies of the stream in a NATS cluster.", ge=1, le=5)

@@ -20,6 +20,7 @@ from receiver.observability.labels import (
     ROOT_CHANNEL,
     CommitFailure,
     Kept,
+    Mended,
     Mode,
     Published,
     PublishFailure,
@@ -215,6 +216,14 @@ class Catalogue:
     publish_seconds = histogram("seconds", "One batch, from the first publish to the last acknowledgement.", SECONDS)
     publish_lag_seconds = histogram("seconds", "One message, from its ledger entry to its acknowledgement.", SECONDS)
     publish_failures = counter("publishes", "Publishes not acknowledged.", Label("reason", tuple(PublishFailure)))
+    feed_mended = counter(
+        "messages", "Messages put into the outbox again because the stream had lost them.", Label("loss", tuple(Mended))
+    )
+    feed_foreign = counter("messages", "Messages of other publishers that were found in the feed's stream.")
+    feed_missing = gauge("messages", "Messages that the last comparison of the stream with the ledger found missing.")
+    feed_checked_timestamp_seconds = gauge(
+        "seconds", "When this receiver compared the stream with the ledger last; 0: not yet."
+    )
     relay_leader = gauge("boolean", "1 while this receiver publishes.")
     stream_messages = gauge("messages", "Messages in the stream, as the relay last saw it.")
     stream_bytes = gauge("bytes", "Size of the stream, as the relay last saw it.")

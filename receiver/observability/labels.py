@@ -96,6 +96,17 @@ class PublishFailure(StrEnum):
     DEPOSED = "deposed"
     DISCONNECTED = "disconnected"
     LOST = "lost"
+    TAKEN = "taken"
+    """The stream holds another database's messages."""
+
+
+class Mended(StrEnum):
+    """Why messages are published again that the stream had acknowledged."""
+
+    EMPTIED = "emptied"
+    CUT_SHORT = "cut-short"
+    HOLE = "hole"
+    """Found missing by a comparison with the ledger."""
 
 
 class RecoveryEnd(StrEnum):

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -21,9 +23,39 @@ from receiver.errors import DeposedError, NotAcknowledgedError
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream_api import get_message, request_json, translated
 from receiver.publishing.messages import EXPECTED_ID, EXPECTED_SEQUENCE, MESSAGE_ID, Message
-from receiver.publishing.stream_setup import StreamState, bucket_plan, empty_stream, ensure_stream, feed_plan
+from receiver.publishing.stream_setup import (
+    StreamState,
+    bucket_plan,
+    claim_stream,
+    empty_stream,
+    ensure_stream,
+    feed_plan,
+    header,
+    look_at_stream,
+    purge_stream,
+    require_ours,
+)
 
 _TAIL_MESSAGES_MAX = 256
+
+
+class StreamMessage(NamedTuple):
+    """A message as it stands in the stream, without its payload."""
+
+    sequence: int
+    id: str
+    """Its `Nats-Msg-Id`; empty: none."""
+    subject: str
+    is_event: bool
+    """Whether it looks like one that a receiver made: this one's, or another's."""
+
+    @property
+    def uuid(self) -> UUID | None:
+        """Its id, if it is one that a receiver could have given."""
+        try:
+            return UUID(self.id)
+        except ValueError:
+            return None
 
 
 class Acknowledged(NamedTuple):
@@ -56,13 +88,49 @@ class JetStream:
         await self._broker.client()
         return self._broker.connections
 
-    async def feed(self) -> StreamState:
-        """The feed's stream, created or brought to the set limits if need be."""
-        return await ensure_stream(await self._broker.client(), feed_plan(self._settings), self._timeout_s)
+    async def feed(self, database_id: str, *, whosever: bool = False) -> StreamState:
+        """The feed's stream: created if it is missing, brought to its limits if it is known to be this database's.
 
-    async def bucket(self) -> StreamState:
-        """The stream behind the KV bucket, likewise."""
-        return await ensure_stream(await self._broker.client(), bucket_plan(self._settings), self._timeout_s)
+        Raises StreamTakenError when it is another one's, unless `whosever`.
+        """
+        client = await self._broker.client()
+        stream = await ensure_stream(client, feed_plan(self._settings), database_id, self._timeout_s)
+        if not whosever:
+            require_ours(stream, database_id)
+        return stream
+
+    async def look(self, database_id: str) -> StreamState:
+        """The feed's stream as it is: neither created nor changed. Raises StreamTakenError when it is another's."""
+        client = await self._broker.client()
+        stream = await look_at_stream(client, feed_plan(self._settings), self._timeout_s)
+        require_ours(stream, database_id)
+        return stream
+
+    async def claim_feed(self, database_id: str) -> StreamState:
+        """Write into the stream whose it is, and bring it to its limits."""
+        return await claim_stream(await self._broker.client(), feed_plan(self._settings), database_id, self._timeout_s)
+
+    async def claim(self, database_id: str) -> None:
+        """Both, whosever they were; what another database put into the bucket goes."""
+        client, bucket = await self._broker.client(), bucket_plan(self._settings)
+        before = await ensure_stream(client, bucket, database_id, self._timeout_s)
+        await self.claim_feed(database_id)
+        await claim_stream(client, bucket, database_id, self._timeout_s)
+        if before.owner != database_id:
+            await purge_stream(client, before.name, self._timeout_s)
+
+    async def bucket(self, database_id: str) -> StreamState:
+        """The stream behind the KV bucket; it belongs to the database that came first."""
+        client, plan = await self._broker.client(), bucket_plan(self._settings)
+        stream = await ensure_stream(client, plan, database_id, self._timeout_s)
+        require_ours(stream, database_id)
+        return stream if stream.owner else await claim_stream(client, plan, database_id, self._timeout_s)
+
+    async def id_at(self, stream: StreamState, sequence: int) -> str | None:
+        """The `Nats-Msg-Id` of the message there; empty: it has none; None: there is no message."""
+        client = await self._broker.client()
+        message = await get_message(client, stream.name, {"seq": sequence}, self._timeout_s)
+        return None if message is None else header(message, MESSAGE_ID) or ""
 
     async def empty(self, stream: StreamState) -> None:
         """Delete all messages, and let their ids come again. Its consumers stay, and its sequence goes on."""
@@ -91,8 +159,8 @@ class JetStream:
             return Acknowledged(last_sequence, duplicate=True)
         raise DeposedError(f"the last of {len(chain)} messages is {sequence}, not {last_sequence + len(chain)}")
 
-    async def ids_after(self, stream: StreamState, sequence: int) -> AsyncIterator[list[tuple[int, str]]]:
-        """Sequence and `Nats-Msg-Id` of the messages behind `sequence`, up to where `stream` stood, in portions."""
+    async def ids_after(self, stream: StreamState, sequence: int) -> AsyncIterator[list[StreamMessage]]:
+        """The messages behind `sequence`, up to where `stream` stood, in portions."""
         if stream.last_sequence <= sequence:
             return
         client = await self._broker.client()
@@ -113,8 +181,8 @@ class JetStream:
                 messages = await subscription.fetch(min(pending, _TAIL_MESSAGES_MAX), timeout=self._timeout_s)
                 pending -= len(messages)
                 reached = messages[-1].metadata.sequence.stream
-                ids = [(m.metadata.sequence.stream, (m.headers or {}).get(MESSAGE_ID, "")) for m in messages]
-                if portion := [(number, text) for number, text in ids if number <= stream.last_sequence]:
+                read = [_read(message) for message in messages]
+                if portion := [message for message in read if message.sequence <= stream.last_sequence]:
                     yield portion
             await subscription.unsubscribe()
         except (NatsError, OSError, TimeoutError) as error:
@@ -123,6 +191,12 @@ class JetStream:
         last = {"seq": stream.last_sequence}
         if reached < stream.last_sequence and await get_message(client, stream.name, last, self._timeout_s):
             raise NotAcknowledgedError(f"the tail of {stream.name} cannot be read to its end just now")
+
+
+def _read(message: Msg) -> StreamMessage:
+    headers = message.headers or {}
+    is_event = headers.get("ce-id", "") == headers.get(MESSAGE_ID) and headers.get("ce-source", "").startswith("/esc/")
+    return StreamMessage(message.metadata.sequence.stream, headers.get(MESSAGE_ID, ""), message.subject, is_event)
 
 
 def _commands(chain: Iterable[Message], last_sequence: int) -> bytes:

@@ -60,6 +60,9 @@ class Progress(NamedTuple):
 
     stream: str
     sequence: int
+    message_id: str | None
+    """What stands at that sequence; None: not known."""
+    database_id: str
 
 
 class Backlog(NamedTuple):
@@ -147,12 +150,24 @@ class Outbox:
         await self._rows("adopt", stream, sequence)
         return await self.progress()
 
-    async def mark(self, rows: Rows, stream: str, sequence: int) -> None:
-        """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`.
+    async def rename(self, stream: str) -> None:
+        """Remember the stream by this identity from now on."""
+        await self._rows("rename", stream)
+
+    async def fall_back(self, stream: str, sequence: int, message_id: str | None) -> None:
+        """Remember that the stream ends there, although it had acknowledged more."""
+        await self._rows("fall_back", stream, sequence, message_id)
+
+    async def known(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those for which this database has a row."""
+        return {row["id"] for row in await self._rows("known", ids)}
+
+    async def mark(self, rows: Rows, stream: str, sequence: int, message_id: str | None) -> None:
+        """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`, where that is.
 
         Raises DeposedError when another stream is published to by now.
         """
-        if not await self._rows("mark", [row["position"] for row in rows], sequence, stream):
+        if not await self._rows("mark", [row["position"] for row in rows], sequence, stream, message_id):
             raise DeposedError(f"{stream} is no longer the stream that is published to")
 
     async def backlog(self) -> Backlog:

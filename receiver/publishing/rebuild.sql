@@ -13,12 +13,33 @@ SELECT {transition}
 FROM transitions
 ORDER BY xid, position;
 
+-- name: these_entries
+-- Some of it.
+SELECT id, at, entity, entity_id, source, tenant, deployment, incarnation, name, sequence, from_state, to_state, change,
+       trigger, rule, reason, receipt, operation, ref
+FROM transitions
+WHERE id = ANY($1::uuid[]);
+
 -- name: unclassified
--- Callbacks that fit no rule, likewise.
+-- Callbacks that fit no rule, in the same order.
 SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
 FROM callbacks
 WHERE outcome = 'unclassified'
 ORDER BY xid, position;
+
+-- name: these_unclassified
+-- Some of them.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
+FROM callbacks
+WHERE outcome = 'unclassified' AND receipt = ANY($1::uuid[]);
+
+-- name: hold
+-- Nobody else fills the outbox meanwhile.
+SELECT FROM relay FOR UPDATE;
+
+-- name: before_all
+-- The position before all that wait.
+SELECT least(min(position), 0) - 1 FROM outbox;
 
 -- name: post
 -- Before everything that is there: what comes meanwhile, comes after.
@@ -30,7 +51,8 @@ FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $
 
 -- name: begin_again
 -- From now on this stream is the one published to, and nothing in it is ours yet.
-UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now();
+UPDATE relay
+SET stream = $1, stream_sequence = $2, message_sequence = NULL, message_id = NULL, marked_at = now();
 
 -- name: how_many_left
 -- Of what was posted, that which is not published yet; what came since has later positions.

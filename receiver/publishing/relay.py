@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 import structlog
 
@@ -28,18 +26,23 @@ from receiver.errors import (
     ReceiverError,
     StreamLostError,
     StreamRefusedError,
+    StreamTakenError,
 )
 from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
+from receiver.publishing.comparison import Comparison
 from receiver.publishing.jetstream import JetStream
-from receiver.publishing.messages import feed_message, kv_messages
-from receiver.publishing.outbox import Connect, Outbox, Rows, postgres_errors
+from receiver.publishing.messages import MESSAGE_ID, feed_message, kv_messages
+from receiver.publishing.outbox import Connect, Outbox, Progress, Rows
+from receiver.publishing.repair import Repair
+from receiver.publishing.strangers import Strangers
+from receiver.publishing.stream_end import Loss, Tail, loss_of, owned_feed
 from receiver.publishing.stream_setup import StreamState
 
-Rebuild = Callable[[str, int], Awaitable[int]]
 PAUSE_FIRST_S = 0.05
 FAILURES: dict[type[ReceiverError], PublishFailure] = {
     StreamLostError: PublishFailure.LOST,
+    StreamTakenError: PublishFailure.TAKEN,
     DeposedError: PublishFailure.DEPOSED,
     NotAcknowledgedError: PublishFailure.TIMEOUT,
     DisconnectedError: PublishFailure.DISCONNECTED,
@@ -65,17 +68,6 @@ class Sent:
     took_s: float = 0.0
 
 
-@dataclass(slots=True)
-class Tail:
-    """Where the two streams end, as far as this relay knows; when it is wrong, the broker refuses what follows."""
-
-    feed: StreamState
-    feed_sequence: int
-    kv_sequence: int
-    connections: int
-    """The number of the connection to NATS; after a reconnection the broker may have lost what it had."""
-
-
 class Relay:
     """Publishes the outbox of one database: `run` until cancelled, or `run_once` again and again."""
 
@@ -85,16 +77,15 @@ class Relay:
         jetstream: JetStream,
         settings: Settings,
         metrics: Metrics,
-        rebuild: Rebuild | None = None,
+        repair: Repair | None = None,
     ) -> None:
         """`connect` opens a connection for the relay alone: the lock lives and dies with it.
 
-        `rebuild` puts the whole ledger into the outbox again, for a stream given by identity and last sequence, and
-        returns the number of messages. Without it, a stream that has lost everything stops the feed.
+        Without `repair`, a stream that has lost what it had acknowledged stops the feed.
         """
         self.trouble = ""
         """Why nothing is published now; empty while all is well. For /readyz."""
-        self._rebuild = rebuild
+        self._repair = repair
         self._jetstream = jetstream
         self._settings = settings
         self._metrics = metrics
@@ -107,6 +98,19 @@ class Relay:
         """A batch may be in the stream and not be marked yet."""
         self._pause_s = PAUSE_FIRST_S
         self._backlog_due_s = 0.0
+        self._found: Comparison | None = None
+        """What a comparison with the ledger found missing, to be published again."""
+        self._strangers = Strangers(metrics)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the relay now."""
+        return self._outbox.leading
+
+    def mend(self, found: Comparison) -> None:
+        """Publish again what is missing, before anything else, if this is still the relay then."""
+        self._found = found
+        self._awake.set()
 
     async def run(self) -> None:
         """Publish until cancelled; then finish the batch that is being published, close, and so free the lock."""
@@ -154,6 +158,9 @@ class Relay:
         if self._tail is None or self._tail.connections != self._jetstream.connections:
             self._tail, recovered = await self._find_tail()
         tail = self._tail
+        if self._found and self._repair:
+            await self._repair.close_holes(self._found)
+            self._found = None
         self._awake.clear()  # before the look: whatever comes after it wakes us again
         rows = await self._outbox.next_rows(1 if self._one_by_one else self._settings.publish_batch_max)
         if not rows:
@@ -162,7 +169,7 @@ class Relay:
         self._is_publishing = True
         published = await self._publish(rows, tail)
         kv = await self._put(rows, tail)
-        await self._outbox.mark(rows, tail.feed.identity, tail.feed_sequence)
+        await self._outbox.mark(rows, tail.feed.identity, tail.feed_sequence, tail.feed_message_id)
         took_s = time.monotonic() - started_s
         return Sent(published=published, kv=kv, marked=len(rows), recovered=recovered, took_s=took_s)
 
@@ -170,11 +177,12 @@ class Relay:
         """How many are new in the stream. One that the broker says it has already is as good as published."""
         started_s = time.monotonic()
         limit = tail.feed.message_bytes_max
-        acknowledged = await self._jetstream.publish([feed_message(row, limit) for row in rows], tail.feed_sequence)
-        tail.feed_sequence = acknowledged.last_sequence
+        chain = [feed_message(row, limit) for row in rows]
+        acknowledged = await self._jetstream.publish(chain, tail.feed_sequence)
         self._one_by_one = acknowledged.duplicate
         if acknowledged.duplicate:
             return 0
+        tail.feed_sequence, tail.feed_message_id = acknowledged.last_sequence, chain[-1].headers[MESSAGE_ID]
         self._metrics.publish_seconds.observe(time.monotonic() - started_s)
         self._metrics.published.labels(Published.FEED).inc(len(rows))
         now_s = time.time()
@@ -195,44 +203,56 @@ class Relay:
     async def _find_tail(self) -> tuple[Tail, int]:
         """The tails of both streams, and how many rows were found published there and marked.
 
-        Raises StreamLostError when the stream lacks what it had acknowledged: then going on would leave a gap.
+        Raises StreamTakenError for another database's stream, and StreamLostError for one that lacks what it had
+        acknowledged and cannot be mended here: then going on would leave a gap.
         """
-        stream, sequence = await self._outbox.progress()  # before the look at the stream, which only grows
+        progress = await self._outbox.progress()  # before the look at the stream, which only grows
         connections = await self._jetstream.connected()
-        feed = await self._jetstream.feed()
-        bucket = await self._jetstream.bucket()
-        tail = Tail(feed, feed.last_sequence, bucket.last_sequence, connections)
-        if not stream:
-            stream, sequence = await self._outbox.adopt(feed.identity, feed.last_sequence)
-        if self._rebuild and feed.last_sequence == 0 and (stream != feed.identity or sequence):
-            await self._rebuild_from_ledger(feed, self._rebuild)
-            return tail, 0
-        if stream != feed.identity:
+        feed = await owned_feed(self._outbox, self._jetstream, progress)
+        bucket = await self._jetstream.bucket(progress.database_id)
+        if not progress.stream:
+            progress = await self._outbox.adopt(feed.identity, feed.last_sequence)
+        tail = Tail(feed, feed.last_sequence, progress.message_id, bucket.last_sequence, connections)
+        match await loss_of(self._jetstream, feed, progress):
+            case Loss.EMPTIED:
+                await self._to_repair(feed, progress).publish_all_again(feed)
+                return tail, 0
+            case Loss.CUT_SHORT:
+                return tail, await self._fill_up(tail, progress)
+        if progress.stream != feed.identity:
+            await self._outbox.rename(feed.identity)
+        return tail, await self._recover(tail, feed.identity, progress.sequence)
+
+    def _to_repair(self, feed: StreamState, progress: Progress) -> Repair:
+        if self._repair is None:
             raise StreamLostError(
-                f"stream {feed.identity} is not the one published to so far ({stream}): was it made anew?"
+                f"stream {feed.name} ends at {feed.last_sequence}, but had acknowledged {progress.sequence}"
             )
-        if feed.last_sequence < sequence:
-            raise StreamLostError(f"stream {feed.name} ends at {feed.last_sequence}, but had acknowledged {sequence}")
+        return self._repair
+
+    async def _fill_up(self, tail: Tail, progress: Progress) -> int:
+        feed, repair = tail.feed, self._to_repair(tail.feed, progress)
+        recovered = await self._recover(tail, progress.stream, min(progress.sequence, feed.last_sequence))
+        await repair.fill_up(feed, progress.sequence, self._outbox.elect)
+        tail.feed_message_id = await self._jetstream.id_at(feed, feed.last_sequence)
+        await self._outbox.fall_back(feed.identity, feed.last_sequence, tail.feed_message_id)
+        return recovered
+
+    async def _recover(self, tail: Tail, stream: str, sequence: int) -> int:
+        """Mark the rows that the stream has behind `sequence`; how many. `stream` is how it is remembered now.
+
+        The bucket may lack them, so it is given them (again). Whatever else stands there is another publisher's.
+        """
         recovered = 0
-        async for portion in self._jetstream.ids_after(feed, sequence):
-            recovered += await self._recover(portion, tail)
-        return tail, recovered
-
-    async def _rebuild_from_ledger(self, feed: StreamState, rebuild: Rebuild) -> None:
-        """The stream has nothing at all: it was created anew, or its store was lost. The ledger has it all."""
-        log.warning(
-            "the stream is empty, but had acknowledged messages: it is rebuilt from the ledger", stream=feed.name
-        )
-        with postgres_errors():
-            messages = await rebuild(feed.identity, feed.last_sequence)
-        log.info("the ledger waits to be published again", messages=messages)
-
-    async def _recover(self, portion: list[tuple[int, str]], tail: Tail) -> int:
-        """Mark those rows that the stream has; the bucket may lack them, so it is given them (again)."""
-        rows = await self._outbox.rows_of([UUID(message_id) for _, message_id in portion if _is_uuid(message_id)])
-        await self._put(rows, tail)
-        await self._outbox.mark(rows, tail.feed.identity, portion[-1][0])
-        return len(rows)
+        async for portion in self._jetstream.ids_after(tail.feed, sequence):
+            rows = await self._outbox.rows_of([message.uuid for message in portion if message.uuid])
+            await self._put(rows, tail)
+            tail.feed_message_id = portion[-1].id
+            await self._outbox.mark(rows, stream, portion[-1].sequence, tail.feed_message_id)
+            recovered += len(rows)
+            ours = {row["id"] for row in rows}
+            self._strangers.count(message.subject for message in portion if message.uuid not in ours)
+        return recovered
 
     async def _measure_backlog(self) -> None:
         if time.monotonic() < self._backlog_due_s:
@@ -276,7 +296,7 @@ class Relay:
         """Until there may be something to do. In trouble a wake-up does not count: that would be a hot loop."""
         if sent is None:
             await asyncio.sleep(self._pause_s)
-            self._pause_s = min(2 * self._pause_s, self._settings.relay_takeover_s)
+            self._pause_s = min(max(PAUSE_FIRST_S, 2 * self._pause_s), self._settings.relay_takeover_s)
         elif not sent.leading:
             await asyncio.sleep(self._settings.relay_takeover_s)
         elif sent.marked:
@@ -291,7 +311,9 @@ class Relay:
                 return
 
     def _report_trouble(self, error: ReceiverError) -> None:
-        """One line for each new trouble. A first DeposedError is not one yet: the next run finds out why."""
+        """One line for each new trouble. A first DeposedError is not one yet: the next run finds out why, at once."""
+        if isinstance(error, DeposedError) and not self.trouble:
+            self._pause_s = 0.0
         if not isinstance(error, OutboxError):
             self._metrics.publish_failures.labels(FAILURES.get(type(error), PublishFailure.REFUSED)).inc()
         trouble = str(error) if isinstance(error, StreamRefusedError | OutboxError) else type(error).__doc__ or ""
@@ -309,14 +331,6 @@ class Relay:
         if self._outbox.leading:
             log.info("this receiver is no longer the relay")
         self._outbox.drop()
-        self._tail = None
+        self._tail = self._found = None
         self._metrics.relay_leader.set(0)
         self._report_backlog(0, 0.0)
-
-
-def _is_uuid(text: str) -> bool:
-    """Others may publish to the stream too; their ids are none of ours."""
-    try:
-        return bool(UUID(text))
-    except ValueError:
-        return False

@@ -41,8 +41,12 @@ SELECT pg_advisory_lock(lock_key), pg_advisory_lock($1) FROM relay;
 SELECT;
 
 -- name: progress
--- How far the stream is known to be acknowledged and marked, and which stream that is.
-SELECT stream, stream_sequence FROM relay;
+-- How far the stream is known to be acknowledged and marked, which stream that is, and which message stands there; null
+-- where that was not noted, as by an earlier release.
+SELECT stream, stream_sequence,
+       CASE WHEN message_sequence = stream_sequence THEN message_id END AS message_id,
+       database_id::text AS database_id
+FROM relay;
 
 -- name: adopt
 -- Remember the stream before anything is published to it, unless one is remembered already. Unlike a mark, it must
@@ -50,6 +54,23 @@ SELECT stream, stream_sequence FROM relay;
 UPDATE relay SET stream = $1, stream_sequence = $2, marked_at = now()
 FROM set_config('synchronous_commit', 'on', true)
 WHERE stream = '';
+
+-- name: rename
+-- The same stream, by another time of creation.
+UPDATE relay SET stream = $1;
+
+-- name: fall_back
+-- The stream has lost what it had acknowledged behind this message, and it waits to be published again.
+UPDATE relay SET stream = $1, stream_sequence = $2, message_sequence = $2, message_id = $3, marked_at = now()
+FROM set_config('synchronous_commit', 'on', true);
+
+-- name: known
+-- Those ids for which there is a row.
+SELECT id FROM transitions WHERE id = ANY($1::uuid[])
+UNION
+SELECT receipt FROM callbacks WHERE receipt = ANY($1::uuid[])
+UNION
+SELECT id FROM outbox WHERE id = ANY($1::uuid[]);
 
 -- name: next_rows
 -- The first rows of the outbox: at most $1 of them, and no more once they are larger than $2 bytes together.
@@ -69,7 +90,7 @@ ORDER BY position;
 
 -- name: rows_of_ids
 -- Rows that were published, as the stream's tail shows, but are still in the outbox.
-SELECT position, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
+SELECT position, id, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
 FROM outbox
 WHERE id = ANY($1::uuid[])
 ORDER BY position;
@@ -79,7 +100,9 @@ ORDER BY position;
 -- what a former stream acknowledged is not in the present one. A position that was passed is never gone back to.
 WITH told AS (
     UPDATE relay
-    SET stream_sequence = greatest(stream_sequence, $2), marked_at = now()
+    SET stream_sequence = greatest(stream_sequence, $2), marked_at = now(),
+        message_sequence = CASE WHEN $2 >= stream_sequence THEN $2 ELSE message_sequence END,
+        message_id = CASE WHEN $2 >= stream_sequence THEN $4 ELSE message_id END
     WHERE stream = $3
     RETURNING true AS same
 ), gone AS (

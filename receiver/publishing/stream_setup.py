@@ -1,6 +1,7 @@
-"""The two streams: created, brought to the set limits, checked to be ours, and emptied.
+"""The two streams: created, checked to be this database's, brought to the set limits, and emptied.
 
-What is not ours to set stays as the operator has it. Must not know what is published.
+A stream belongs to the database whose id its metadata holds. Nothing of another database's stream is changed; what is
+not ours to set stays as the operator has it. Must not know what is published, nor how a stream without an id is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from nats.aio.client import Client
 
 from receiver.config.settings import Settings
-from receiver.errors import DeposedError, NotAcknowledgedError, StreamRefusedError
+from receiver.errors import DeposedError, NotAcknowledgedError, StreamRefusedError, StreamTakenError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.publishing.jetstream_api import NO_STREAM, JetStreamError, call_api, get_message, request_json
 from receiver.publishing.messages import EXPECTED_SEQUENCE, MESSAGE_ID
@@ -26,6 +27,12 @@ DUPLICATE_WINDOW_MIN_NS = 100_000_000
 """The shortest that JetStream knows."""
 _NANOSECONDS = 1_000_000_000
 _NEVER_THE_LAST = str(2**63 - 1)
+CURE = (
+    "give this receiver a STREAM_NAME, a SUBJECT_PREFIX and a KV_BUCKET of its own or, where that database is gone, "
+    "empty the stream for this one with `esc-receiver replay --to-stream --purge`"
+)
+OWNER = "esc-receiver-database"
+"""The key in a stream's metadata under which the id of its database stands."""
 
 
 class StreamState(NamedTuple):
@@ -33,9 +40,14 @@ class StreamState(NamedTuple):
 
     name: str
     identity: str
-    """Name and time of creation: another one when the stream was created anew."""
+    """Name and time of creation. Another one: made anew, or nats-server was restarted after an update (2.14.0)."""
+    owner: str
+    """The id of the database it belongs to; empty: its metadata does not say."""
+    first_sequence: int
     last_sequence: int
     messages: int
+    is_limited: bool
+    """Whether its beginning leaves it: by age, number or size."""
     message_bytes_max: int
     """Headers and payload together."""
 
@@ -88,33 +100,96 @@ def bucket_plan(settings: Settings) -> StreamPlan:
     return StreamPlan(f"KV_{bucket}", f"$KV.{bucket}.>", limits, created_with)
 
 
-async def ensure_stream(client: Client, plan: StreamPlan, timeout_s: float) -> StreamState:
-    """Create the stream, or bring it to its limits; how it stands.
+async def ensure_stream(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> StreamState:
+    """The stream, created if it is missing. One of this database is brought to its limits, any other left as it is.
 
-    Raises StreamRefusedError when it is not ours, or of no use, and what `call_api` raises.
+    Raises StreamRefusedError when it is of no use, and what `call_api` raises.
     """
+    info = await _look(client, plan, database_id, timeout_s)
+    _require_usable(plan, info["config"])
+    if _owner(info["config"]) == database_id:
+        info = await _brought_to_limits(client, plan, info, database_id, timeout_s)
+    return _state(client, info)
+
+
+async def look_at_stream(client: Client, plan: StreamPlan, timeout_s: float) -> StreamState:
+    """The stream as it is. Raises StreamRefusedError when there is none, or it is of no use."""
+    info = await _info(client, plan, timeout_s)
+    if info is None:
+        raise StreamRefusedError(
+            f"this NATS has no stream {plan.name}: a receiver that is connected makes and fills it"
+        )
+    _require_usable(plan, info["config"])
+    return _state(client, info)
+
+
+async def claim_stream(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> StreamState:
+    """Write the database's id into the stream's metadata, and bring it to its limits."""
+    info = await _look(client, plan, database_id, timeout_s)
+    _require_usable(plan, info["config"])
+    return _state(client, await _brought_to_limits(client, plan, info, database_id, timeout_s))
+
+
+def require_ours(stream: StreamState, database_id: str) -> None:
+    """Raises StreamTakenError when it belongs to another database."""
+    if stream.owner not in ("", database_id):
+        raise StreamTakenError(f"stream {stream.name} belongs to another database (id {stream.owner}); {CURE}")
+
+
+async def purge_stream(client: Client, name: str, timeout_s: float) -> None:
+    """Delete all messages."""
+    await call_api(client, f"STREAM.PURGE.{name}", {}, timeout_s)
+
+
+async def _info(client: Client, plan: StreamPlan, timeout_s: float) -> dict[str, Any] | None:
+    """None: there is no such stream."""
     _require_version(client)
-    name, limits = plan.name, plan.limits
     try:
-        info = await call_api(client, f"STREAM.INFO.{name}", {}, timeout_s)
+        info = await call_api(client, f"STREAM.INFO.{plan.name}", {}, timeout_s)
     except JetStreamError as error:
         if error.err_code != NO_STREAM:
             raise
-        config = {"name": name, "subjects": [plan.subject]} | plan.created_with | limits
-        info = await call_api(client, f"STREAM.CREATE.{name}", config, timeout_s)
+        return None
     if "leader" not in info.get("cluster", {"leader": ""}):  # and what is known of its end may be old
-        raise NotAcknowledgedError(f"stream {name} has no leader just now")
+        raise NotAcknowledgedError(f"stream {plan.name} has no leader just now")
+    return info
+
+
+async def _look(client: Client, plan: StreamPlan, database_id: str, timeout_s: float) -> dict[str, Any]:
+    info = await _info(client, plan, timeout_s)
+    if info is None:
+        config = {"name": plan.name, "subjects": [plan.subject], "metadata": {OWNER: database_id}}
+        info = await call_api(client, f"STREAM.CREATE.{plan.name}", config | plan.created_with | plan.limits, timeout_s)
+    return info
+
+
+async def _brought_to_limits(
+    client: Client, plan: StreamPlan, info: dict[str, Any], database_id: str, timeout_s: float
+) -> dict[str, Any]:
     config = info["config"]
-    _require_ours(plan, config)
-    if any(config.get(limit) != value for limit, value in limits.items()):
-        info = await call_api(client, f"STREAM.UPDATE.{name}", config | limits, timeout_s)
+    wanted = config | plan.limits | {"metadata": config.get("metadata", {}) | {OWNER: database_id}}
+    if wanted == config:
+        return info
+    return await call_api(client, f"STREAM.UPDATE.{plan.name}", wanted, timeout_s)
+
+
+def _state(client: Client, info: Mapping[str, Any]) -> StreamState:
+    config, state = info["config"], info["state"]
+    name = config["name"]
     return StreamState(
         name=name,
         identity=f"{name}@{info['created']}",
-        last_sequence=info["state"]["last_seq"],
-        messages=info["state"]["messages"],
-        message_bytes_max=_message_bytes_max(client, name, info["config"]),
+        owner=_owner(config),
+        first_sequence=state["first_seq"],
+        last_sequence=state["last_seq"],
+        messages=state["messages"],
+        is_limited=any(config.get(limit, -1) > 0 for limit in ("max_age", "max_msgs", "max_bytes")),
+        message_bytes_max=_message_bytes_max(client, name, config),
     )
+
+
+def _owner(config: Mapping[str, Any]) -> str:
+    return str((config.get("metadata") or {}).get(OWNER, ""))
 
 
 async def empty_stream(client: Client, stream: StreamState, timeout_s: float) -> None:
@@ -125,13 +200,13 @@ async def empty_stream(client: Client, stream: StreamState, timeout_s: float) ->
     """
     last = {"seq": stream.last_sequence}
     newest = await get_message(client, stream.name, last, timeout_s) if stream.messages else None
-    await call_api(client, f"STREAM.PURGE.{stream.name}", {}, timeout_s)
+    await purge_stream(client, stream.name, timeout_s)
     info = await call_api(client, f"STREAM.INFO.{stream.name}", {}, timeout_s)
     config = info["config"] | {"duplicate_window": DUPLICATE_WINDOW_MIN_NS}
     await call_api(client, f"STREAM.UPDATE.{stream.name}", config, timeout_s)
     pause_s = DUPLICATE_WINDOW_MIN_NS / _NANOSECONDS
     await asyncio.sleep(pause_s)
-    if newest and (message_id := _header(newest, MESSAGE_ID)):
+    if newest and (message_id := header(newest, MESSAGE_ID)):
         while await _is_duplicate(client, newest["subject"], message_id, timeout_s):  # noqa: ASYNC110 - it must be asked
             await asyncio.sleep(pause_s)
 
@@ -146,12 +221,13 @@ async def _is_duplicate(client: Client, subject: str, message_id: str, timeout_s
     return bool(answer.get("duplicate"))
 
 
-def _header(message: Mapping[str, Any], name: str) -> str | None:
+def header(message: Mapping[str, Any], name: str) -> str | None:
+    """One header of a message as the API gives it."""
     lines = b64decode(message.get("hdrs", "")).decode(errors="replace").split("\r\n")
     return next((line.removeprefix(f"{name}: ") for line in lines if line.startswith(f"{name}: ")), None)
 
 
-def _require_ours(plan: StreamPlan, config: Mapping[str, Any]) -> None:
+def _require_usable(plan: StreamPlan, config: Mapping[str, Any]) -> None:
     if config.get("subjects") != [plan.subject]:
         has = ", ".join(config.get("subjects") or ["none"])
         raise StreamRefusedError(

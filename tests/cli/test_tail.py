@@ -206,7 +206,7 @@ async def test_faults_are_one_clear_line(nats_url: str, tmp_path: Path) -> None:
 
 async def test_relay_and_tail_meet(postgres_dsn: str, nats_url: str, connection: asyncpg.Connection[Any]) -> None:
     """What the relay publishes, the command shows."""
-    from tests.publishing.test_relay import Place, drain  # noqa: PLC0415
+    from tests.support.relays import Place, drain  # noqa: PLC0415
 
     place = Place(postgres_dsn, nats_url, connection)
     await place.insert(some_of_each())

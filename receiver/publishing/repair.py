@@ -1,0 +1,66 @@
+"""A stream that has lost what it had acknowledged is filled up from the ledger, with the ids of the first time.
+
+Only whoever is the relay may do it, between two batches. Must not know how a loss is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from receiver.observability.labels import Mended
+from receiver.observability.metrics import Metrics
+from receiver.publishing.comparison import Comparison, FeedComparison
+from receiver.publishing.outbox import postgres_errors
+from receiver.publishing.rebuild import StreamRebuild
+from receiver.publishing.stream_setup import StreamState
+
+log = structlog.get_logger()
+
+Stay = Callable[[], Awaitable[object]]
+"""Called again and again: shows PostgreSQL that the relay is alive. Raises when it is not the relay any more."""
+
+
+class Repair:
+    """Fills the outbox for a stream. All methods raise OutboxError, and the errors of `JetStream`."""
+
+    def __init__(self, comparison: FeedComparison, rebuild: StreamRebuild, metrics: Metrics) -> None:
+        self._comparison = comparison
+        self._rebuild = rebuild
+        self._metrics = metrics
+
+    async def publish_all_again(self, feed: StreamState) -> None:
+        """The stream has nothing at all: it was made anew, its store was lost, or it was purged."""
+        log.warning(
+            "the stream is empty, but had acknowledged messages: it is rebuilt from the ledger", stream=feed.name
+        )
+        with postgres_errors():
+            messages = await self._rebuild.run(feed.identity, feed.last_sequence)
+        self._metrics.feed_mended.labels(Mended.EMPTIED).inc(messages)
+        log.info("the ledger waits to be published again", messages=messages)
+
+    async def fill_up(self, feed: StreamState, acknowledged: int, stay: Stay) -> None:
+        """The stream's end is missing: whatever the ledger has and the stream has not is published again, in order."""
+
+        async def step(_: int, __: int) -> None:
+            await stay()
+
+        with postgres_errors():
+            found = await self._comparison.run(step)
+            messages = await self._rebuild.fill(found.missing)
+        self._metrics.feed_mended.labels(Mended.CUT_SHORT).inc(messages)
+        if not messages:
+            return  # they wait already
+        log.warning(
+            "the stream was cut short: what it has lost is published again",
+            stream=feed.name, messages=messages, acknowledged=acknowledged, ends_at=feed.last_sequence,
+        )  # fmt: skip
+
+    async def close_holes(self, found: Comparison) -> None:
+        """Messages are missing somewhere in the stream: what is still missing is published again, at its end."""
+        with postgres_errors():
+            missing = await self._comparison.still_missing(found)
+            messages = await self._rebuild.fill(missing)
+        self._metrics.feed_mended.labels(Mended.HOLE).inc(messages)
+        log.info("what the stream is missing is published again", stream=found.stream.name, messages=messages)
