@@ -52,6 +52,17 @@ class Comparison(NamedTuple):
     """In the order of visibility."""
 
 
+class LedgerRow(NamedTuple):
+    """What the stream should have a message of."""
+
+    id: UUID
+    xid: int
+    position: int
+    is_callback: bool
+    stays: bool
+    """Younger than the stream's age limit, so that no limit of age took it away."""
+
+
 class _Row(NamedTuple):
     is_callback: bool
     is_needed: bool
@@ -105,7 +116,7 @@ class FeedComparison:
     async def run(self, step: Step) -> Comparison:
         """Compare all of it, and change nothing. Raises asyncpg's errors, and those of `JetStream`."""
         stream, sides = await self._stream(), _Sides()
-        ledger = _Ledger(self, sides, *await self._span(stream))
+        ledger = _Ledger(self, sides, stream, *await self._span(stream))
         async for portion in self._jetstream.ids_after(stream, stream.first_sequence - 1):
             sides.saw_messages(portion)
             while ledger.rows < sides.messages and await ledger.read_page():
@@ -131,11 +142,11 @@ class FeedComparison:
         """Those for which this database has a row."""
         return await self._ids("known", ids)
 
-    async def page(self, entries_after: Order, callbacks_after: Order) -> Sequence[tuple[UUID, int, int, bool]]:
-        """The next rows in the order of visibility: id, xid, position, and whether it is a callback."""
+    async def page(self, entries_after: Order, callbacks_after: Order, age_max_s: float) -> Sequence[LedgerRow]:
+        """The next rows in the order of visibility."""
         async with self._database.acquire(self._timeout_s) as connection:
-            rows = await connection.fetch(self._sql["page"], *entries_after, *callbacks_after, LEDGER_PAGE)
-        return [(row["id"], row["xid"], row["position"], row["is_callback"]) for row in rows]
+            rows = await connection.fetch(self._sql["page"], *entries_after, *callbacks_after, LEDGER_PAGE, age_max_s)
+        return [LedgerRow(*row) for row in rows]
 
     async def _stream(self) -> StreamState:
         async with self._database.acquire(self._timeout_s) as connection:
@@ -169,21 +180,25 @@ class FeedComparison:
 class _Ledger:
     """Reads the ledger, page by page."""
 
-    def __init__(self, comparison: FeedComparison, sides: _Sides, first_xid: int, left_xid: int) -> None:
+    def __init__(
+        self, comparison: FeedComparison, sides: _Sides, stream: StreamState, first_xid: int, left_xid: int
+    ) -> None:
         self._comparison = comparison
         self._sides = sides
+        self._age_max_s = stream.age_max_s
         self._left_xid = left_xid
         self._entries_after = self._callbacks_after = (first_xid, 0)
         self.rows = 0
 
     async def read_page(self) -> bool:
         """Whether there was one more."""
-        rows = await self._comparison.page(self._entries_after, self._callbacks_after)
-        for one, xid, position, is_callback in rows:
-            if is_callback:
-                self._callbacks_after = (xid, position)
+        rows = await self._comparison.page(self._entries_after, self._callbacks_after, self._age_max_s)
+        for row in rows:
+            if row.is_callback:
+                self._callbacks_after = (row.xid, row.position)
             else:
-                self._entries_after = (xid, position)
-            self._sides.saw_row(one, _Row(is_callback, is_needed=xid > self._left_xid))
+                self._entries_after = (row.xid, row.position)
+            is_needed = row.stays and row.xid > self._left_xid
+            self._sides.saw_row(row.id, _Row(row.is_callback, is_needed))
         self.rows += len(rows)
         return bool(rows)

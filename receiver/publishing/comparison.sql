@@ -1,10 +1,11 @@
 -- name: page
 -- The next rows that the stream should have, in the order of visibility: ledger entries behind ($1, $2), and callbacks
 -- that fitted no rule behind ($3, $4). What joins them later, before the last of them, is not published yet either.
-SELECT id, xid::text::bigint AS xid, position, is_callback
+-- `stays`: its message cannot have left a stream that keeps each for $6 seconds.
+SELECT id, xid::text::bigint AS xid, position, is_callback, $6 = 0 OR at > now() - make_interval(secs => $6) AS stays
 FROM (
     (
-        SELECT id, xid, position, false AS is_callback
+        SELECT id, xid, position, false AS is_callback, at
         FROM transitions
         WHERE (xid, position) > ($1::bigint::text::xid8, $2::bigint)
         ORDER BY xid, position
@@ -12,7 +13,7 @@ FROM (
     )
     UNION ALL
     (
-        SELECT receipt, xid, position, true
+        SELECT receipt, xid, position, true, received_at
         FROM callbacks
         WHERE outcome = 'unclassified'
           AND (xid, position) > ($3::bigint::text::xid8, $4::bigint)

@@ -8,6 +8,7 @@ shows: the ledger does not keep older ones. All in one transaction: it is done w
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -61,11 +62,13 @@ class StreamRebuild:
         stream: str,
         last_sequence: int,
         *,
+        age_max_s: float = 0,
         at_last: Callable[[], Awaitable[None]] = nothing,
         report: Report = unreported,
     ) -> int:
         """Put the whole ledger into the outbox again, for `stream` as it stands; how many messages that is.
 
+        With `age_max_s` only what is younger, and what waits there anyway.
         `at_last` is called when only the commit is missing. Raises asyncpg's errors; then nothing has changed.
         """
         # A ledger is read for longer than a batch may take.
@@ -76,11 +79,12 @@ class StreamRebuild:
         ):
             # First, as it locks the row: of two that rebuild, the second waits here, and then finds it done.
             await connection.execute(self._sql["begin_again"], stream, last_sequence)
+            since = await connection.fetchval(self._sql["since"], age_max_s)
             await connection.execute(self._sql["empty"])
-            counts = await connection.fetchrow(self._sql["how_many"])
+            counts = await connection.fetchrow(self._sql["how_many"], since)
             assert counts is not None  # one row of counts
             messages: int = counts["entries"] + counts["unclassified"]
-            await self._post(connection, -messages, messages, self._all(connection), report)
+            await self._post(connection, -messages, messages, self._all(connection, since), report)
             await at_last()
         return messages
 
@@ -108,11 +112,11 @@ class StreamRebuild:
             report(position - first, messages)
         return position - first
 
-    async def _all(self, connection: Connection) -> Portions:
+    async def _all(self, connection: Connection, since: datetime) -> Portions:
         size = self._settings.publish_batch_max
-        async for records in _portions(connection, self._sql["entries"], size):
+        async for records in _portions(connection, self._sql["entries"], size, since):
             yield await self._of_entries(connection, records)
-        async for records in _portions(connection, self._sql["unclassified"], size):
+        async for records in _portions(connection, self._sql["unclassified"], size, since):
             yield await self._of_callbacks(records)
 
     async def _missing(self, connection: Connection, missing: Sequence[Missing]) -> Portions:
@@ -148,8 +152,8 @@ def _batches(missing: Sequence[Missing], size: int) -> Iterable[Sequence[Missing
     return (missing[start : start + size] for start in range(0, len(missing), size))
 
 
-async def _portions(connection: Connection, query: str, size: int) -> AsyncIterator[list[Any]]:
-    cursor = await connection.cursor(query)
+async def _portions(connection: Connection, query: str, size: int, since: datetime) -> AsyncIterator[list[Any]]:
+    cursor = await connection.cursor(query, since)
     while rows := await cursor.fetch(size):
         yield rows
 

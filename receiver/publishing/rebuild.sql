@@ -2,15 +2,20 @@
 -- Whatever waits is in the ledger too, or among the callbacks.
 DELETE FROM outbox;
 
+-- name: since
+-- When the oldest was written that is to be published again: $1 seconds ago (0: ever), or when one did that waits.
+SELECT least(CASE WHEN $1::float = 0 THEN '-infinity' ELSE now() - make_interval(secs => $1) END, min(at)) FROM outbox;
+
 -- name: how_many
--- Ledger entries and unclassified callbacks, as this transaction sees them.
-SELECT (SELECT count(*) FROM transitions) AS entries,
-       (SELECT count(*) FROM callbacks WHERE outcome = 'unclassified') AS unclassified;
+-- Ledger entries and unclassified callbacks since $1, as this transaction sees them.
+SELECT (SELECT count(*) FROM transitions WHERE at >= $1) AS entries,
+       (SELECT count(*) FROM callbacks WHERE outcome = 'unclassified' AND received_at >= $1) AS unclassified;
 
 -- name: entries
--- The ledger, in the order in which it became visible.
+-- The ledger since $1, in the order in which it became visible.
 SELECT {transition}
 FROM transitions
+WHERE at >= $1
 ORDER BY xid, position;
 
 -- name: these_entries
@@ -24,7 +29,7 @@ WHERE id = ANY($1::uuid[]);
 -- Callbacks that fit no rule, in the same order.
 SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
 FROM callbacks
-WHERE outcome = 'unclassified'
+WHERE outcome = 'unclassified' AND received_at >= $1
 ORDER BY xid, position;
 
 -- name: these_unclassified

@@ -32,13 +32,15 @@ class Repair:
 
     async def publish_all_again(self, feed: StreamState) -> None:
         """The stream has nothing at all: it was made anew, its store was lost, or it was purged."""
-        log.warning(
-            "the stream is empty, but had acknowledged messages: it is rebuilt from the ledger", stream=feed.name
-        )
         with postgres_errors():
-            messages = await self._rebuild.run(feed.identity, feed.last_sequence)
+            messages = await self._rebuild.run(feed.identity, feed.last_sequence, age_max_s=feed.age_max_s)
         self._metrics.feed_mended.labels(Mended.EMPTIED).inc(messages)
-        log.info("the ledger waits to be published again", messages=messages)
+        if not messages:
+            return  # all of it was as old as the stream's limit
+        log.warning(
+            "the stream is empty, but had acknowledged messages: the ledger is published again",
+            stream=feed.name, messages=messages,
+        )  # fmt: skip
 
     async def fill_up(self, feed: StreamState, acknowledged: int, stay: Stay) -> None:
         """The stream's end is missing: whatever the ledger has and the stream has not is published again, in order."""

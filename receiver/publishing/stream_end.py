@@ -81,5 +81,6 @@ async def loss_of(jetstream: JetStream, feed: StreamState, progress: Progress) -
     if progress.message_id is None:
         return None
     there = await jetstream.id_at(feed, progress.sequence)
-    has_left = there is None and feed.is_limited and progress.sequence < feed.first_sequence
+    may_leave = feed.is_limited or feed.age_max_s > 0
+    has_left = there is None and may_leave and progress.sequence < feed.first_sequence
     return None if has_left or there == progress.message_id else Loss.CUT_SHORT

@@ -47,7 +47,9 @@ class StreamState(NamedTuple):
     last_sequence: int
     messages: int
     is_limited: bool
-    """Whether its beginning leaves it: by age, number or size."""
+    """Whether its beginning leaves it by number or size."""
+    age_max_s: float
+    """How long a message stays; 0: for ever."""
     message_bytes_max: int
     """Headers and payload together."""
 
@@ -183,7 +185,8 @@ def _state(client: Client, info: Mapping[str, Any]) -> StreamState:
         first_sequence=state["first_seq"],
         last_sequence=state["last_seq"],
         messages=state["messages"],
-        is_limited=any(config.get(limit, -1) > 0 for limit in ("max_age", "max_msgs", "max_bytes")),
+        is_limited=any(config.get(limit, -1) > 0 for limit in ("max_msgs", "max_bytes")),
+        age_max_s=config.get("max_age", 0) / _NANOSECONDS,
         message_bytes_max=_message_bytes_max(client, name, config),
     )
 
