@@ -121,7 +121,7 @@ async def test_an_update_makes_and_removes_networks_and_subnets() -> None:
         ]  # fmt: skip
         assert sorted(await names(client, "networks")) == ["one", "two"]
         subnets = {sub["name"]: sub["cidr"] for sub in await client.look("/v0/acme/subnets")}
-        assert (subnets.keys(), subnets["a"]) == ({"a", "d", "e"}, "10.8.0.0/24")
+        assert (set(subnets), subnets["a"]) == ({"a", "d", "e"}, "10.8.0.0/24")
         assert [net["shared"] for net in await client.look("/v0/acme/networks") if net["name"] == "one"] == [True]
         assert (await client.ask("PUT", DEPLOYMENT, given)).status == 200
         assert says(await client.done()) == ["SERVICE_UPDATED"]

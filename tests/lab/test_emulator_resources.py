@@ -31,7 +31,7 @@ async def two_tenants(client: Orchestrator) -> None:
 
 @pytest.mark.parametrize("kind", ["networks", "volumes", "routers"])
 async def test_a_path_names_a_tenant_by_its_id(kind: str) -> None:
-    """Never by its name, though another tenant has that as its id (S 02)."""
+    """Never by its name, though another tenant has that as its id (docs/esc-callbacks.md#S)."""
     async with orchestrating() as client:
         await two_tenants(client)
         name = kind.removesuffix("s")
