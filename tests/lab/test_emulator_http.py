@@ -51,7 +51,7 @@ async def test_parameters_count_where_the_document_puts_them() -> None:
 
 
 async def test_a_snapshot_of_a_vm_that_is_gone_is_deleted_with_a_callback() -> None:
-    """Accepted work has a transaction id, and ends with a callback under it (docs/esc-callbacks.md#S); it may fail too."""
+    """Accepted work has an id, and ends with a callback under it (docs/esc-callbacks.md#S); it may fail too."""
     async with orchestrating() as client:
         (name,) = await deployed(client)
         await client.ask("POST", f"/v0/acme/deployments/snapshot-vm/{name}", SNAPSHOT)
