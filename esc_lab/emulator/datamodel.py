@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from esc_lab.emulator.addresses import network_of, subnet_addresses
 from esc_lab.emulator.body_schemas import BodyError
 
 ALIVE_EVENT = "VM_ALIVE"
@@ -184,15 +185,46 @@ class Group(_Element):
         return self
 
 
-class _Subnet(_Element):
-    name: str = ""
+class Subnet(_Element):
+    """A subnet of such a network."""
+
+    name: Text
+    cidr: str = ""
+    address: Address = ""
+    netmask: str = ""
+    gateway: Address = ""
+    dhcp: bool = True
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields of chapter 03 that it gives."""
+        cidr = self.cidr or (self.address and str(network_of(self.address, self.netmask)))
+        given = {"name": self.name, "cidr": cidr, "gateway_ip": self.gateway, "enable_dhcp": self.dhcp}
+        return {name: value for name, value in given.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        subnet_addresses(self.values, {})
+        return self
 
 
 class Network(_Element):
-    """A network that is created and deleted with the deployment."""
+    """A network that is created and deleted with the deployment; its own fields are those of chapter 02."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: Text
-    subnet: _Subnet = _Subnet()
+    subnet: Annotated[tuple[Subnet, ...], _list_in()] = ()
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Its fields but for the subnets."""
+        return {"name": self.name, **(self.model_extra or {})}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _require_unique((one.name for one in self.subnet), f"network {self.name}: subnet")
+        return self
 
 
 class _Locator(_Element):
@@ -210,6 +242,7 @@ class _Deployment(_Element):
         if not self.vm_group:
             raise ValueError("deployment has no vm_group")
         _require_unique((group.name for group in self.vm_group), "vm_group")
+        _require_unique((network.name for network in self.networks), "network")
         return self
 
 

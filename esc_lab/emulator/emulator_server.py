@@ -25,7 +25,7 @@ from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.handlers.configuration import defaults
 from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response
 from esc_lab.emulator.options import Options
-from esc_lab.emulator.world import World
+from esc_lab.emulator.world import World, admin_tenant
 from esc_lab.emulator.world_store import Store
 from esc_lab.simulator.audit_log import AuditLog
 from receiver.errors import SetupError
@@ -130,7 +130,7 @@ class Emulator:
             return error_response(request, 413, f"the body is larger than {BODY_BYTES_MAX} bytes")
         except web.HTTPMethodNotAllowed as error:
             # Of a path that is also matched by a parameter of another one, only its own methods.
-            path = f"/{request.path.split('/', 2)[-1]}"
+            path = f"/{request.path.split('/', 2)[-1].rstrip('/')}"
             own = {row.method for row in ROWS if row.path == path}
             allowed = ", ".join(sorted(own or error.allowed_methods))
             message = f"{request.path} takes {allowed}, and no {request.method}"
@@ -177,7 +177,7 @@ def port_error(error: OSError, host: str, port: int, how: str = "") -> SetupErro
 
 def _world(store: Store) -> World:
     world = World()
-    for resource in defaults():
+    for resource in (admin_tenant(), *defaults()):
         world.put(resource)
     store.load(world)
     return world

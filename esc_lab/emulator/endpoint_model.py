@@ -78,8 +78,8 @@ class Row:
 
     @property
     def statuses(self) -> Mapping[int, str]:
-        """All answers that it gives."""
-        return {**self.answers, **self.extra}
+        """All answers that it may give; where the document has a text, that is it."""
+        return {**self.extra, **self.answers}
 
 
 BAD_BODY = {400: "Invalid Request", 413: "The body is too large", 415: "Neither XML nor JSON"}

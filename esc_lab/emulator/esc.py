@@ -14,7 +14,7 @@ from random import Random
 from esc_lab.emulator.injected_faults import Faults
 from esc_lab.emulator.options import Habits
 from esc_lab.emulator.refusal import conflict, invalid, missing
-from esc_lab.emulator.world import DeploymentRecord, World
+from esc_lab.emulator.world import DeploymentRecord, World, work_key
 from esc_lab.simulator.fleet import Tenant, Vim, Vm
 from esc_lab.simulator.resource_scripts import Resource
 
@@ -97,27 +97,40 @@ class Esc:
             raise missing(f"there is no {kind.replace('_', ' ')} {resource_id!r}{where}")
         return found
 
-    def tenant(self, id_or_name: str) -> Tenant:
-        """By internal id or name."""
-        found = self.world.tenant(id_or_name)
+    def ready(self, resource: Resource) -> Resource:
+        """Something to build on; refused until its creation has succeeded, and while it is being worked on."""
+        what = resource.kind.replace("_", " ")
+        if resource.state == "ERROR":
+            raise conflict(f"{what} {resource.id!r} could not be created; nothing can be made in it")
+        if resource.state != "CREATED" or work_key(resource) in self.world.in_progress:
+            raise conflict(f"work on {what} {resource.id!r} is still going on")
+        return resource
+
+    def tenant(self, tenant_id: str) -> Resource:
+        """By internal id, as paths name it (docs/esc-callbacks.md#S, chapters 01 and 02)."""
+        return self.resource("tenant", tenant_id)
+
+    def tenant_named(self, name: str) -> Resource:
+        """By name, as a data model names it."""
+        found = self.world.tenant_named(name)
         if found is None:
-            raise missing(f"there is no tenant {id_or_name!r}")
+            raise missing(f"there is no tenant of the name {name!r}")
         return found
 
-    def deployment(self, deployment_id: str, tenant: Tenant | None = None) -> DeploymentRecord:
+    def deployment(self, deployment_id: str, tenant_id: str = "") -> DeploymentRecord:
         """By id, of any tenant or of this one."""
         found = self.world.deployments.get(deployment_id)
         if found is None:
             raise missing(f"there is no deployment {deployment_id!r}")
-        if tenant is not None and found.deployment.tenant.internal_id != tenant.internal_id:
-            raise missing(f"tenant {tenant.internal_id!r} has no deployment {deployment_id!r}")
+        if tenant_id not in {"", found.deployment.tenant.internal_id}:
+            raise missing(f"tenant {tenant_id!r} has no deployment {deployment_id!r}")
         return found
 
-    def vm(self, name: str, tenant: Tenant | None = None) -> tuple[DeploymentRecord, Vm]:
+    def vm(self, name: str, tenant_id: str = "") -> tuple[DeploymentRecord, Vm]:
         """A live VM and its deployment, of any tenant or of this one."""
         found = self.world.find_vm(name)
-        if tenant is not None and (found is None or found[0].deployment.tenant.internal_id != tenant.internal_id):
-            raise missing(f"tenant {tenant.internal_id!r} has no VM {name!r}")
+        if tenant_id and (found is None or found[0].deployment.tenant.internal_id != tenant_id):
+            raise missing(f"tenant {tenant_id!r} has no VM {name!r}")
         if found is None:
             raise missing(f"there is no VM {name!r}")
         return found

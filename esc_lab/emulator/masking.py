@@ -30,6 +30,11 @@ def masked(value: Any, *, in_bag: bool = False) -> Any:
     return {name: MASK if isinstance(one, str) and _NAMES.is_secret(name) else one for name, one in found.items()}
 
 
+def has_secrets(value: Any) -> bool:
+    """Whether a body holds a secret that is masked."""
+    return bool(masked(value) != value)
+
+
 def _tells(name: str, *, in_bag: bool) -> bool:
     """Whether a property of this name tells a secret."""
     return _NAMES.is_secret(name) or (in_bag and not _HARMLESS.search(name))

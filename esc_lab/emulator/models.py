@@ -179,7 +179,12 @@ MODELS: Mapping[str, Model] = {
     ),
     "snapshot": Model(
         "vm_snapshot",
-        {**_texts("id name internal_tenant_id vm_name vm_uuid"), "metadata": {}, "status": "string"},
+        {
+            **_texts("id name internal_tenant_id external_tenant_id deployment_name internal_deployment_id"),
+            **_texts("external_deployment_id vm_name vm_uuid"),
+            "metadata": {},
+            "status": "string",
+        },
         guessed=True,
     ),
     "snapshot_volume": Model("volume", _texts("name"), longest=_NAMED),

@@ -54,11 +54,12 @@ class Northbound:
         self._engine = engine
 
     def routes(self) -> list[web.RouteDef]:
-        """One for each row and base path."""
+        """One for each row and base path; a slash at the end makes no difference (docs/esc-callbacks.md#S)."""
         return [
-            web.route(row.method, f"{base}{row.path}", self._answering(row), **_NO_HEAD.get(row.method, {}))
+            web.route(row.method, f"{base}{row.path}{end}", self._answering(row), **_NO_HEAD.get(row.method, {}))
             for base in BASES
             for row in ROWS
+            for end in ("", "/")
         ]
 
     def _answering(self, row: Row) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -66,7 +67,7 @@ class Northbound:
             try:
                 call = await self._call(request, row)
                 if row.method != "GET":
-                    self._esc.reseed(f"{row.method} {request.path}")
+                    self._esc.reseed(f"{row.method} {request.path.rstrip('/')}")
                 self._require_vim(row)
                 reply: Reply = row.does(self._esc, call)
             except (RefusalError, BodyError) as error:
@@ -87,8 +88,9 @@ class Northbound:
             given = await request.read()
             body = read_text(given, language) if row.body == "text" else read_body(given, language, MODELS[row.body])
         urls = Urls(_url(request, CALLBACK, row.callback), _url(request, EVENTS, row.events))
-        named = {name: request.headers[name] for name in row.headers if name in request.headers}
-        return Call(row, dict(request.match_info), {**request.query, **named}, urls, body)
+        named = {name: request.query[name] for name in row.query if name in request.query}
+        named |= {name: request.headers[name] for name in row.headers if name in request.headers}
+        return Call(row, dict(request.match_info), named, urls, body)
 
     def _require_vim(self, row: Row) -> None:
         needs_vim = row.method != "GET" and bool({500, 503} & row.answers.keys())

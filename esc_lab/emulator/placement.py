@@ -22,6 +22,8 @@ class PlannedUpdate:
     removed: list[Vm] = field(default_factory=list)
     changed: list[tuple[Vm, Instance]] = field(default_factory=list)
     """VMs whose interfaces change, and the instance that runs for each then."""
+    watched: list[Vm] = field(default_factory=list)
+    """VMs that run, and of which the new model has a KPI and a rule for VM_ALIVE that the old one lacked."""
 
 
 def new_vms(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[Vm]:
@@ -43,8 +45,19 @@ def plan_update(esc: Esc, record: DeploymentRecord, model: Datamodel) -> Planned
         if name in before and before[name].interfaces != group.interfaces:
             vim = record.deployment.vim
             planned.changed.extend((vm, _rewired(esc, vim, vm, before[name], group)) for vm in existing[:kept])
+        if group.is_monitored:
+            running = [vm for vm in existing[:kept] if vm.state in {"ALIVE", "INERT"}]
+            planned.watched.extend(vm for vm in running if not vm.monitorable)
     planned.removed.extend(vm for vm in live if vm.group not in wanted)
     return planned
+
+
+def watch_as_told(deployment: Deployment, model: Datamodel) -> None:
+    """Who is watched changes with the KPIs and rules; a monitor that was switched off by hand stays off."""
+    watched = {group.name for group in model.groups if group.is_monitored}
+    for vm in deployment.live_vms():
+        if vm.monitorable != (vm.group in watched):
+            vm.monitorable = vm.monitored = vm.group in watched
 
 
 def choose_host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:

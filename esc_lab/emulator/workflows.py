@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import Any
 
 from esc_lab.emulator.datamodel import Group
 from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.placement import choose_host
 from esc_lab.emulator.work_items import Work
 from esc_lab.emulator.world import DeploymentRecord, Urls
-from esc_lab.simulator.esc_messages import REPORTED_VM_STATES, Message
-from esc_lab.simulator.fleet import redeployed
+from esc_lab.simulator.esc_messages import REPORTED_VM_STATES, Message, headers_of, render
+from esc_lab.simulator.fleet import redeployed, uuid_of
 from esc_lab.simulator.lives import SCRIPTS
 from esc_lab.simulator.resource_scripts import Resource
-from esc_lab.simulator.script_model import PACE_OTHERS_S, PACE_S, Script
-from esc_lab.simulator.script_runner import PlannedStep, Roles, apply_ends, plan_script
+from esc_lab.simulator.script_model import PACE_OTHERS_S, PACE_S, RESOURCE_PACE_S, Script
+from esc_lab.simulator.script_runner import Operation, PlannedStep, Roles, apply_ends, plan_script
 from esc_lab.simulator.vm_scripts import UNPUBLISHED_SCRIPTS
 
 ALL_SCRIPTS: Mapping[str, Script] = {**SCRIPTS, **UNPUBLISHED_SCRIPTS}
@@ -32,11 +33,13 @@ _AFTER_REBOOT = frozenset({"VM_REBOOTED", "VM_REBOOT_COMPLETE", "VM_RECOVERY_REB
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A script, the VMs in its roles, and the network (before its subnet) that is created or deleted with it."""
+    """A script, the VMs in its roles, and the networks (each before its subnets) that come and go with it."""
 
     script: str
     roles: Roles
-    network: Sequence[Resource] = ()
+    created: Sequence[Resource] = ()
+    """With all their values; until then the world knows those that the client gave."""
+    deleted: Sequence[Resource] = ()
     waits: bool = False
     """A VM never answers: the last message is sent only when its `bootup_time` is over."""
 
@@ -56,7 +59,8 @@ def play(
         script,
         deployment,
         scenario.roles,
-        scenario.network,
+        scenario.created,
+        scenario.deleted,
         style=esc.habits.header_style,
         rng=esc.rng,
         merge=partial(_in_time, {group.name: group for group in record.model.groups}),
@@ -68,8 +72,12 @@ def play(
         waited_s = max(group.bootup_time for group in record.model.groups)
         operation = replace(operation, messages=(*others, replace(last, pause_s=waited_s)))
 
+    networks = {(one.kind, one.id): one for one in (*scenario.created, *scenario.deleted)}
+
     def apply(message: Message) -> None:
         record.apply(message)
+        if (resource := networks.get(message.resource)) is not None:
+            apply_to_network(esc, record, resource, created=resource in scenario.created)
         esc.world.touch(record)
 
     def finish() -> None:
@@ -86,11 +94,45 @@ def play(
     return Work(record.work_key, operation, urls, apply, finish, interrupts)
 
 
+def one_event(
+    esc: Esc,
+    key: str,
+    *,
+    kind: str,
+    root: str,
+    fields: Mapping[str, Any],
+    texts: tuple[str, str],
+    urls: Urls,
+    afterwards: Callable[[], None],
+) -> Work:
+    """Work that no script describes and one event ends; `texts`: of success and of failure."""
+    esc.claim(key)
+    ok, event = not esc.fault("work-fails"), str(fields["event_type"])
+    transaction = uuid_of(esc.rng)
+    headers = headers_of(esc.habits.header_style, transaction, texts[not ok], ok=ok)
+    pause_s = esc.rng.uniform(*RESOURCE_PACE_S)
+    message = Message("events", root, event, ok, headers, render(root, fields), pause_s=pause_s)
+    operation = Operation(kind, "", esc.source, transaction, (message,))
+    return Work(key, operation, urls, finish=afterwards if ok else lambda: None)
+
+
+def apply_to_network(esc: Esc, record: DeploymentRecord, resource: Resource, *, created: bool) -> None:
+    """A network or subnet of a deployment is there, or gone."""
+    if created:
+        resource.state = "CREATED"
+        esc.world.put(resource)
+    else:
+        esc.world.drop(resource)
+        record.networks.remove((resource.kind, resource.id))
+
+
 def _script(esc: Esc, name: str) -> Script:
     script = ALL_SCRIPTS[name]
     if name == "update" and esc.habits.updated_stage == "VM_ALIVE":
         # As printed, only the text says that a VM was changed (docs/esc-callbacks.md#trap-1).
-        return replace(script, lines={**script.lines, "changed": script.lines["changed_by_text"]})
+        by_text = {role: script.lines[f"{role}_by_text"] for role in ("changed", "changed_watched")}
+        ends = {"changed_watched": script.ends["changed_watched_by_text"]}
+        return replace(script, lines={**script.lines, **by_text}, ends={**script.ends, **ends})
     return script
 
 

@@ -16,6 +16,8 @@ from esc_lab.simulator.resource_scripts import Resource
 ADMIN = "SystemAdminTenantId"
 """The built-in tenant: the id ESC gives the tenant that a request calls `admin` (docs/esc-callbacks.md#3.1)."""
 ADMIN_NAME = "admin"
+_APART = frozenset({"vim_user", "default_vim_connector", "action", "metric", "config_parameter", "disabled_host"})
+"""Kinds whose ids are no ids of domain resources (docs/esc-callbacks.md#S, Internal IDs)."""
 _STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | {"VM_UNDEPLOYED_STATE": "UNDEPLOYED"}
 
 
@@ -121,6 +123,7 @@ class World:
         for kind, resource_id in record.networks:
             if (resource := self.resource(kind, resource_id)) is not None:
                 self.drop(resource)
+        record.networks.clear()
 
     def of_kind(self, kind: str, parent: str | None = None) -> Iterator[Resource]:
         """All of them, or those of a parent, by id."""
@@ -131,16 +134,12 @@ class World:
         """The kind of whatever has the id; empty when nothing has."""
         if some_id in self.deployments:
             return "deployment"
-        return next((one.kind for one in self.resources.values() if one.id == some_id and one.kind != "vim_user"), "")
+        found = (one.kind for one in self.resources.values() if one.id == some_id and one.kind not in _APART)
+        return next(found, "")
 
-    def tenant(self, id_or_name: str) -> Tenant | None:
-        """By internal id, or by the name that data models use."""
-        if id_or_name in {ADMIN, ADMIN_NAME}:
-            return Tenant(ADMIN, ADMIN)
-        for one in self.of_kind("tenant"):
-            if id_or_name in {one.id, one.values.get("name")}:
-                return Tenant(one.id, str(one.values["external_tenant_id"]))
-        return None
+    def tenant_named(self, name: str) -> Resource | None:
+        """By its name, which data models use and which no other tenant has."""
+        return next((one for one in self.of_kind("tenant") if one.values.get("name") == name), None)
 
     def deployment_named(self, tenant: Tenant, name: str) -> DeploymentRecord | None:
         """By its name, which is unique in a tenant (docs/esc-callbacks.md#3.1)."""
@@ -153,6 +152,23 @@ class World:
     def find_vm(self, name: str) -> tuple[DeploymentRecord, Vm] | None:
         """The live VM of this name, and its deployment."""
         return next(((record, vm) for record in self.deployments.values() if (vm := record.vm(name))), None)
+
+
+def admin_tenant() -> Resource:
+    """The built-in tenant."""
+    values = {"internal_tenant_id": ADMIN, "external_tenant_id": ADMIN, "name": ADMIN_NAME, "enabled": True}
+    return Resource("tenant", ADMIN, values, state="CREATED")
+
+
+def as_tenant(resource: Resource) -> Tenant:
+    """A tenant that the VIM has made, as the simulator's scripts know it."""
+    return Tenant(resource.id, str(resource.values["external_tenant_id"]))
+
+
+def work_key(resource: Resource) -> str:
+    """The key of all work on a resource; the id of a VIM's user is unique only there."""
+    owner = f"{resource.parent}/" if resource.kind == "vim_user" else ""
+    return f"{resource.kind.replace('_', ' ')} {owner}{resource.id}"
 
 
 def key_of(resource: Resource) -> str:

@@ -58,6 +58,8 @@ class Message:
     vm_state: str = ""
     """As ESC reports it; empty where it reports none. `service_state` likewise."""
     service_state: str = ""
+    resource: tuple[str, str] = ("", "")
+    """Kind and id of the resource it is about; empty where it is about none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def deployment_fields(
         "deployment_details": list(details),
         "deployment_name": deployment.name,
         **({"deployment_stage": stage} if stage else {}),
-        **_deployment_ids(deployment),
+        **deployment_ids(deployment),
         "service_state_machine_state": service_state,
     }
 
@@ -115,7 +117,7 @@ def event_fields(
         "deployment_name": deployment.name,
         "event_details": "",
         "event_type": event,
-        **_deployment_ids(deployment),
+        **deployment_ids(deployment),
         "vm_source": _event_vm(source),
         **({"vm_target": _event_vm(target)} if has_target else {}),
     }
@@ -152,7 +154,8 @@ def _text(value: Any) -> str:
     return escape(_NOT_XML.sub("", str(value)))
 
 
-def _deployment_ids(deployment: Deployment) -> dict[str, Any]:
+def deployment_ids(deployment: Deployment) -> dict[str, Any]:
+    """The ids of a deployment and of its tenant, in the order of ESC's messages."""
     return {
         "external_deployment_id": deployment.external_id,
         "external_tenant_id": deployment.tenant.external_id,

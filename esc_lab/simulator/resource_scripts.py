@@ -104,9 +104,10 @@ def resource_message(resource: Resource, action: Action, transaction: str, style
     event = f"{action}_{resource.kind.upper()}"
     values = {**resource.values, "event_type": event}
     names = _fields(resource, action, ok=ok) if resource.kind in KINDS else sorted(values)
-    body = render(resource.kind, {name: values[name] for name in names})
+    body = render(resource.kind, {name: values[name] for name in names if name in values})
     headers = headers_of(style, transaction, _text(event, resource, action, ok=ok), ok=ok)
-    return Message("callback", resource.kind, event, ok, headers, body, pause_s=3.0)
+    about = resource.kind, resource.id
+    return Message("callback", resource.kind, event, ok, headers, body, pause_s=3.0, resource=about)
 
 
 def actions_of(kind: str, length: int, rng: Random) -> Sequence[tuple[Action, bool]]:

@@ -110,7 +110,8 @@ def run_script(
 
     `network` is what the deployment brings with it (network before subnet); it is used where the script says so.
     """
-    plan = plan_script(script, deployment, roles, network, style=style, rng=rng)
+    created, deleted = (network if script.networks == action else () for action in ("CREATE", "DELETE"))
+    plan = plan_script(script, deployment, roles, created, deleted, style=style, rng=rng)
     first, *others = plan.operation.messages
     # A first deploy has no earlier operation to wait for.
     rest_s = REST_S if deployment.state or deployment.incarnation > 1 else FIRST_REST_S
@@ -123,29 +124,32 @@ def plan_script(
     script: Script,
     deployment: Deployment,
     roles: Roles,
-    network: Sequence[Resource],
+    created: Sequence[Resource] = (),
+    deleted: Sequence[Resource] = (),
     *,
     style: str,
     rng: Random,
     merge: Merge | None = None,
     redeploy: Redeploy | None = None,
 ) -> Plan:
-    """The operation as it will be; the fleet is left as it is until `apply_ends`."""
+    """The operation as it will be; the fleet is left as it is until `apply_ends`.
+
+    Networks (each before its subnets) are created before, and deleted in reverse after, what happens to the VMs.
+    """
     transaction = uuid_of(rng)
     fresh = {vm.name for vms in roles.values() for vm in vms if not vm.state}
     finals, steps = _planned_steps(
         script, deployment, roles, rng, merge or interleave, redeploy or _to_any_host(deployment)
     )
     messages = [_message(one, deployment, transaction, style, rng) for one in steps]
-    of_network = _network_messages(script, network, transaction, style)
-    if script.networks == "CREATE":
-        messages = [*of_network, *messages]
-    elif script.closing:
-        messages = [*messages[:-1], *of_network, *messages[-1:]]
+    messages[:0] = [resource_message(one, "CREATE", transaction, style, ok=True) for one in created]
+    end = len(messages) - (script.closing is not None)
+    messages[end:end] = [resource_message(one, "DELETE", transaction, style, ok=True) for one in deleted[::-1]]
     claims = [
         *_vm_claims(script, deployment, roles, finals, messages, fresh),
         *_deployment_claims(script, deployment, messages),
-        *_network_claims(script, network, deployment, messages),
+        *_network_claims("CREATE", created, deployment, messages),
+        *_network_claims("DELETE", deleted, deployment, messages),
     ]
     operation = Operation(
         script.kind,
@@ -156,7 +160,7 @@ def plan_script(
         tuple(claims),
         _positions(messages, (script.closed_by,)),
         key_of(deployment),
-        has_resource_steps=bool(of_network),
+        has_resource_steps=bool(created or deleted),
     )
     return Plan(operation, finals)
 
@@ -271,13 +275,6 @@ def _message(planned: PlannedStep, deployment: Deployment, transaction: str, sty
     )
 
 
-def _network_messages(script: Script, network: Sequence[Resource], transaction: str, style: str) -> list[Message]:
-    if not script.networks:
-        return []
-    ordered = network if script.networks == "CREATE" else network[::-1]
-    return [resource_message(one, script.networks, transaction, style, ok=True) for one in ordered]
-
-
 def _positions(messages: Sequence[Message], events: Iterable[str], vm_name: str = "") -> frozenset[int]:
     """Positions of messages with one of these events; for a VM, only those that name it or speak for the service."""
     wanted = frozenset(events)
@@ -333,9 +330,10 @@ def _claim(entity: EntityKind, key: Key, end: End, messages: Sequence[Message], 
 
 
 def _network_claims(
-    script: Script, network: Sequence[Resource], deployment: Deployment, messages: Sequence[Message]
+    action: Action, resources: Sequence[Resource], deployment: Deployment, messages: Sequence[Message]
 ) -> Iterable[Claim]:
-    state = {"CREATE": "CREATED", "DELETE": "DELETED"}.get(script.networks)
-    for resource in network if state else ():
-        by = _positions(messages, (f"{script.networks}_{resource.kind.upper()}",))
-        yield Claim("resource", resource.key(deployment.source), "state", frozenset({str(state)}), by)
+    state = {"CREATE": "CREATED", "UPDATE": "UPDATED", "DELETE": "DELETED"}[action]
+    for resource in resources:
+        event, about = f"{action}_{resource.kind.upper()}", (resource.kind, resource.id)
+        by = frozenset(n for n, message in enumerate(messages) if (message.event, message.resource) == (event, about))
+        yield Claim("resource", resource.key(deployment.source), "state", frozenset({state}), by)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from esc_lab.simulator.esc_messages import REPORTED_VM_STATES
-from esc_lab.simulator.script_model import FAILED, SUCCEEDED, End, Script, Step
+from esc_lab.simulator.script_model import FAILED, SUCCEEDED, UNKNOWN, End, Script, Step
 
 
 def _step(event: str, text: str, vm: str, service: str) -> Step:
@@ -109,7 +109,13 @@ SERVICE_SCRIPTS: Mapping[str, Script] = {
             "changed": (_UPDATED,),
             # Only the text tells that this is an update (docs/esc-callbacks.md#trap-1).
             "changed_by_text": (replace(_UPDATED, event="VM_ALIVE"),),
+            # A KPI and a rule for VM_ALIVE came to a VM that runs: its monitor reaches it (docs/esc-callbacks.md#4.1).
+            "watched": (_ALIVE,),
+            "changed_watched": (_UPDATED, _ALIVE),
+            "changed_watched_by_text": (replace(_UPDATED, event="VM_ALIVE"), _ALIVE),
         },
+        # Both of its messages may have one stage, of which only the second proves anything.
+        {"changed_watched_by_text": End(UNKNOWN, ("VM_ALIVE",))},
     ),
     "update-fails": _script(
         "update", _failing("SERVICE_UPDATED", "update", "ACTIVE"), {"changed": (_UPDATED,), "failed": (_DEPLOY_FAILED,)}

@@ -19,6 +19,7 @@ SERVICE_STOP = "<service_operation><operation>stop</operation></service_operatio
 VM_STOP = "<vm_operation><operation>stop</operation></vm_operation>"
 SERVICE, VM = "/v0/acme/deployments/service/none", "/v0/acme/deployments/vm/none"
 SUBNET = "<subnet><internal_network_id>net</internal_network_id></subnet>"
+IN_NET = "<subnet>{}<internal_network_id>net</internal_network_id></subnet>"
 SERVER = "<file_server><base_url>http://{}</base_url></file_server>"
 JSON = {"Content_Type": "application/json"}
 USER = (
@@ -39,7 +40,7 @@ async def tenant(client: Orchestrator) -> None:
     [
         ("/v0/tenants/{}", "<tenant><name>one</name></tenant>", "<tenant><name>two</name></tenant>"),
         ("/v0/acme/networks/{}", "<network><name>n</name></network>", "<network><name>m</name></network>"),
-        ("/v0/acme/subnets/{}", "<subnet><cidr>10.0.0.0/8</cidr></subnet>", "<subnet><cidr>11.0.0.0/8</cidr></subnet>"),
+        ("/v0/acme/subnets/{}", IN_NET.format("<cidr>10.0.0.0/8</cidr>"), IN_NET.format("<cidr>11.0.0.0/8</cidr>")),
         ("/v0/images/{}", "<image><name>i</name></image>", ""),
         ("/v0/flavors/{}", "<flavor><name>f</name><vcpus>4</vcpus></flavor>", ""),
         ("/v0/acme/volumes/{}", "<volume><vol_id>1</vol_id></volume>", ""),
@@ -53,6 +54,8 @@ async def test_a_resource_comes_changes_and_goes(path: str, created: str, change
     reads = not path.startswith("/v0/acme/routers")  # the document has no GET of routers
     async with orchestrating() as client:
         await tenant(client)
+        await client.ask("POST", "/v0/acme/networks/net", "<network/>")
+        await client.done()
         answer = await client.ask("POST", where, created)
         (heard,) = await client.done()
         assert (answer.status, heard.ok, heard.transaction) == (200, True, answer.transaction)

@@ -127,7 +127,7 @@ async def test_an_undeploy_interrupts_and_nothing_else_does() -> None:
         assert (await client.ask("POST", DEPLOYMENT, dep)).status == 200
         for method, path, body, status in (
             ("PUT", DEPLOYMENT, dep, 409),
-            ("POST", "/v0/admin/deployments/service/dep-1", service("reboot"), 400),
+            ("POST", "/v0/SystemAdminTenantId/deployments/service/dep-1", service("reboot"), 400),
         ):
             assert (await client.ask(method, path, body)).status == status
         assert client.emulator.engine.in_progress == 2

@@ -215,6 +215,17 @@ def _group(name: str, given: dict[str, Any]) -> str:
     )
 
 
+def network(name: str, subnets: Mapping[str, str] | None = None, own: str = "") -> str:
+    """One network of a data model; its subnets by name, each with its elements."""
+    found = "".join(f"<subnet><name>{sub}</name>{inner}</subnet>" for sub, inner in (subnets or {}).items())
+    return f"<network><name>{name}</name>{own}{found}</network>"
+
+
+def with_networks(given: str, *networks: str) -> str:
+    """The data model with networks of its own."""
+    return given.replace("<vm_group>", f"<networks>{''.join(networks)}</networks><vm_group>", 1)
+
+
 TENANT = "<tenant><name>acme</name></tenant>"
 
 
@@ -222,6 +233,7 @@ async def deployed(client: Orchestrator, deployment_id: str = "dep-1", **groups:
     """A tenant, an active deployment, nothing heard any more; the names of its VMs."""
     if (await client.ask("GET", "/v0/tenants/acme")).status == 404:
         assert (await client.ask("POST", "/v0/tenants/acme", TENANT)).status == 200
+        await client.done()
     answer = await client.ask("POST", f"/v0/deployments/{deployment_id}", model(deployment_id, groups))
     assert answer.status == 200, answer.text
     await client.done()

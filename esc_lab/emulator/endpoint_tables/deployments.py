@@ -65,7 +65,11 @@ DEPLOYMENTS: Sequence[Row] = (
     Row(
         "update", DEPLOYMENTS_CHAPTER, "PUT", _ONE, "Update an existing deployment", deployments.update, _MODEL_ANSWERS,
         callback=Need.REQUIRED, events=Need.REQUIRED, body="esc_datamodel",
-        sends=("VM_DEPLOYED", "VM_ALIVE", "VM_UPDATED", "VM_UNDEPLOYED", "SERVICE_UPDATED"), extra=BAD_BODY,
+        sends=(
+            "CREATE_NETWORK", "CREATE_SUBNET", "VM_DEPLOYED", "VM_ALIVE", "VM_UPDATED", "VM_UNDEPLOYED", "DELETE_SUBNET",
+            "DELETE_NETWORK", "SERVICE_UPDATED",
+        ),
+        extra=BAD_BODY,
     ),
     Row(
         "get_deployment_config", DEPLOYMENTS_CHAPTER, "GET", "/v0/deployments/config/{internal_deployment_id}",

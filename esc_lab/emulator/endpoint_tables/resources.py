@@ -33,6 +33,8 @@ _VIM_PATH, _USERS_PATH = "/v0/vims/{vim_id}", "/v0/vims/{vim_id}/vim_users"
 _USER = f"{_USERS_PATH}/{{vim_user_id}}"
 _DEFAULT = "/v0/vims/default_vim_connector"
 _WORK = {200: _ACCEPTED, 400: _INVALID, 500: "Internal Server Error"}
+_NO_TABLE = {200: "Response Class"}
+"""Of an operation without a table of answers; the words are those of the document's heading."""
 _GET = "Get request accepted"
 _NO_VIM, _NO_USER = "VIM Id not found", "VIM User Id not found"
 
@@ -92,8 +94,8 @@ RESOURCES: Sequence[Row] = (
     _work("tenant", TENANTS, "DELETE", _TENANT, {200: "Tenant deletion request accepted", 400: _INVALID, 404: "Invalid Tenant Id"}, _G),
     _one("tenant", TENANTS, _TENANT, {200: "Get request accepted", 404: "Invalid Request - Invalid Tenant ID"}),
     _work("tenant", TENANTS, "POST", _TENANT, {200: "Tenant creation request accepted", 400: _INVALID, 409: _CONFLICT}, _V),
-    _work("tenant", TENANTS, "PUT", _TENANT, {200: "Tenant update request accepted", 400: _INVALID, 404: "Invalid Tenant Id", 500: "Internal Server Error"}, _G),
-    _all("tenant", TENANTS, "/v0/tenants", {200: _ACCEPTED}),
+    _work("tenant", TENANTS, "PUT", _TENANT, {200: "Tenant update request accepted", 400: _INVALID, 404: "Invalid Tenant Id", 500: "Internal Server Error"}, _G, CONFLICT),
+    _all("tenant", TENANTS, "/v0/tenants", _NO_TABLE),
     _work("network", NETWORKS, "DELETE", _NETWORK, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _R),
     _one("network", NETWORKS, _NETWORK, {200: _ACCEPTED, 404: "Network Id not found"}),
     _work("network", NETWORKS, "POST", _NETWORK, {200: _ACCEPTED, 400: "Invalid request", 404: "Network Id not found", 409: "Conflicting request", 503: _VIM}, _R),
@@ -124,9 +126,9 @@ RESOURCES: Sequence[Row] = (
     _work("router", ROUTERS, "DELETE", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 500: _INTERNAL}, _G),
     _work("router", ROUTERS, "POST", _ROUTER, {200: _ACCEPTED, 400: "Invalid request", 404: "Router Id not found", 409: "Conflicting request", 503: _VIM}, _R),
     _work("router", ROUTERS, "PUT", _ROUTER, {200: _ACCEPTED, 204: _NO_CONTENT, 400: _INVALID, 404: "Not Found"}, _G),
-    _all("vim_connector", CONNECTORS, "/v0/vims", {200: _GET}),
+    _all("vim_connector", CONNECTORS, "/v0/vims", _NO_TABLE),
     _work("vim_connector", CONNECTORS, "POST", "/v0/vims", _WORK, _G),
-    Row("get_default_vim_connector", CONNECTORS, "GET", _DEFAULT, "Get the default VIM connector's name", resources.get_default_vim, {200: _ACCEPTED}, answer="default_vim_connector"),
+    Row("get_default_vim_connector", CONNECTORS, "GET", _DEFAULT, "Get the default VIM connector's name", resources.get_default_vim, _NO_TABLE, answer="default_vim_connector"),
     Row("set_default_vim_connector", CONNECTORS, "POST", _DEFAULT, "Choose the default VIM connector", resources.set_default_vim, _WORK, callback=Need.REQUIRED, body="default_vim_connector", sends=("CREATE_DEFAULT_VIM_CONNECTOR",), evidence=_G, extra=BAD_BODY),
     _work("vim_connector", CONNECTORS, "DELETE", _VIM_PATH, {200: "VIM Connector deletion request accepted", 400: _INVALID, 404: _NO_VIM, 500: "Internal Server Error"}, _G),
     _one("vim_connector", CONNECTORS, _VIM_PATH, {200: _GET, 404: _NO_VIM}, summary="Get a {} by its id"),

@@ -7,13 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from esc_lab.emulator.datamodel import Datamodel, read_datamodel
+from esc_lab.emulator.deployment_networks import (
+    adopt_network_values,
+    announce_networks,
+    plan_network_update,
+    plan_networks,
+)
 from esc_lab.emulator.esc import Esc
-from esc_lab.emulator.handlers.resources import vim_values
-from esc_lab.emulator.placement import new_vms, plan_update
+from esc_lab.emulator.placement import new_vms, plan_update, watch_as_told
 from esc_lab.emulator.refusal import conflict, invalid
 from esc_lab.emulator.work_items import Call, Reply
 from esc_lab.emulator.workflows import Scenario, play
-from esc_lab.emulator.world import DeploymentRecord
+from esc_lab.emulator.world import DeploymentRecord, as_tenant
 from esc_lab.simulator.esc_messages import REPORTED_VM_STATES, VmRef, deployment_fields, details_fields
 from esc_lab.simulator.fleet import Deployment, Tenant, Vm, uuid_of
 from esc_lab.simulator.resource_scripts import Resource
@@ -40,13 +45,15 @@ def deploy(esc: Esc, call: Call) -> Reply:
     """POST: VMs as the data model says; one fails or stays silent when such a fault happens."""
     deployment_id = esc.new_id(call.path["internal_deployment_id"], "deployment id")
     model = read_datamodel(call.body.fields)
-    tenant = esc.tenant(model.tenant)
+    tenant = as_tenant(esc.ready(esc.tenant_named(model.tenant)))
     if taken := esc.world.deployment_named(tenant, model.name):
         raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {taken.id}")
     record = _new_record(esc, deployment_id, tenant, model, call)
     vms = [vm for group in model.groups for vm in new_vms(esc, record.deployment, group, group.scaling.min_active)]
     esc.claim(record.work_key)
-    scenario = _deploy_scenario(esc, vms, _make_networks(esc, record))
+    networks = plan_networks(esc, record, model.networks)
+    scenario = _deploy_scenario(esc, vms, networks.made)
+    announce_networks(esc, record, networks)
     record.deployment.vms += [vm for role, some in scenario.roles.items() if role != "failed" for vm in some]
     esc.world.add_deployment(record)
     return Reply(work=play(esc, record, scenario, call.urls))
@@ -58,6 +65,7 @@ def update(esc: Esc, call: Call) -> Reply:
     _require_updatable(esc, record, model)
     esc.claim(record.work_key)
     planned = plan_update(esc, record, model)
+    networks = plan_network_update(esc, record, model)
     failing = esc.fault("vm-fails") or esc.fault("work-fails")
     known = {group.name for group in record.model.groups}
     # The times of new groups are needed while the update is in progress.
@@ -66,19 +74,26 @@ def update(esc: Esc, call: Call) -> Reply:
     if failing:
         scenario = Scenario("update-fails", {"failed": planned.added[:1]})
         return Reply(work=play(esc, record, scenario, call.urls))
+    announce_networks(esc, record, networks)
     record.deployment.vms += planned.added
     for vm, instance in planned.changed:
         vm.instance = instance
+    changed = [vm for vm, _ in planned.changed]
     roles = {
         **_by_monitor(planned.added),
         "removed": planned.removed,
-        "changed": [vm for vm, _ in planned.changed],
+        "changed": [vm for vm in changed if vm not in planned.watched],
+        "changed_watched": [vm for vm in changed if vm in planned.watched],
+        "watched": [vm for vm in planned.watched if vm not in changed],
     }
 
     def adopt() -> None:
         record.model, record.text, record.language = model, call.body.text, call.body.language
+        adopt_network_values(esc, record)
+        watch_as_told(record.deployment, model)
 
-    return Reply(work=play(esc, record, Scenario("update", roles), call.urls, afterwards=adopt))
+    scenario = Scenario("update", roles, networks.made, networks.deleted)
+    return Reply(work=play(esc, record, scenario, call.urls, afterwards=adopt))
 
 
 def undeploy(esc: Esc, call: Call) -> Reply:
@@ -91,15 +106,16 @@ def undeploy(esc: Esc, call: Call) -> Reply:
     if esc.fault("work-fails"):
         scenario = Scenario("undeploy-fails", {"gone": vms[1:], "leaked": vms[:1]})
     else:
-        scenario = Scenario("undeploy", {"gone": vms}, [esc.resource(*one) for one in record.networks])
+        networks = [esc.resource(*one) for one in record.networks]
+        scenario = Scenario("undeploy", {"gone": vms}, deleted=[one for one in networks if one.state == "CREATED"])
     remove = lambda: esc.world.remove_deployment(record)  # noqa: E731 -- one line
     return Reply(work=play(esc, record, scenario, call.urls, afterwards=remove, interrupts=True))
 
 
 def service_operation(esc: Esc, call: Call) -> Reply:
     """POST: stop, start, reboot, monitoring on or off, of all VMs."""
-    tenant = esc.tenant(call.path["internal_tenant_id"])
-    record = esc.deployment(call.path["internal_deployment_id"], tenant)
+    tenant_id = esc.tenant(call.path["internal_tenant_id"]).id
+    record = esc.deployment(call.path["internal_deployment_id"], tenant_id)
     wanted, state = str(call.body.fields["operation"]), record.deployment.state
     if wanted not in _APPLICABLE.get(state, ()):
         raise conflict(f"{wanted} is not applicable: deployment {record.id!r} is {state or 'DEPLOYING'}")
@@ -150,14 +166,14 @@ def _shown(record: DeploymentRecord) -> dict[str, Any]:
     return deployment_fields(record.deployment, record.reported, details)
 
 
-def _deploy_scenario(esc: Esc, vms: Sequence[Vm], network: Sequence[Resource]) -> Scenario:
+def _deploy_scenario(esc: Esc, vms: Sequence[Vm], networks: Sequence[Resource]) -> Scenario:
     if vms and esc.fault("vm-fails"):
-        return Scenario("deploy-fails", {**_by_monitor(vms[1:]), "failed": vms[:1]}, network)
+        return Scenario("deploy-fails", {**_by_monitor(vms[1:]), "failed": vms[:1]}, networks)
     monitored = [vm for vm in vms if vm.monitored]
     if monitored and esc.fault("vm-silent"):
         others = [vm for vm in vms if vm is not monitored[0]]
-        return Scenario("deploy-never-alive", {**_by_monitor(others), "silent": monitored[:1]}, waits=True)
-    return Scenario("deploy", _by_monitor(vms), network)
+        return Scenario("deploy-never-alive", {**_by_monitor(others), "silent": monitored[:1]}, networks, waits=True)
+    return Scenario("deploy", _by_monitor(vms), networks)
 
 
 def _new_record(esc: Esc, deployment_id: str, tenant: Tenant, model: Datamodel, call: Call) -> DeploymentRecord:
@@ -165,25 +181,6 @@ def _new_record(esc: Esc, deployment_id: str, tenant: Tenant, model: Datamodel, 
     vim = esc.vim_of(tenant, model.vim_id)
     deployment = Deployment(esc.source, tenant, vim, model.name, deployment_id, uuid_of(esc.rng), incarnation)
     return DeploymentRecord(deployment, model, call.body.text, call.body.language, call.urls)
-
-
-def _make_networks(esc: Esc, record: DeploymentRecord) -> list[Resource]:
-    """What the deployment brings with it: a network, and its subnet if it names one."""
-    made: list[Resource] = []
-    tenant = record.deployment.tenant
-    for wanted in record.model.networks[:1]:
-        for kind, name in (("network", wanted.name), ("subnet", wanted.subnet.name)):
-            if not name:
-                continue
-            resource_id = f"{record.id}-{name}"[-72:]
-            values = vim_values(esc, kind, tenant, resource_id)
-            values |= {"name": name, "internal_deployment_id": record.id}
-            if made:
-                values |= {side: made[0].values[side] for side in ("internal_network_id", "external_network_id")}
-            made.append(Resource(kind, resource_id, values, tenant.internal_id, "CREATED", is_ephemeral=True))
-            esc.world.put(made[-1])
-            record.networks.append((kind, resource_id))
-    return made
 
 
 def _existing(esc: Esc, call: Call) -> DeploymentRecord:
@@ -195,7 +192,7 @@ def _require_updatable(esc: Esc, record: DeploymentRecord, model: Datamodel) -> 
     deployment = record.deployment
     if model.name != deployment.name:
         raise invalid(f"the deployment's name is {deployment.name!r}, and {model.name!r} in the body")
-    if esc.tenant(model.tenant).internal_id != deployment.tenant.internal_id:
+    if esc.tenant_named(model.tenant).id != deployment.tenant.internal_id:
         raise invalid(f"the deployment belongs to tenant {record.model.tenant!r}, and not to {model.tenant!r}")
     if deployment.state == "ERROR":
         raise conflict(f"deployment {record.id!r} is in error: a deploy or a recovery failed; it must be undeployed")

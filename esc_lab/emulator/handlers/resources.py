@@ -10,14 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from esc_lab.emulator.esc import Esc
-from esc_lab.emulator.masking import masked
+from esc_lab.emulator.masking import has_secrets
 from esc_lab.emulator.models import MODELS
 from esc_lab.emulator.refusal import conflict, invalid
+from esc_lab.emulator.resource_values import (
+    FAILED,
+    client_values,
+    following,
+    own_values,
+    shown,
+    told_values,
+    vim_values,
+)
 from esc_lab.emulator.work_items import Call, Reply, Work
-from esc_lab.emulator.world import ADMIN
-from esc_lab.simulator import resource_scripts
-from esc_lab.simulator.fleet import Tenant
-from esc_lab.simulator.resource_scripts import CLIENTS_CHOICE, Action, Resource, make_resource
+from esc_lab.emulator.world import ADMIN, as_tenant, work_key
+from esc_lab.simulator.resource_scripts import Action, Resource
 from esc_lab.simulator.script_runner import resource_operation
 
 
@@ -54,7 +61,7 @@ def list_resources(esc: Esc, call: Call) -> Reply:
     for parameter in (*call.row.query, *call.row.headers):
         if wanted := call.query.get(parameter):
             if parameter == "internalNetworkId":
-                esc.resource("network", wanted)
+                esc.resource("network", wanted, _parent(esc, call))
             found = [one for one in found if one.values.get(_FILTERS[parameter]) == wanted]
     return Reply(many=[shown(one) for one in found])
 
@@ -65,29 +72,38 @@ def get_resource(esc: Esc, call: Call) -> Reply:
 
 
 def create_resource(esc: Esc, call: Call) -> Reply:
-    """POST: it exists at once, and is ready when the callback says so."""
+    """POST: it exists at once; what the VIM says of it is known when the callback has said that it succeeded."""
     kind, parent = call.row.kind, _parent(esc, call)
+    if _kind(call).parent:
+        esc.ready(esc.resource(_kind(call).parent, parent))
     resource = Resource(kind, _new_id(esc, call, parent), {}, parent)
-    values = _client_values(esc, resource, call.body.fields)
-    if kind == "tenant" and esc.world.tenant(str(values.get("name", resource.id))) is not None:
-        raise conflict(f"there is a tenant of the name {values.get('name', resource.id)!r}")
-    tenant = esc.tenant(parent if _kind(call).parent == "tenant" else ADMIN)
-    resource.values = vim_values(esc, kind, tenant, resource.id) | values | _own_values(esc, resource, values)
-    work = work_on(esc, resource, "CREATE", call)
+    given = client_values(resource, call.body.fields)
+    resource.values = own_values(resource) | given | _in_tenant(esc, resource) | _in_network(esc, resource, given)
+    resource.values |= following(kind, given, {})
+    _require_own_name(esc, resource)
+    tenant = as_tenant(esc.tenant(parent if _kind(call).parent == "tenant" else ADMIN))
+    drawn = vim_values(kind, tenant, resource.id, esc.rng)
+    made = drawn | resource.values
+    made |= following(kind, given, made)
+    work = work_on(esc, resource, "CREATE", call, made)
     esc.world.put(resource)
     return Reply(work=work)
 
 
 def update_resource(esc: Esc, call: Call) -> Reply:
-    """PUT: changed when the callback says so; 204, and no callback, where nothing would change."""
+    """PUT: changed when the callback says so; 204, and no callback, where nothing would change.
+
+    Of secrets nothing is kept that a new one could be compared with: a body that has one is a change.
+    """
     resource = _existing(esc, call)
-    values = _client_values(esc, resource, call.body.fields)
-    if {name: resource.values.get(name) for name in values} == values and 204 in call.row.answers:
+    given = client_values(resource, call.body.fields)
+    changed = resource.values | given | _in_network(esc, resource, given)
+    changed |= following(resource.kind, given, resource.values)
+    esc.ready(resource)
+    if 204 in call.row.answers and changed == resource.values and not has_secrets(call.body.fields):
         return Reply(status=204)
-    if resource.state == "ERROR":
-        raise invalid(f"{resource.kind} {resource.id!r} is in error; it must be deleted before it is created again")
-    changed = replace(resource, values={**resource.values, **values})
-    return Reply(work=work_on(esc, changed, "UPDATE", call, afterwards=lambda: resource.values.update(values)))
+    _require_own_name(esc, replace(resource, values=changed))
+    return Reply(work=work_on(esc, resource, "UPDATE", call, changed))
 
 
 def delete_resource(esc: Esc, call: Call) -> Reply:
@@ -123,15 +139,22 @@ def set_default_vim(esc: Esc, call: Call) -> Reply:
 
 
 def work_on(
-    esc: Esc, resource: Resource, action: Action, call: Call, afterwards: Callable[[], Any] | None = None
+    esc: Esc,
+    resource: Resource,
+    action: Action,
+    call: Call,
+    values: Mapping[str, Any] | None = None,
+    afterwards: Callable[[], Any] = lambda: None,
 ) -> Work:
-    """The work on a resource; `afterwards` is called when it succeeds."""
-    key = f"{resource.kind.replace('_', ' ')} {resource.id}"
+    """The work on a resource; when it succeeds it has the new values, and `afterwards` is called."""
+    key = work_key(resource)
     esc.claim(key)
     ok = not esc.fault("work-fails")
+    after = dict(resource.values if values is None else values)
+    failed = FAILED.get(resource.kind, {}) if action == "CREATE" and not ok else {}
     before = {"CREATED": frozenset({"CREATED", "UPDATED"}), "ERROR": frozenset({"ERROR"})}
     operation = resource_operation(
-        resource,
+        replace(resource, values=told_values(resource, {**after, **failed})),
         action,
         esc.source,
         before.get(resource.state, frozenset()),
@@ -139,49 +162,21 @@ def work_on(
         ok=ok,
         rng=esc.rng,
     )
-    existing = esc.world.resource(resource.kind, resource.id, resource.parent) or resource
 
     def finish() -> None:
         if ok and action == "DELETE":
-            esc.world.drop(existing)
+            esc.world.drop(resource)
             return
         if ok:
-            existing.state = "CREATED"
-            if afterwards is not None:
-                afterwards()
+            resource.state, resource.values = "CREATED", after
+            afterwards()
         elif action == "CREATE":
-            existing.state = "ERROR"
-        if esc.world.resource(existing.kind, existing.id, existing.parent) is existing:
-            esc.world.put(existing)
+            resource.state = "ERROR"
+            resource.values |= failed
+        if esc.world.resource(resource.kind, resource.id, resource.parent) is resource:
+            esc.world.put(resource)
 
     return Work(key, operation, call.urls, finish=finish)
-
-
-def vim_values(esc: Esc, kind: str, tenant: Tenant, resource_id: str) -> dict[str, Any]:
-    """What the VIM adds to the client's values: ids, and fields that the callback always has."""
-    if kind not in resource_scripts.KINDS:
-        return {}
-    drawn = make_resource(kind, tenant, resource_id, esc.rng).values
-    # What has fields of its own is the client's alone.
-    return {name: value if isinstance(value, str) else [] for name, value in drawn.items()}
-
-
-def shown(resource: Resource) -> dict[str, Any]:
-    """The fields of its model that have a value, in the types of the model."""
-    shape = MODELS[resource.kind].shape
-    return {
-        name: _typed(resource.values[name], shape[name])
-        for name in shape
-        if name in resource.values and resource.values[name] not in ("", [])
-    }
-
-
-def _typed(value: Any, shape: Any) -> Any:
-    if isinstance(shape, bool) and isinstance(value, str):
-        return value == "true"
-    if isinstance(shape, int) and not isinstance(shape, bool) and isinstance(value, str) and value.isdecimal():
-        return int(value)
-    return value
 
 
 def _kind(call: Call) -> Kind:
@@ -192,7 +187,7 @@ def _parent(esc: Esc, call: Call) -> str:
     """The id of what the resource belongs to, which the first parameter of the path names."""
     named = next(iter(call.path.values()), "")
     if _kind(call).parent == "tenant":
-        return esc.tenant(named).internal_id
+        return esc.tenant(named).id
     return esc.resource(_kind(call).parent, named).id if _kind(call).parent else ""
 
 
@@ -208,12 +203,9 @@ def _new_id(esc: Esc, call: Call, parent: str) -> str:
 def _existing(esc: Esc, call: Call) -> Resource:
     """The resource that the last parameter of the path names."""
     kind, resource_id = call.row.kind, esc.checked_id(list(call.path.values())[-1], f"{call.row.kind} id")
-    if (kind, resource_id) != ("tenant", ADMIN):
-        return esc.resource(kind, resource_id, _parent(esc, call))
-    if call.row.method != "GET":
+    if (kind, resource_id) == ("tenant", ADMIN) and call.row.method != "GET":
         raise invalid("the admin tenant is ESC's own, and cannot be changed")
-    values = {"internal_tenant_id": ADMIN, "external_tenant_id": ADMIN, "name": "admin", "enabled": True}
-    return Resource("tenant", ADMIN, values, state="CREATED")
+    return esc.resource(kind, resource_id, _parent(esc, call))
 
 
 def _require_unused(esc: Esc, resource: Resource) -> None:
@@ -229,30 +221,27 @@ def _require_unused(esc: Esc, resource: Resource) -> None:
             raise invalid(f"{what} still has deployment {record.id!r}")
 
 
-def _client_values(esc: Esc, resource: Resource, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The client's values with masked secrets; ids are ESC's to give, and must not contradict the path."""
-    parent = "vim_id" if resource.kind == "vim_user" else "internal_tenant_id"
-    for name, right in ((f"internal_{resource.kind}_id", resource.id), (parent, resource.parent), ("id", resource.id)):
-        if right and name in MODELS[resource.kind].shape and fields.get(name, right) != right:
-            raise invalid(f"{name} is {fields[name]!r} in the body, and {right!r} in the path")
-    if resource.kind == "subnet" and "internal_network_id" in fields:
-        esc.resource("network", str(fields["internal_network_id"]))
-    values = {
-        name: value
-        for name, value in fields.items()
-        if name != "event_type" and (not name.startswith("external_") or name in CLIENTS_CHOICE)
-    }
-    found: dict[str, Any] = masked(values)
-    return found
+def _require_own_name(esc: Esc, resource: Resource) -> None:
+    """Data models name tenants by their names, which nobody could tell apart otherwise."""
+    if resource.kind == "tenant":
+        named = esc.world.tenant_named(str(resource.values["name"]))
+        if named is not None and named.id != resource.id:
+            raise conflict(f"there is a tenant of the name {resource.values['name']!r}: {named.id}")
 
 
-def _own_values(esc: Esc, resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What only ESC knows."""
-    if resource.kind == "subnet" and "internal_network_id" in values:
-        network = esc.resource("network", str(values["internal_network_id"]))
-        return {"external_network_id": network.values["external_network_id"]}
-    return {
-        "volume": {"internal_volume_id": resource.id, "internal_tenant_id": resource.parent},
-        "file_server": {"id": resource.id},
-        "vim_user": {"vim_id": resource.parent},
-    }.get(resource.kind, {})
+def _in_tenant(esc: Esc, resource: Resource) -> dict[str, Any]:
+    """The name of its tenant, where its model has one."""
+    if "tenant_name" not in MODELS[resource.kind].shape:
+        return {}
+    return {"tenant_name": esc.tenant(resource.parent).values["name"]}
+
+
+def _in_network(esc: Esc, resource: Resource, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The VIM's id of the network that a subnet is in: one of the same tenant."""
+    if resource.kind != "subnet":
+        return {}
+    network_id = str(given.get("internal_network_id", resource.values.get("internal_network_id", "")))
+    if not network_id:
+        raise invalid("subnet lacks internal_network_id: the network that it is in")
+    network = esc.ready(esc.resource("network", network_id, resource.parent))
+    return {"external_network_id": network.values["external_network_id"]}

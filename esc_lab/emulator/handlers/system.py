@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from esc_lab.emulator.esc import RUNNING, SYSTEM_STATES, Esc
 from esc_lab.emulator.refusal import RefusalError, Wrong, conflict, invalid, missing
-from esc_lab.emulator.work_items import Call, Reply, Work
-from esc_lab.simulator.esc_messages import Message, headers_of, render
-from esc_lab.simulator.fleet import hosts_of, uuid_of
+from esc_lab.emulator.work_items import Call, Reply
+from esc_lab.emulator.workflows import one_event
+from esc_lab.simulator.fleet import hosts_of
 from esc_lab.simulator.resource_scripts import Resource
-from esc_lab.simulator.script_model import RESOURCE_PACE_S
-from esc_lab.simulator.script_runner import Operation
 
 MODES = ("OPERATION", "MAINTENANCE")
 
@@ -42,23 +38,22 @@ def switch_host(esc: Esc, call: Call) -> Reply:
     name, verb = _host(call), call.row.kind
     if (esc.world.resource("disabled_host", name) is not None) == (verb == "disable"):
         raise conflict(f"host {name!r} is {verb}d already")
-    key, event = f"host {name}", f"HOST_{verb.upper()}"
-    esc.claim(key)
-    ok = not esc.fault("work-fails")
-    text = f"Host [{name}] {verb}d" if ok else f"Host [{name}] could not be {verb}d"
-    transaction = uuid_of(esc.rng)
-    headers = headers_of(esc.habits.header_style, transaction, text, ok=ok)
-    body = render("host_action", {"event_type": event, "host_name": name})
-    message = Message("events", "host_action", event, ok, headers, body)
-    message = replace(message, pause_s=esc.rng.uniform(*RESOURCE_PACE_S))
     disabled = Resource("disabled_host", name, {"host_name": name}, "hosts", "CREATED")
 
-    def finish() -> None:
-        if ok:
-            (esc.world.put if verb == "disable" else esc.world.drop)(disabled)
+    def switch() -> None:
+        (esc.world.put if verb == "disable" else esc.world.drop)(disabled)
 
     return Reply(
-        work=Work(key, Operation(f"host-{verb}", "", esc.source, transaction, (message,)), call.urls, finish=finish)
+        work=one_event(
+            esc,
+            f"host {name}",
+            kind=f"host-{verb}",
+            root="host_action",
+            fields={"event_type": f"HOST_{verb.upper()}", "host_name": name},
+            texts=(f"Host [{name}] {verb}d", f"Host [{name}] could not be {verb}d"),
+            urls=call.urls,
+            afterwards=switch,
+        )
     )
 
 

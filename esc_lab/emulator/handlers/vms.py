@@ -11,8 +11,9 @@ from esc_lab.emulator.healing import recovery_scenario
 from esc_lab.emulator.placement import choose_host
 from esc_lab.emulator.refusal import conflict, missing
 from esc_lab.emulator.work_items import Call, Reply
-from esc_lab.emulator.workflows import Scenario, play
-from esc_lab.emulator.world import DeploymentRecord, Urls
+from esc_lab.emulator.workflows import Scenario, one_event, play
+from esc_lab.emulator.world import DeploymentRecord, Urls, work_key
+from esc_lab.simulator.esc_messages import deployment_ids
 from esc_lab.simulator.fleet import Vm, uuid_of
 from esc_lab.simulator.resource_scripts import Resource
 
@@ -26,6 +27,10 @@ _OPERATIONS: Mapping[str, tuple[str, Callable[[Vm], bool]]] = {
     "revert_resize": ("vm-revert-resize", lambda vm: vm.state in {"ALIVE", "INERT"}),
 }
 """The script of each operation, and the VMs that it is applicable to."""
+
+
+_DEPLOYMENT_IDS = ("deployment_name", "deployment_id", "tenant_id")
+"""How the fields end by which a message names a deployment."""
 
 
 def vm_operation(esc: Esc, call: Call) -> Reply:
@@ -78,6 +83,8 @@ def snapshot_vm(esc: Esc, call: Call) -> Reply:
         "internal_tenant_id": tenant_id,
         "vm_name": vm.name,
         "vm_uuid": vm.instance.vm_uuid,
+        "deployment_name": record.deployment.name,
+        **deployment_ids(record.deployment),
         "metadata": call.body.fields.get("metadata", {}),
         "status": "ACTIVE",
     }
@@ -90,10 +97,9 @@ def volume_from_snapshot(esc: Esc, call: Call) -> Reply:
     snapshot = esc.resource("snapshot", call.path["snapshotId"])
     volume_id = uuid_of(esc.rng)
     values = {
-        "internal_volume_id": volume_id,
-        "name": call.body.fields.get("name", f"{snapshot.values['name']}-volume"),
+        "volume_id": volume_id,
         "volume_snapshot_id": snapshot.id,
-        "internal_tenant_id": snapshot.parent,
+        "name": call.body.fields.get("name", f"{snapshot.values['name']}-volume"),
     }
     volume = Resource("volume", volume_id, values, snapshot.parent)
     work = work_on(esc, volume, "CREATE", call)
@@ -104,16 +110,33 @@ def volume_from_snapshot(esc: Esc, call: Call) -> Reply:
 def delete_snapshot(esc: Esc, call: Call) -> Reply:
     """DELETE by id, or by a name that is unique."""
     snapshot = _snapshot(esc, call)
-    name = str(snapshot.values["vm_name"])
-    if esc.world.find_vm(name) is None:  # an event would have no VM to name
-        esc.world.drop(snapshot)
-        return Reply()
+    if esc.world.find_vm(str(snapshot.values["vm_name"])) is None:
+        return _delete_orphan(esc, call, snapshot)
     return _on_its_vm(esc, call, snapshot, "snapshot-delete", lambda: esc.world.drop(snapshot))
 
 
 def revert_to_snapshot(esc: Esc, call: Call) -> Reply:
     """POST: the VM is reverted to it."""
     return _on_its_vm(esc, call, _snapshot(esc, call), "snapshot-revert", lambda: None)
+
+
+def _delete_orphan(esc: Esc, call: Call, snapshot: Resource) -> Reply:
+    """Of a VM that is gone: its callback can name the deployment, and no VM."""
+    event = "VM_SNAPSHOT_DELETE_COMPLETE"
+    fields = {name: value for name, value in snapshot.values.items() if name.endswith(_DEPLOYMENT_IDS)}
+    fields |= {"event_details": "", "event_type": event, "vm_source": ""}
+    return Reply(
+        work=one_event(
+            esc,
+            work_key(snapshot),
+            kind="snapshot-delete",
+            root="esc_event",
+            fields=dict(sorted(fields.items())),
+            texts=("VM snapshot deletion completed successfully", "VM snapshot deletion failed"),
+            urls=call.urls,
+            afterwards=lambda: esc.world.drop(snapshot),
+        )
+    )
 
 
 def _on_its_vm(esc: Esc, call: Call, snapshot: Resource, script: str, afterwards: Callable[[], None]) -> Reply:
@@ -147,7 +170,7 @@ def _unpublished(
 
 
 def _vm(esc: Esc, call: Call) -> tuple[DeploymentRecord, Vm]:
-    return esc.vm(call.path["vm_name"], esc.tenant(call.path["internal_tenant_id"]))
+    return esc.vm(call.path["vm_name"], esc.tenant(call.path["internal_tenant_id"]).id)
 
 
 def _claim(esc: Esc, record: DeploymentRecord) -> None:
