@@ -1,5 +1,5 @@
 # The receiver alone: no compiler, no embedded servers, no root. Built in one stage, copied into the next.
-FROM python:3.13.5-slim-bookworm AS build
+FROM python:3.13.5-slim-bookworm@sha256:4c2cf9917bd1cbacc5e9b07320025bdb7cdf2df7b0ceaccb55e9dd7e30987419 AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/esc-receiver
@@ -11,7 +11,7 @@ COPY receiver receiver
 COPY esc_lab esc_lab
 RUN /opt/esc-receiver/bin/pip install --no-build-isolation --no-deps .
 
-FROM python:3.13.5-slim-bookworm
+FROM python:3.13.5-slim-bookworm@sha256:4c2cf9917bd1cbacc5e9b07320025bdb7cdf2df7b0ceaccb55e9dd7e30987419
 COPY --from=build /opt/esc-receiver /opt/esc-receiver
 # The volume takes over who owns the folder.
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/esc-receiver

@@ -78,12 +78,12 @@ def test_the_stack_follows_the_compose_specification() -> None:
 
 
 def test_the_stack_has_what_it_should() -> None:
-    """Five services, a profile with traffic, images of one version each, ports of this machine alone."""
+    """Five services, a profile with traffic, images by their digest, ports of this machine alone."""
     services = compose()["services"]
     assert set(services) == {"receiver", "postgres", "nats", "prometheus", "grafana", "traffic"}
     assert {name for name, service in services.items() if "profiles" in service} == {"traffic"}
     for service in services.values():
-        assert re.search(r":(local|v?\d+\.\d+)", service["image"]), service["image"]
+        assert re.search(r":(local|v?\d+\.[^@]+@sha256:[0-9a-f]{64})$", service["image"]), service["image"]
         assert all(re.match(r"(\$\{BIND_ADDRESS:-)?127\.0\.0\.1\}?:", port) for port in service.get("ports", ()))
     declared = set(compose()["volumes"])
     mounted = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", ())}
@@ -178,7 +178,8 @@ def test_the_image_is_built_of_what_is_there() -> None:
 def test_the_image_runs_the_program_as_nobody() -> None:
     """Pinned base, one volume, a check of readiness, the port that is served."""
     told: dict[str, str] = dict(dockerfile())
-    assert {rest.split()[0] for what, rest in dockerfile() if what == "FROM"} == {"python:3.13.5-slim-bookworm"}
+    (base,) = {rest.split()[0] for what, rest in dockerfile() if what == "FROM"}
+    assert re.fullmatch(r"python:3\.13\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
     assert told["USER"] == compose()["services"]["receiver"]["user"]
     assert told["VOLUME"] == compose()["services"]["receiver"]["environment"][PREFIX + "DATA_DIR"]
     assert told["EXPOSE"] == str(Settings().port)
