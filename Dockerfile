@@ -9,7 +9,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY receiver receiver
 COPY esc_lab esc_lab
-RUN /opt/esc-receiver/bin/pip install --no-build-isolation --no-deps .
+COPY client client
+RUN /opt/esc-receiver/bin/pip install --no-build-isolation --no-deps ./client .
 
 FROM python:3.13.5-slim-bookworm@sha256:4c2cf9917bd1cbacc5e9b07320025bdb7cdf2df7b0ceaccb55e9dd7e30987419
 COPY --from=build /opt/esc-receiver /opt/esc-receiver

@@ -4,7 +4,7 @@ export VENV PYTHON
 # Tests and bench start hundreds of programs: compiling what they import each time would double their time.
 export PYTHONDONTWRITEBYTECODE =
 BIN = $(VENV)/bin
-CODE = receiver esc_lab tests chaos benchmarks tools
+CODE = receiver esc_lab client tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
@@ -66,7 +66,7 @@ format: $(VENV)/.dev ## format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+	--no-emit-index-url --no-emit-package esc-receiver-client --no-annotate --custom-compile-command "make lock"
 
 lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer versions)
 	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --group build $(ARGS) -o requirements/run.lock

@@ -59,6 +59,10 @@ class EscLab:
     """Base URL of the emulator's control API."""
     callback_headers: Mapping[str, str]
     """To be sent with every request that should bring callbacks."""
+    nats: str
+    """URL of the NATS that the feed is published on."""
+    postgres: str
+    """DSN of the receiver's database."""
 
     def request(self, method: str, path: str, body: str = "") -> Answer:
         """A request to the northbound API with the callback headers; `path` begins with /v0 or /internal."""
@@ -119,7 +123,7 @@ async def _lab(servers: Embedded, options: Options) -> AsyncIterator[EscLab]:
             await app.until_ready()
             channels = {"Callback": "callback", "Callback-ESC-Events": "events"}
             headers = {header: f"{app.url}/esc/default/{channel}" for header, channel in channels.items()}
-            yield EscLab(f"{emulator.url}{BASES[0]}", app.url, f"{emulator.url}/emulator", headers)
+            yield EscLab(f"{emulator.url}{BASES[0]}", app.url, f"{emulator.url}/emulator", headers, nats.url, dsn)
 
 
 @asynccontextmanager

@@ -197,7 +197,7 @@ class Settings(BaseSettings):
 
     nats_connect_timeout_s: PositiveFloat = _setting(5, "Time to connect to NATS.")
     publish_timeout_s: PositiveFloat = _setting(5, "Time for JetStream to acknowledge a message.")
-    publish_batch_max: PositiveInt = _setting(512, "Most messages taken from the outbox at once.")
+    publish_batch_max: int = _setting(512, "Most messages taken from the outbox at once.", ge=1, le=4_096)
     publish_batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes taken from it at once.")
     relay_gather_s: NonNegativeFloat = _setting(0.01, "Least time from one batch that is not full to the next.")
     relay_sweep_s: PositiveFloat = _setting(5, "How often the relay looks for a lost wake-up.")

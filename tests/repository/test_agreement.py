@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
+from esc_receiver_client import EscFeed
 from receiver.cli.main import main
 from receiver.config.loading import CONFIG
 from receiver.config.settings import PREFIX, Settings
@@ -91,9 +93,10 @@ def test_every_setting_is_in_its_page_once_with_its_meaning() -> None:
 
 
 def test_every_limit_named_in_the_pages_is_a_setting() -> None:
-    """What stands in backticks and ends like a setting is one, or one of a source."""
+    """What stands in backticks and ends like a setting is one, or one of a source or of the consumers' kit."""
     named = {name for text in TEXTS.values() for name in re.findall(r"`([a-z_]+_(?:max|s|days|after_s))`", text)}
-    assert named - set(Settings.model_fields) - set(Source.model_fields) == set()
+    of_the_kit = set(inspect.signature(EscFeed.subscribe).parameters)
+    assert named - set(Settings.model_fields) - set(Source.model_fields) - of_the_kit == set()
 
 
 def test_every_setting_is_read_somewhere() -> None:
@@ -145,7 +148,7 @@ def test_the_make_targets_in_the_pages_exist() -> None:
 def test_the_files_that_the_pages_name_exist() -> None:
     """Paths in backticks, also where a test follows (`tests/…py::test_…`); links are looked at in test_citations."""
     pages = [ROOT / name for name in ("README.md", "CHANGELOG.md")] + sorted((ROOT / "docs").rglob("*.md"))
-    rooms = "receiver|esc_lab|tests|tools|docs|chaos|benchmarks|dashboards|packaging|requirements"
+    rooms = "receiver|client|esc_lab|tests|tools|docs|chaos|benchmarks|dashboards|packaging|requirements"
     named = {
         found
         for page in pages

@@ -17,7 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (
-    "receiver", "esc_lab", "chaos", "benchmarks", "tools", "tests", "migrations", "docs", "dashboards", "packaging",
+    "receiver", "client", "esc_lab",
+    "chaos", "benchmarks", "tools", "tests", "migrations", "docs", "dashboards", "packaging",
 )  # fmt: skip
 SUFFIXES = {".py", ".md", ".sql", ".js", ".sh", ".toml", ".yml", ".service"}
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*"))] + sorted(ROOT.glob("*"))

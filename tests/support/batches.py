@@ -145,6 +145,7 @@ class Wire:
         self._cut_at: Callable[[bytes], bool] = lambda _: False
         self.cuts = 0
         self.dsn = ""
+        self._joined: set[asyncio.Task[None]] = set()
 
     def cut_instead_of(self, answer: bytes, times: int) -> None:
         """Lose the next `times` answers of the server that contain these bytes, and the connection with them."""
@@ -160,8 +161,13 @@ class Wire:
         self.dsn = self._server._replace(netloc=f"{place}:{port}").geturl()
         async with server:
             yield self
+        if self._joined:  # else the loop may close before they do
+            await asyncio.wait(self._joined, timeout=1)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._joined.add(task)
         there, back = await asyncio.open_connection(self._server.hostname, self._server.port)
         up = asyncio.create_task(self._pump(reader, back, cutting=False))
         down = asyncio.create_task(self._pump(there, writer, cutting=True))

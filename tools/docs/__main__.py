@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from tools.docs import client_models
 from tools.docs.openapi import COPY, renew
 from tools.docs.parts import PARTS
 
@@ -43,7 +44,9 @@ def main() -> None:
             path.write_text(text, "utf-8")
     if renewed := renew(checking=checking):
         sys.stdout.write(f"{'stale' if checking else 'written'}: {COPY.relative_to(ROOT)}\n")
-    sys.exit(1 if checking and (pages or renewed) else 0)
+    if remade := client_models.renew(checking=checking):
+        sys.stdout.write(f"{'stale' if checking else 'written'}: {client_models.MODELS.relative_to(ROOT)}\n")
+    sys.exit(1 if checking and (pages or renewed or remade) else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""`EscReceiver`: the query API. `SyncEscReceiver` (`sync_api`) is the same for scripts, without `await`.
+
+It must not know how answers are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import httpx2
+
+from esc_receiver_client import questions
+from esc_receiver_client.errors import UnansweredError, UnknownError
+from esc_receiver_client.models import (
+    Callback,
+    CallbackWithHeaders,
+    Deployment,
+    DeploymentWithVms,
+    Explanation,
+    Operation,
+    OperationWithProgress,
+    Resource,
+    Stats,
+    Transition,
+    Vm,
+    VmWithIncarnations,
+)
+
+
+class EscReceiver:
+    """One receiver, used as `async with EscReceiver("http://…") as api`. All methods raise ApiError and its kinds."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._address = questions.Address(url, token)
+        self.url = self._address.url
+        self._http = httpx2.AsyncClient(**self._address.options())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    # What is. Filters are the API's parameters.
+
+    def deployments(self, **filters: Any) -> AsyncGenerator[Deployment]:
+        """All that match, page after page."""
+        return (Deployment.model_validate(item) async for item in self.all_items("deployments", **filters))
+
+    def vms(self, **filters: Any) -> AsyncGenerator[Vm]:
+        """All that match."""
+        return (Vm.model_validate(item) async for item in self.all_items("vms", **filters))
+
+    def resources(self, **filters: Any) -> AsyncGenerator[Resource]:
+        """All that match."""
+        return (Resource.model_validate(item) async for item in self.all_items("resources", **filters))
+
+    def operations(self, **filters: Any) -> AsyncGenerator[Operation]:
+        """All that match."""
+        return (Operation.model_validate(item) async for item in self.all_items("operations", **filters))
+
+    def transitions(self, **filters: Any) -> AsyncGenerator[Transition]:
+        """The ledger."""
+        return (Transition.model_validate(item) async for item in self.all_items("transitions", **filters))
+
+    def callbacks(self, **filters: Any) -> AsyncGenerator[Callback]:
+        """What was received."""
+        return (Callback.model_validate(item) async for item in self.all_items("callbacks", **filters))
+
+    async def deployment(self, source: str, deployment: str, *, incarnation: int | None = None) -> DeploymentWithVms:
+        """One, with its VMs. Raises UnknownError."""
+        answer = await self.get("deployments", source, deployment, incarnation=incarnation)
+        return DeploymentWithVms.model_validate(answer)
+
+    async def vm(self, source: str, vm_name: str, *, deployment: str | None = None) -> VmWithIncarnations:
+        """One, with its incarnations. Raises UnknownError."""
+        return VmWithIncarnations.model_validate(await self.get("vms", source, vm_name, deployment=deployment))
+
+    async def operation(self, source: str, transaction_id: str) -> OperationWithProgress:
+        """One, as it is now. Raises UnknownError."""
+        return OperationWithProgress.model_validate(await self.get("operations", source, transaction_id))
+
+    async def callback(self, receipt: str) -> CallbackWithHeaders:
+        """One, with its headers. Raises UnknownError."""
+        return CallbackWithHeaders.model_validate(await self.get("callbacks", receipt))
+
+    async def explain(self, source: str, vm_name: str, *, deployment: str | None = None) -> Explanation:
+        """Why a VM is in its state. Raises UnknownError."""
+        return Explanation.model_validate(await self.get("explain", source, vm_name, deployment=deployment))
+
+    async def stats(self) -> Stats:
+        """How many of what are in which state."""
+        return Stats.model_validate(await self.get("stats"))
+
+    async def wait(self, source: str, transaction_id: str, timeout_s: float = 60.0) -> OperationWithProgress | None:
+        """An operation as soon as it has ended, else as it is after `timeout_s`; None when nobody has heard of it.
+
+        A receiver that restarts meanwhile is asked on; one that is not there at the start is an error at once.
+        """
+        until_s = time.monotonic() + timeout_s
+        found = await self._operation(source, transaction_id, 0)
+        while (found is None or found.ended_at is None) and (left_s := until_s - time.monotonic()) > 0:
+            try:
+                found = await self._operation(source, transaction_id, left_s)
+            except UnansweredError:
+                if until_s - time.monotonic() < questions.RETRY_S:
+                    raise
+                await asyncio.sleep(questions.RETRY_S)
+        return found
+
+    def sse(self, *, after: str | None = None, **filters: Any) -> AsyncGenerator[Transition]:
+        """Ledger entries as they happen, for ever; `after`: behind this position, `0-0` is the beginning."""
+        return (Transition.model_validate(entry) async for entry in self.feed(filters, after=after or ""))
+
+    # As JSON.
+
+    async def get(self, path: str, *parts: str, timeout_s: float = questions.ANSWER_TIMEOUT_S, **query: Any) -> Any:
+        """The answer to `GET /api/v1/<path>/<parts…>?<query>`."""
+        async with self._open(questions.path_of(path, parts), timeout_s, query) as answer:
+            return self._address.read(await questions.async_body_of(answer.aiter_bytes()))
+
+    async def all_items(self, path: str, limit: int | None = None, **query: Any) -> AsyncGenerator[dict[str, Any]]:
+        """The items of a list, page after page, at most `limit`."""
+        cursor, left = None, limit
+        while left is None or left > 0:
+            answer = await self.get(path, **query, **questions.page(left, cursor))
+            for item in answer["items"]:
+                yield item
+            left = None if left is None else left - len(answer["items"])
+            if (cursor := answer["next"]) is None:
+                return
+
+    async def text(self, path: str) -> str:
+        """The body of a path outside the API, of a success or a 503."""
+        async with self._open(path, questions.ANSWER_TIMEOUT_S, statuses=(503,)) as answer:
+            return (await questions.async_body_of(answer.aiter_bytes())).decode("utf-8", "replace")
+
+    async def feed(self, filters: Mapping[str, Any], *, after: str = "") -> AsyncGenerator[dict[str, Any]]:
+        """The entries of `sse` as JSON; after a break it goes on behind the last one.
+
+        Raises ApiError when the feed cannot be read at the start.
+        """
+        position, began, path = after, False, f"{questions.API}/feed"
+        while True:
+            headers = questions.resumed(position)
+            try:
+                async with self._open(path, questions.FEED_SILENCE_S_MAX, filters, headers) as answer:
+                    began = True
+                    async for event in httpx2.EventSource(answer):
+                        position = event.id or position
+                        if event.data:
+                            yield json.loads(event.data)
+            except UnansweredError:
+                if not began:
+                    raise
+            await asyncio.sleep(questions.RETRY_S)
+
+    async def _operation(self, source: str, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+        wait = questions.wait_of(wait_s)
+        timeout_s = wait + questions.ANSWER_TIMEOUT_S
+        try:
+            answer = await self.get("operations", source, transaction_id, timeout_s=timeout_s, wait=wait)
+        except UnknownError:
+            return None
+        return OperationWithProgress.model_validate(answer)
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        path: str,
+        timeout_s: float,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        statuses: tuple[int, ...] = (),
+    ) -> AsyncIterator[httpx2.Response]:
+        """The answer as it comes, which must be a success or of one of `statuses`."""
+        asked: dict[str, Any] = {"params": questions.given(query), "headers": headers, "timeout": timeout_s}
+        try:
+            async with self._http.stream("GET", self.url + path, **asked) as answer:
+                if not answer.is_success and answer.status_code not in statuses:
+                    raise self._address.refused(answer, await questions.async_body_of(answer.aiter_bytes()))
+                yield answer
+        except questions.FAULTS as error:
+            raise self._address.failed(error) from error

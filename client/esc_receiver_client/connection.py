@@ -1,0 +1,95 @@
+"""The connection to NATS: opened once, reconnected for ever, with errors of this package's own.
+
+Must not know what is read over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.client import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from esc_receiver_client.errors import FeedError, FeedUnreachableError, StreamMissingError
+
+CONNECT_S = 3.0
+RETRY_S = 0.5
+AWAY = (NatsError, OSError, TimeoutError)
+"""What nats-py raises when a question has no good answer just now."""
+
+
+class StreamPlace(NamedTuple):
+    """A stream: another one when `created` differs, with numbers of its own."""
+
+    created: datetime | None
+    last_sequence: int
+
+
+class Connection:
+    """One connection; `options` are those of nats-py's `connect`: `user_credentials`, `tls`, `token` …"""
+
+    def __init__(self, servers: str | Sequence[str], *, name: str, connect_timeout_s: float, **options: Any) -> None:
+        self._servers = servers.split(",") if isinstance(servers, str) else list(servers)
+        self._name = name
+        self._timeout_s = connect_timeout_s
+        self._options = options
+        self._client: Client | None = None
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """Of the open connection."""
+        if self._client is None:
+            raise FeedError("the feed is not open: use `async with EscFeed(…) as feed`")
+        return self._client.jetstream()
+
+    async def open(self) -> None:
+        """Raises FeedUnreachableError, which does not show the password that a URL may hold."""
+        client, faults = Client(), [""]
+
+        async def note(error: Exception) -> None:
+            faults[0] = f": {error}"
+
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await client.connect(
+                    self._servers,
+                    name=self._name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # seconds, whole or not
+                    error_cb=note,
+                    **self._options,
+                )
+        except (*AWAY, ValueError) as error:
+            servers = ", ".join(server.strip().rpartition("@")[2] for server in self._servers)
+            raise FeedUnreachableError(f"NATS cannot be reached at {servers}{faults[0]}") from error
+        self._client = client
+
+    async def close(self) -> None:
+        """Send what waits to be sent, and end; harmless when it is not open."""
+        if self._client and not self._client.is_closed:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._client.flush()
+            except (*AWAY, ValueError):
+                pass  # NATS is away: what was not acknowledged is delivered again
+            await self._client.close()
+        self._client = None
+
+    async def stream(self, name: str) -> StreamPlace:
+        """How a stream stands. Raises StreamMissingError and FeedError."""
+        try:
+            return await self.stream_now(name)
+        except NotFoundError as error:
+            raise StreamMissingError(f"this NATS has no stream {name}: has a receiver been connected to it?") from error
+        except AWAY as error:
+            raise FeedError(f"JetStream does not answer: {error}") from error
+
+    async def stream_now(self, name: str) -> StreamPlace:
+        """The same; raises nats-py's errors."""
+        info = await self.jetstream.stream_info(name)
+        return StreamPlace(info.created, int(info.state.last_seq))

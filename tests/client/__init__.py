@@ -1,0 +1,1 @@
+"""The consumers' kit (`client/`): feed, query API, inbox, and what it promises its users."""
