@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from esc_lab.emulator.models import Model, Shape
 from receiver.errors import ReceiverError
 
+Language = Literal["xml", "json"]
 INTEGER_MAX = 2**31 - 1
 _WHOLE = re.compile(r"(-?[0-9]{1,10})(\.0+)?")
 _TRUTH = {"true": True, "false": False}
@@ -27,7 +28,8 @@ def conform(given: Any, model: Model, *, from_xml: bool) -> dict[str, Any]:
     fields = _conform(given, model.shape, model.root, from_xml=from_xml)
     if not isinstance(fields, dict):
         raise BodyError(f"{model.root} should have elements in it")
-    missing = [name for name in model.required if name not in fields]
+    missing = [name for name in model.required if fields.get(name, "") == "" and name not in model.longest]
+    missing += [name for name in model.required if name not in fields and name not in missing]
     if missing:
         raise BodyError(f"{model.root} lacks {', '.join(missing)}")
     for name, words in model.words.items():
@@ -36,7 +38,8 @@ def conform(given: Any, model: Model, *, from_xml: bool) -> dict[str, Any]:
     for name, longest in model.longest.items():
         if name in fields and not 1 <= len(fields[name]) <= longest:
             raise BodyError(f"{name} has {len(fields[name])} characters, and should have 1 to {longest}")
-    return fields
+    # What is empty and may be is not there (docs/esc-callbacks.md#3).
+    return {name: value for name, value in fields.items() if value != ""}
 
 
 def schema(model: Model) -> dict[str, Any]:
@@ -70,9 +73,21 @@ def _conform_fields(given: Any, shape: Mapping[str, Shape], name: str, *, from_x
     if not isinstance(given, dict):
         raise BodyError(f"{name} should hold {'elements' if from_xml else 'an object'}")
     return {
-        key: _conform(value, shape[key], key, from_xml=from_xml) if key in shape else value
+        key: _conform(value, shape[key], key, from_xml=from_xml) if key in shape else _free(value, from_xml=from_xml)
         for key, value in given.items()
     }
+
+
+def _free(value: Any, *, from_xml: bool) -> Any:
+    """What no model describes stays as it is; but a `property` repeats wherever the document prints one."""
+    if not from_xml or not isinstance(value, list | dict):
+        return value
+    if isinstance(value, list):
+        return [_free(one, from_xml=True) for one in value]
+    found = {name: _free(one, from_xml=True) for name, one in value.items()}
+    if isinstance(found.get("property"), dict):
+        found["property"] = [found["property"]]
+    return found
 
 
 def _conform_value(given: Any, shape: Shape, name: str, *, from_xml: bool) -> Any:
@@ -86,8 +101,9 @@ def _conform_value(given: Any, shape: Shape, name: str, *, from_xml: bool) -> An
             given = text
     elif isinstance(given, float) and given.is_integer() and not isinstance(shape, bool) and isinstance(shape, int):
         given = int(given)
+    given = given.strip() if isinstance(given, str) else given
     right = isinstance(given, type(shape)) and (isinstance(shape, bool) or not isinstance(given, bool))
-    if not right or (isinstance(given, int) and abs(given) > INTEGER_MAX):
+    if not right or (isinstance(given, int) and not 0 <= given <= INTEGER_MAX):
         raise BodyError(f"{name} is {str(given)[:80]!r}, and should be {_words(shape)}")
     return given
 
@@ -95,7 +111,7 @@ def _conform_value(given: Any, shape: Shape, name: str, *, from_xml: bool) -> An
 def _words(shape: Shape) -> str:
     if isinstance(shape, bool):
         return "true or false"
-    return "a whole number" if isinstance(shape, int) else "a text"
+    return f"a whole number from 0 to {INTEGER_MAX}" if isinstance(shape, int) else "a text"
 
 
 def _schema(shape: Shape) -> dict[str, Any]:
@@ -107,5 +123,5 @@ def _schema(shape: Shape) -> dict[str, Any]:
     if isinstance(shape, bool):
         return {"type": "boolean"}
     if isinstance(shape, int):
-        return {"type": "integer", "minimum": -INTEGER_MAX, "maximum": INTEGER_MAX}
+        return {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
     return {"type": "string"}

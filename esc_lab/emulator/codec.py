@@ -1,33 +1,36 @@
 """Bodies as XML or JSON by `Content-Type` and `Accept`: bytes to plain values and back.
 
-XML is read by `receiver.parsing.xml_document` and written by the simulator's `render`, as the callbacks are. This file
-must not know what an operation does.
+XML is written by the simulator's `render`, as the callbacks are. Where the document prints no root element, any is
+taken. This file must not know what an operation does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
-from esc_lab.emulator.body_schemas import BodyError, conform
+from esc_lab.emulator.body_schemas import BodyError, Language, conform
 from esc_lab.emulator.models import Model
+from esc_lab.emulator.request_xml import read_xml
 from esc_lab.simulator.esc_messages import NAMESPACE, render
 from receiver.errors import NotXmlError
-from receiver.parsing import xml_document as document
 
-DEPTH_MAX = 64
-CHARACTERS_MAX = document.KEPT_CHARACTERS_MAX - 2 * document.TEXT_CHARACTERS_MAX
-"""Beyond it elements may have been left out; a long text alone (a day-0 configuration) is only cut."""
-Language = Literal["xml", "json"]
-_TEXT_ALONE = re.compile(rb">\s*[^<\s][^<]*</")
-_VALUE = (
-    b'<value xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
-    b'xmlns:xs="http://www.w3.org/2001/XMLSchema" xsi:type="xs:string">'
+_VALUE = b'<value xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xs="http://www.w3.org/2001/XMLSchema">'
+_WORDS: Mapping[Language, Sequence[str]] = {
+    "xml": ("application/xml", "text/xml"),
+    "json": ("application/json",),
+}
+_FITS: Sequence[Callable[[str, str], bool]] = (
+    lambda kind, word: kind == word or kind.endswith(f"+{word.partition('/')[2]}"),
+    lambda kind, word: kind == f"{word.partition('/')[0]}/*",
+    lambda kind, word: kind == "*/*",
 )
+"""How a range of media types may fit, the most specific first."""
+_QUALITY = re.compile(r"[01](\.[0-9]{0,3})?")
 _TYPES: Mapping[Language, str] = {"xml": "application/xml", "json": "application/json"}
 
 
@@ -54,15 +57,25 @@ def language_of(content_type: str) -> Language:
     raise LanguageError(f"Content-Type {kind!r} is neither application/xml nor application/json")
 
 
-def wanted_language(accept: str) -> Language:
-    """The first of XML and JSON in `Accept`; XML where neither is."""
+def wanted_language(accept: str, otherwise: Language = "xml") -> Language:
+    """Of XML and JSON the one that `Accept` prefers; where it has no preference, the other argument."""
+    weights = {language: _weight(accept, words) for language, words in _WORDS.items()}
+    best = max(weights.values())
+    return otherwise if weights[otherwise] == best or best == 0 else next(k for k, v in weights.items() if v == best)
+
+
+def _weight(accept: str, words: Sequence[str]) -> float:
+    """The quality of the most specific range that fits (RFC 9110, 12.5.1); a part that is no range is ignored."""
+    found: dict[int, float] = {}
     for part in accept.lower().split(","):
-        kind = part.partition(";")[0].strip()
-        if kind.endswith("xml"):
-            return "xml"
-        if kind.endswith("json"):
-            return "json"
-    return "xml"
+        kind, *parameters = (one.strip() for one in part.split(";"))
+        specific = next((n for n, fits in enumerate(_FITS) if any(fits(kind, word) for word in words)), None)
+        if specific is None:
+            continue
+        quality = next((one.partition("=")[2].strip() for one in parameters if one.startswith("q=")), "1")
+        weight = float(quality) if _QUALITY.fullmatch(quality) else 0.0
+        found[specific] = max(found.get(specific, 0.0), weight)
+    return found[min(found)] if found else 0.0
 
 
 def read_body(body: bytes, language: Language, model: Model) -> Body:
@@ -74,13 +87,13 @@ def read_body(body: bytes, language: Language, model: Model) -> Body:
 
 
 def read_text(body: bytes, language: Language) -> Body:
-    """A bare value, as `{"value": …}`: in JSON a text in quotes, else the text itself."""
+    """A bare value, as `{"value": …}`: in JSON a text in quotes, a number or a truth value, else the text itself."""
     text = body.decode("utf-8", "replace")
     if language == "json":
         given = read_json(body)
-        if not isinstance(given, str):
-            raise BodyError("the body should be a text in quotes")
-        text = given
+        if not isinstance(given, str | int | float):
+            raise BodyError("the body should be a text in quotes or a number")
+        text = given if isinstance(given, str) else text.strip()
     return Body({"value": text}, text, language)
 
 
@@ -99,32 +112,22 @@ def write_list(language: Language, model: Model, items: Iterable[Mapping[str, An
 
 
 def _typed(written: bytes, model: Model) -> bytes:
-    """As the document prints it: the value of a configuration parameter has the type of a text."""
-    if not model.says_type:
+    """As the document prints it: the value of a configuration parameter names the namespaces of a type."""
+    if not model.names_type:
         return written
     return written.replace(f' xmlns="{NAMESPACE}"'.encode(), b"").replace(b"<value>", _VALUE)
 
 
-def _characters(value: Any) -> int:
-    """As `receiver.parsing.xml_document` counts what it keeps: a name counts for each of its elements."""
-    if isinstance(value, dict):
-        lists = ((name, inner if isinstance(inner, list) else [inner]) for name, inner in value.items())
-        return sum((len(name) + 8) * len(many) + sum(map(_characters, many)) for name, many in lists)
-    return len(value)
-
-
 def _read_xml(body: bytes, model: Model) -> dict[str, Any]:
     try:
-        found = document.read(body, DEPTH_MAX)
+        root, value = read_xml(body)
     except NotXmlError as error:
         raise BodyError(f"the body is not well-formed XML: {error}") from error
-    if found.cut and _characters(found.fields) > CHARACTERS_MAX:
-        raise BodyError(f"the body has more than {CHARACTERS_MAX} characters of names and values")
-    if found.root != model.root:
-        raise BodyError(f"the root element is <{found.root}>, and should be <{model.root}>")
-    if "#text" in found.fields or (not found.fields and _TEXT_ALONE.search(body)):
-        raise BodyError(f"<{model.root}> should hold elements, and holds text")
-    return conform(found.fields, model, from_xml=True)
+    if model.root_printed and root != model.root:
+        raise BodyError(f"the root element is <{root}>, and should be <{model.root}>")
+    if value and not isinstance(value, dict):
+        raise BodyError(f"<{root}> should hold elements, and holds text")
+    return conform(value or {}, model, from_xml=True)
 
 
 def read_json(body: bytes) -> Any:

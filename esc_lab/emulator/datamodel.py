@@ -7,78 +7,31 @@ done with it.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from esc_lab.emulator.addresses import network_of, subnet_addresses
 from esc_lab.emulator.body_schemas import BodyError
+from esc_lab.emulator.datamodel_elements import (
+    Address,
+    Count,
+    Element,
+    Seconds,
+    Text,
+    exactly_one,
+    list_in,
+    require_unique,
+)
 
 ALIVE_EVENT = "VM_ALIVE"
-VMS_MAX = 1000
-"""Of one group."""
-SECONDS_MAX = 1_000_000
+CONDITIONS = frozenset({"ALWAYS", "TRUE", "FALSE"})
+"""When a rule's action is taken: the first word of it."""
 
 
-def _list_in(*path: str) -> BeforeValidator:
-    """A repeated element, perhaps inside others that only hold it; a single one is a list of one."""
-
-    def unwrap(given: Any) -> Any:
-        for name in path:
-            given = given.get(name, ()) if isinstance(given, Mapping) else ()
-        return given if isinstance(given, list | tuple) else [given]
-
-    return BeforeValidator(unwrap)
-
-
-def _one(what: str) -> BeforeValidator:
-    """To be placed before `_list_in`: of several, the last validator is the first to run."""
-
-    def check(found: Sequence[Any]) -> Any:
-        if len(found) != 1:
-            raise ValueError(f"there should be one {what}, and there {'are' if found else 'is'} {len(found) or 'none'}")
-        return found
-
-    return BeforeValidator(check)
-
-
-def _address(text: str) -> str:
-    try:
-        return text and str(ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is no IP address") from None
-
-
-def _require_unique(values: Iterable[Any], what: str) -> None:
-    for value, times in Counter(values).items():
-        if times > 1:
-            raise ValueError(f"{what} {value} is there twice")
-
-
-Text = Annotated[str, Field(min_length=1, max_length=255)]
-Address = Annotated[str, AfterValidator(_address)]
-Seconds = Annotated[int, Field(ge=0, le=SECONDS_MAX)]
-Count = Annotated[int, Field(ge=0, le=VMS_MAX)]
-
-
-class _Element(BaseModel):
-    """An XML element: numbers may be texts and texts numbers, unknown elements are ignored, an empty one has none."""
-
-    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fields(cls, given: Any) -> Any:
-        if isinstance(given, list):
-            raise ValueError(f"the element is there {len(given)} times, and should be once")  # noqa: TRY004 -- pydantic's
-        return given if isinstance(given, Mapping) else {}
-
-
-class Interface(_Element):
+class Interface(Element):
     """One NIC of every VM of a group."""
 
     nicid: Seconds
@@ -86,30 +39,30 @@ class Interface(_Element):
     ip_address: Address = ""
 
 
-class _Collector(_Element):
+class _Collector(Element):
     nicid: int | None = None
     type: str = ""
 
 
-class _Kpi(_Element):
+class _Kpi(Element):
     event_name: Text
     metric_collector: _Collector = _Collector()
 
 
-class _Rule(_Element):
+class _Rule(Element):
     event_name: Text
-    action: Annotated[tuple[str, ...], _list_in()] = ()
+    action: Annotated[tuple[str, ...], list_in()] = ()
 
 
-class _AddressPool(_Element):
+class _AddressPool(Element):
     network: str = ""
-    ip_address: Annotated[tuple[Address, ...], _list_in()] = ()
+    ip_address: Annotated[tuple[Address, ...], list_in()] = ()
 
 
-class _Scaling(_Element):
+class _Scaling(Element):
     min_active: Count = 1
     max_active: Count = Field(default_factory=lambda earlier: max(earlier.get("min_active", 1), 1))
-    static_ip_address_pool: Annotated[tuple[_AddressPool, ...], _list_in()] = ()
+    static_ip_address_pool: Annotated[tuple[_AddressPool, ...], list_in()] = ()
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -118,22 +71,22 @@ class _Scaling(_Element):
         return self
 
 
-class _RecoveryPolicy(_Element):
+class _RecoveryPolicy(Element):
     recovery_type: Literal["AUTO", "MANUAL"] = "AUTO"
     action_on_recovery: Literal["REBOOT_THEN_REDEPLOY", "REBOOT_ONLY", "REDEPLOY_ONLY"] = "REBOOT_THEN_REDEPLOY"
 
 
-class _Placement(_Element):
+class _Placement(Element):
     type: Text
     host: str = ""
 
 
-class _Volume(_Element):
+class _Volume(Element):
     name: Text
     volid: Seconds = 0
 
 
-class _Configuration(_Element):
+class _Configuration(Element):
     dst: Text
     file: Any = None
     data: Any = None
@@ -145,22 +98,22 @@ class _Configuration(_Element):
         return self
 
 
-class Group(_Element):
+class Group(Element):
     """One `vm_group`. Times in seconds, unscaled."""
 
     name: Text
     image: Text
-    interfaces: Annotated[tuple[Interface, ...], _list_in("interface")] = ()
+    interfaces: Annotated[tuple[Interface, ...], list_in("interface")] = ()
     scaling: _Scaling = _Scaling()
     bootup_time: Seconds = 120
     reboot_time: Seconds = 60
     recovery_wait_time: Seconds = 0
     recovery_policy: _RecoveryPolicy = _RecoveryPolicy()
-    placement: Annotated[tuple[_Placement, ...], _list_in()] = ()
-    kpi_data: Annotated[tuple[_Kpi, ...], _list_in("kpi")] = ()
-    rules: Annotated[tuple[_Rule, ...], _list_in("admin_rules", "rule")] = ()
-    volumes: Annotated[tuple[_Volume, ...], _list_in("volume")] = ()
-    config_data: Annotated[tuple[_Configuration, ...], _list_in("configuration")] = ()
+    placement: Annotated[tuple[_Placement, ...], list_in()] = ()
+    kpi_data: Annotated[tuple[_Kpi, ...], list_in("kpi")] = ()
+    rules: Annotated[tuple[_Rule, ...], list_in("admin_rules", "rule")] = ()
+    volumes: Annotated[tuple[_Volume, ...], list_in("volume")] = ()
+    config_data: Annotated[tuple[_Configuration, ...], list_in("configuration")] = ()
 
     @property
     def host(self) -> str:
@@ -175,7 +128,7 @@ class Group(_Element):
     @model_validator(mode="after")
     def _check(self) -> Self:
         nic_ids = {one.nicid for one in self.interfaces}
-        _require_unique((one.nicid for one in self.interfaces), "nicid")
+        require_unique((one.nicid for one in self.interfaces), "nicid")
         for kpi in self.kpi_data:
             if kpi.metric_collector.nicid not in {None, *nic_ids}:
                 watched = f"kpi {kpi.event_name} watches nicid {kpi.metric_collector.nicid}"
@@ -185,7 +138,7 @@ class Group(_Element):
         return self
 
 
-class Subnet(_Element):
+class Subnet(Element):
     """A subnet of such a network."""
 
     name: Text
@@ -208,13 +161,13 @@ class Subnet(_Element):
         return self
 
 
-class Network(_Element):
+class Network(Element):
     """A network that is created and deleted with the deployment; its own fields are those of chapter 02."""
 
     model_config = ConfigDict(extra="allow")
 
     name: Text
-    subnet: Annotated[tuple[Subnet, ...], _list_in()] = ()
+    subnet: Annotated[tuple[Subnet, ...], list_in()] = ()
 
     @property
     def own(self) -> dict[str, Any]:
@@ -223,39 +176,39 @@ class Network(_Element):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _require_unique((one.name for one in self.subnet), f"network {self.name}: subnet")
+        require_unique((one.name for one in self.subnet), f"network {self.name}: subnet")
         return self
 
 
-class _Locator(_Element):
+class _Locator(Element):
     vim_id: str = ""
 
 
-class _Deployment(_Element):
+class _Deployment(Element):
     name: Text
-    vm_group: Annotated[tuple[Group, ...], _list_in()] = ()
-    networks: Annotated[tuple[Network, ...], _list_in("network")] = ()
+    vm_group: Annotated[tuple[Group, ...], list_in()] = ()
+    networks: Annotated[tuple[Network, ...], list_in("network")] = ()
     locator: _Locator = _Locator()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.vm_group:
             raise ValueError("deployment has no vm_group")
-        _require_unique((group.name for group in self.vm_group), "vm_group")
-        _require_unique((network.name for network in self.networks), "network")
+        require_unique((group.name for group in self.vm_group), "vm_group")
+        require_unique((network.name for network in self.networks), "network")
         return self
 
 
-class _Tenant(_Element):
+class _Tenant(Element):
     name: Text
-    deployments: Annotated[tuple[_Deployment, ...], _one("deployments/deployment"), _list_in("deployment")] = Field(
-        (), validate_default=True
+    deployments: Annotated[tuple[_Deployment, ...], exactly_one("deployments/deployment"), list_in("deployment")] = (
+        Field((), validate_default=True)
     )
     vim_mapping: _Locator = _Locator()
 
 
-class _Root(_Element):
-    tenants: Annotated[tuple[_Tenant, ...], _one("tenants/tenant"), _list_in("tenant")]
+class _Root(Element):
+    tenants: Annotated[tuple[_Tenant, ...], exactly_one("tenants/tenant"), list_in("tenant")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +222,16 @@ class Datamodel:
     vim_id: str = ""
 
     @property
-    def mappings(self) -> set[str]:
-        """The dynamic mappings in use: the words of all rules' actions, and the types of all collectors."""
-        actions = (action for group in self.groups for rule in group.rules for action in rule.action)
-        words = {word for action in actions for word in action.strip('"').split()}
-        return words | {kpi.metric_collector.type for group in self.groups for kpi in group.kpi_data}
+    def actions(self) -> set[str]:
+        """The dynamic mapping actions that its rules name, each after the word that says when."""
+        actions = (action.strip('"').split() for group in self.groups for rule in group.rules for action in rule.action)
+        named = (words[1:] if words and words[0].upper() in CONDITIONS else words for words in actions)
+        return {words[0] if words else "" for words in named}
+
+    @property
+    def metrics(self) -> set[str]:
+        """The dynamic mapping metrics that its KPIs collect."""
+        return {kpi.metric_collector.type for group in self.groups for kpi in group.kpi_data} - {""}
 
 
 def read_datamodel(fields: Mapping[str, Any]) -> Datamodel:

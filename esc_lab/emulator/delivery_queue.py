@@ -19,7 +19,8 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from esc_lab.emulator.endpoint_model import UNPUBLISHED, Evidence, evidence_of
+from esc_lab.emulator.endpoint_model import UNPUBLISHED, evidence_of
+from esc_lab.emulator.models import Evidence
 from esc_lab.emulator.options import Options
 from esc_lab.emulator.work_items import Work
 from esc_lab.simulator.audit_log import AuditLog

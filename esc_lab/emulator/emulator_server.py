@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from esc_lab.emulator.certificate import Certificate
 from esc_lab.emulator.control import BASE, ControlApi
@@ -23,7 +23,7 @@ from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.engine import Engine
 from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.handlers.configuration import defaults
-from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response
+from esc_lab.emulator.northbound import BODY_BYTES_MAX, Northbound, authorised, error_response, methods_of
 from esc_lab.emulator.options import Options
 from esc_lab.emulator.world import World, admin_tenant
 from esc_lab.emulator.world_store import Store
@@ -131,8 +131,10 @@ class Emulator:
         except web.HTTPMethodNotAllowed as error:
             # Of a path that is also matched by a parameter of another one, only its own methods.
             path = f"/{request.path.split('/', 2)[-1].rstrip('/')}"
-            own = {row.method for row in ROWS if row.path == path}
-            allowed = ", ".join(sorted(own or error.allowed_methods))
+            own = {method for row in ROWS if row.path == path for method in methods_of(row)}
+            allowed = ", ".join(sorted({*(own or error.allowed_methods), hdrs.METH_OPTIONS}))
+            if request.method == hdrs.METH_OPTIONS:
+                return web.Response(headers={"Allow": allowed})
             message = f"{request.path} takes {allowed}, and no {request.method}"
             return error_response(request, 405, message, headers={"Allow": allowed})
         except web.HTTPNotFound:

@@ -11,20 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from esc_lab.emulator.models import MODELS, Evidence
+
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 BASES = ("/ESCManager", "/ESCManger")
 """ESC's base path, and as the document prints it (docs/esc-callbacks.md#1)."""
-
-
-class Evidence(StrEnum):
-    """How much of an operation or a message the sources prove (docs/esc-callbacks.md#marks)."""
-
-    VERIFIED = "verified"
-    """●: path, answers and callbacks are printed."""
-    RECONSTRUCTED = "reconstructed"
-    """◐: path and answers are printed, the callbacks follow from other documents."""
-    GUESSED = "guessed"
-    """○: something that is seen from outside, the message or the body, is only suspected."""
 
 
 class Need(StrEnum):
@@ -67,9 +58,29 @@ class Row:
     """Parameters that the document puts into the header, besides the callback URLs; all optional."""
     sends: Sequence[str] = ()
     """The messages that may follow, in order."""
-    evidence: Evidence = Evidence.VERIFIED
+    answer_printed: bool = False
+    """The document prints an answer; elsewhere its body follows from callbacks or models."""
+    is_guess: bool = False
+    """The document does not say how it is asked for."""
+    unproduced: Sequence[int] = ()
+    """Statuses of the document's table for which it gives no cause, so that nothing brings them about here."""
     extra: Mapping[int, str] = field(default_factory=dict)
     """Answers beyond the document's, where its table has none that fits."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """How much of it the sources prove: as much as of its least proven part."""
+        parts = [evidence_of(event) for event in self.sends]
+        parts += [MODELS[self.body].evidence] if self.body in MODELS else []
+        if self.answer and not self.answer_printed:
+            # Nothing prints a list in XML.
+            parts += [MODELS[self.answer].evidence, Evidence.GUESSED if self.many else Evidence.RECONSTRUCTED]
+        return max(parts, key=list(Evidence).index, default=Evidence.GUESSED if self.is_guess else Evidence.VERIFIED)
+
+    @property
+    def needs_vim(self) -> bool:
+        """Whether a VIM that cannot be reached is its fault: it works there or checks it, and the table says how."""
+        return bool(self.sends or self.kind == "vim_status") and bool({500, 503} & self.answers.keys())
 
     @property
     def ok(self) -> int:

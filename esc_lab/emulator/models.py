@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 Shape = Any
@@ -16,6 +17,17 @@ Shape = Any
 NAME_MAX = 255
 TENANT_NAME_MAX = 64
 """The restrictions of texts in bodies (docs/esc-callbacks.md#3.3)."""
+
+
+class Evidence(StrEnum):
+    """How much of an operation or a message the sources prove (docs/esc-callbacks.md#marks)."""
+
+    VERIFIED = "verified"
+    """●: path, answers and callbacks are printed."""
+    RECONSTRUCTED = "reconstructed"
+    """◐: path and answers are printed, the callbacks or a body follow from something else."""
+    GUESSED = "guessed"
+    """○: something that is seen from outside, the message, the body or its root element, is only suspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +43,15 @@ class Model:
     """Fields of the root with a length of 1 to so many characters."""
     guessed: bool = False
     """The document prints no model of it."""
-    says_type: bool = False
-    """In XML its `value` has a type, and its root no namespace (docs/esc-callbacks.md#S, chapter 09)."""
+    root_printed: bool = False
+    """The document prints it in XML; otherwise its root element is a guess, and of a request any is taken."""
+    names_type: bool = False
+    """In XML its `value` names the namespaces of a type, and its root none (docs/esc-callbacks.md#S, chapter 09)."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """Verified where it is printed in XML, which ESC is tested with (docs/esc-callbacks.md#1)."""
+        return Evidence.VERIFIED if self.root_printed and not self.guessed else Evidence.GUESSED
 
 
 def _texts(names: str) -> dict[str, Shape]:
@@ -81,6 +100,7 @@ MODELS: Mapping[str, Model] = {
             "event_type": "string",
             "managed_resource": True,
         },
+        root_printed=True,
         longest={"name": TENANT_NAME_MAX},
     ),
     "network": Model("network", _NETWORK, longest=_NAMED),
@@ -111,6 +131,7 @@ MODELS: Mapping[str, Model] = {
         },
         required=("name",),
         words={"disk_bus": ("ide", "scsi", "virtio")},
+        root_printed=True,
         longest=_NAMED,
     ),
     "flavor": Model(
@@ -121,6 +142,7 @@ MODELS: Mapping[str, Model] = {
             **_texts("internal_flavor_id external_flavor_id event_type"),
         },
         required=("name",),
+        root_printed=True,
         longest=_NAMED,
     ),
     "router": Model(
@@ -143,16 +165,21 @@ MODELS: Mapping[str, Model] = {
         longest=_NAMED,
     ),
     "volume": Model("volume", {**_texts("volume_id volume_snapshot_id"), "vol_id": 0}),
-    "esc_datamodel": Model("esc_datamodel", {"tenants": {"tenant": [{}]}}, required=("tenants",)),
+    "esc_datamodel": Model("esc_datamodel", {"tenants": {"tenant": [{}]}}, required=("tenants",), root_printed=True),
     "deployment": Model("deployment", {}, guessed=True),
     "service_operation": Model(
         "service_operation",
         {"operation": "string", "properties": {}},
         required=("operation",),
+        root_printed=True,
         words={"operation": ("stop", "start", "reboot", "enable_monitoring", "disable_monitoring")},
     ),
     "vm_operation": Model(
-        "vm_operation", _texts("operation"), required=("operation",), words={"operation": tuple(_VM_OPERATIONS.split())}
+        "vm_operation",
+        _texts("operation"),
+        root_printed=True,
+        required=("operation",),
+        words={"operation": tuple(_VM_OPERATIONS.split())},
     ),
     "migrate_operation": Model(
         "migrate_vm_operation",
@@ -188,7 +215,9 @@ MODELS: Mapping[str, Model] = {
         guessed=True,
     ),
     "snapshot_volume": Model("volume", _texts("name"), longest=_NAMED),
-    "config_parameter": Model("escconfigparameter", _texts("category key type value"), says_type=True),
+    "config_parameter": Model(
+        "escconfigparameter", _texts("category key type value"), root_printed=True, names_type=True
+    ),
     "error": Model("error", {"status_code": 0, **_texts("reason message")}, guessed=True),
     "operation_mode": Model("escoperationmode", _texts("message mode")),
     "host": Model("host_status", _texts("host_name status"), guessed=True),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
@@ -27,6 +27,7 @@ from esc_lab.emulator.codec import (
     write_body,
     write_list,
 )
+from esc_lab.emulator.datamodel_text import in_other_language
 from esc_lab.emulator.endpoint_model import BASES, Need, Row
 from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.engine import Engine
@@ -42,7 +43,8 @@ TRANSACTION = "esc-transaction-id"
 """The header of an accepted request, as the document's text spells it."""
 CALLBACK, EVENTS = "Callback", "Callback-ESC-Events"
 URL_MAX = 2048
-_NO_HEAD: Mapping[str, Any] = {"GET": {"allow_head": False}}
+_STANDS_FOR = re.compile(r"\[\w+Name\]|^'")
+"""A reason of the document that stands for texts with a name in them, or for one of several (chapter 17)."""
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -55,11 +57,13 @@ class Northbound:
 
     def routes(self) -> list[web.RouteDef]:
         """One for each row and base path; a slash at the end makes no difference (docs/esc-callbacks.md#S)."""
+        no_head = {"allow_head": False}
         return [
-            web.route(row.method, f"{base}{row.path}{end}", self._answering(row), **_NO_HEAD.get(row.method, {}))
+            web.RouteDef(method, f"{base}{row.path}{end}", self._answering(row), no_head if method == "GET" else {})
             for base in BASES
             for row in ROWS
             for end in ("", "/")
+            for method in methods_of(row)
         ]
 
     def _answering(self, row: Row) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -93,9 +97,13 @@ class Northbound:
         return Call(row, dict(request.match_info), named, urls, body)
 
     def _require_vim(self, row: Row) -> None:
-        needs_vim = row.method != "GET" and bool({500, 503} & row.answers.keys())
-        if needs_vim and self._esc.fault("vim-down"):
+        if row.needs_vim and self._esc.fault("vim-down"):
             raise RefusalError(Wrong.VIM, "the VIM cannot be reached")
+
+
+def methods_of(row: Row) -> Sequence[str]:
+    """HEAD too where GET only reads."""
+    return (row.method, "HEAD") if row.method == "GET" and row.answer else (row.method,)
 
 
 def _status(error: RefusalError | BodyError, row: Row) -> int:
@@ -124,8 +132,10 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A body that names the error; the document prints none, so that its shape is ours."""
-    reason = row.statuses.get(status) if row else None
-    fields = {"status_code": status, "reason": reason or HTTPStatus(status).phrase, "message": message}
+    reason = (row.statuses.get(status) if row else None) or HTTPStatus(status).phrase
+    if _STANDS_FOR.search(reason):
+        reason = message
+    fields = {"status_code": status, "reason": reason, "message": message}
     body, media_type = write_body(wanted_language(request.headers.get(hdrs.ACCEPT, "")), MODELS["error"], fields)
     log.info("refused", path=request.path, status=status, message=message)
     return web.Response(body=body, status=status, headers={hdrs.CONTENT_TYPE: media_type, **(headers or {})})
@@ -153,10 +163,13 @@ def _url(request: web.Request, name: str, need: Need) -> str | None:
 def _response(request: web.Request, row: Row, reply: Reply) -> web.Response:
     headers = {TRANSACTION: reply.work.operation.transaction} if reply.work else {}
     status = reply.status or row.ok
-    language = wanted_language(request.headers.get(hdrs.ACCEPT, ""))
-    if reply.text is not None:
-        text, media_type = reply.text
-        return web.Response(text=text, content_type=media_type, status=status, headers=headers)
+    accept = request.headers.get(hdrs.ACCEPT, "")
+    if reply.model is not None:
+        text, given = reply.model
+        wanted = wanted_language(accept, given)
+        body = text.encode() if wanted == given else in_other_language(text, given)
+        return web.Response(body=body, content_type=f"application/{wanted}", charset="utf-8", status=status)
+    language = wanted_language(accept)
     if reply.many is not None:
         body, media_type = write_list(language, MODELS[row.answer], reply.many)
     elif reply.one is not None:

@@ -25,6 +25,7 @@ _ID: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 72, "patte
 _URL = {"type": "string", "pattern": "^https?://[a-z0-9]+(:[1-9][0-9]{0,3})?/[A-Za-z0-9/]*$"}
 _WORD: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,72}$"}
 _VALUE: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": VALUE_MAX}
+_JSON_VALUE: dict[str, Any] = {**_VALUE, "type": ["string", "number", "boolean"]}
 _OF_PATH = {"category": _WORD, "key": _WORD, "value": _VALUE}
 
 
@@ -53,8 +54,8 @@ def _operation(row: Row) -> dict[str, Any]:
         | {"401": _error("The credentials are missing or wrong")},
     }
     if row.body:
-        body = _VALUE if row.body == "text" else reference(row.body)
-        contents = content("application/xml", body) | content("application/json", body)
+        body, in_json = (_VALUE, _JSON_VALUE) if row.body == "text" else (reference(row.body),) * 2
+        contents = content("application/xml", body) | content("application/json", in_json)
         operation["requestBody"] = {"required": True, "content": contents}
     return operation
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from esc_lab.emulator.body_schemas import Language
 from esc_lab.emulator.codec import Body
 from esc_lab.emulator.endpoint_model import Row
 from esc_lab.emulator.world import Urls
@@ -50,8 +51,8 @@ class Reply:
 
     one: Mapping[str, Any] | None = None
     many: Sequence[Mapping[str, Any]] | None = None
-    text: tuple[str, str] | None = None
-    """A body as it is, and its media type."""
+    model: tuple[str, Language] | None = None
+    """A data model as it was given, and its language."""
     work: Work | None = None
     status: int = 0
     """0: the row's own."""

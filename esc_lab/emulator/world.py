@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from esc_lab.emulator.body_schemas import Language
 from esc_lab.emulator.datamodel import Datamodel
 from esc_lab.simulator.esc_messages import REPORTED_VM_STATES, Message
 from esc_lab.simulator.fleet import Deployment, Tenant, Vm
@@ -37,7 +38,7 @@ class DeploymentRecord:
     model: Datamodel
     text: str
     """The data model, byte for byte."""
-    language: str
+    language: Language
     urls: Urls
     """Those given with the deploy: the only ones that ESC's own workflows can use."""
     reported: str = "SERVICE_UNDEF_STATE"

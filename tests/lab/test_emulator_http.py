@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import orjson
 import pytest
+from lxml import etree
 
 from esc_lab.emulator.endpoint_model import BASES
 from esc_lab.emulator.endpoint_tables import ROWS
-from tests.support.emulator import TENANT, deployed, orchestrating
+from esc_lab.emulator.models import MODELS, Evidence
+from tests.support.emulator import TENANT, deployed, model, network, orchestrating, with_networks
 
 VM_STOP = "<vm_operation><operation>stop</operation></vm_operation>"
 SNAPSHOT = "<snapshot_vm_operation><operation>snapshot</operation><name>before</name></snapshot_vm_operation>"
@@ -93,3 +96,115 @@ async def test_the_reason_of_a_refusal_is_the_documents(
         await client.done()
         refused = await client.ask(method, path, body, **headers)
         assert (refused.status, f"<reason>{reason}</reason>" in refused.text) == (400, True), refused.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "language"),
+    [
+        ("", "xml"),
+        ("*/*", "xml"),
+        ("application/json", "json"),
+        ("application/xml;q=0.4, application/json;q=0.5", "json"),
+        ("application/json;q=0.4, application/xml;q=0.5", "xml"),
+        ("application/json;q=0, */*", "xml"),
+        ("application/xml;q=0, */*", "json"),
+        ("application/*;q=0.2, application/json;q=0.1", "xml"),
+        ("text/html, application/yang+json;q=0.9, */*;q=0.1", "json"),
+        ("application/json;q=much, application/xml;q=0.1", "xml"),
+        ("text/plain", "xml"),
+        ("nonsense, ;;, json", "xml"),
+    ],
+)
+async def test_the_language_of_an_answer_is_the_preferred_one(accept: str, language: str) -> None:
+    """By the qualities in `Accept`, the most specific range first; an error is told in it too."""
+    async with orchestrating() as client:
+        for path in ("/v0/config/log/level", "/v0/images", "/v0/images/none"):
+            answer = await client.ask("GET", path, Accept=accept)
+            assert answer.headers["Content-Type"] == f"application/{language}", path
+
+
+@pytest.mark.parametrize("given", ["xml", "json"])
+async def test_a_data_model_is_shown_in_the_language_that_is_asked_for(given: str) -> None:
+    """As it came where that will do; else translated, what repeats in XML a list in JSON, no text cut."""
+    day0 = "x" * 50_000
+    in_xml = with_networks(
+        model("dep-1", {"web": {"config_data": f"<configuration><dst>d</dst><data>{day0}</data></configuration>"}}),
+        network("one", {"sub": "<address>10.9.0.0</address>"}),
+    )
+    async with orchestrating() as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+        path = "/v0/deployments/config/dep-1"
+        await client.ask("POST", "/v0/deployments/dep-1", in_xml)
+        await client.done()
+        assert (await client.ask("GET", path, Accept="application/xml")).text == in_xml
+        translated = await client.ask("GET", path, Accept="application/json")
+        assert translated.headers["Content-Type"].startswith("application/json")
+        (tenant,) = orjson.loads(translated.text)["tenants"]["tenant"]
+        (deployment,) = tenant["deployments"]["deployment"]
+        (group,), (net,) = deployment["vm_group"], deployment["networks"]["network"]
+        assert group["config_data"]["configuration"] == [{"dst": "d", "data": day0}]
+        assert group["interfaces"]["interface"] == [{"nicid": "0", "network": "net"}]
+        assert group["rules"]["admin_rules"]["rule"][0]["action"] == ['"TRUE esc_vm_alive_notification"']
+        assert net["subnet"] == [{"name": "sub", "address": "10.9.0.0"}]
+        if given == "json":
+            await client.ask("DELETE", "/v0/deployments/dep-1")
+            await client.done()
+            in_json = translated.text
+            answer = await client.ask("POST", "/v0/deployments/dep-1", in_json, Content_Type="application/json")
+            assert answer.status == 200, answer.text
+            await client.done()
+            assert (await client.ask("GET", path)).text == in_json
+            back = etree.fromstring((await client.ask("GET", path, Accept="application/xml")).text.encode())
+            assert back.tag == "{http://www.cisco.com/esc/esc}esc_datamodel"
+            assert (back.findtext(".//{*}data"), back.findtext(".//{*}subnet/{*}address")) == (day0, "10.9.0.0")
+
+
+PRINTED_ROOTS = {
+    "tenant",
+    "image",
+    "flavor",
+    "esc_datamodel",
+    "service_operation",
+    "vm_operation",
+    "escconfigparameter",
+}
+"""Of requests and answers, in the document's examples."""
+
+
+@pytest.mark.parametrize("name", sorted({row.body for row in ROWS} - {"", "text"}))
+async def test_only_a_root_that_the_document_prints_is_asked_for(name: str) -> None:
+    """Any other is a guess: it is not enforced, and the row says so."""
+    found = MODELS[name]
+    assert found.root_printed == (found.root in PRINTED_ROOTS)
+    row = next(row for row in ROWS if row.body == name)
+    assert (row.evidence is Evidence.GUESSED) or found.root_printed
+    async with orchestrating() as client:
+        path = re.sub("{[^}]*}", "x", row.path)
+        refused = await client.ask(row.method, path, "<some_root><unknown>1</unknown></some_root>")
+        assert ("root element" in refused.text) == found.root_printed
+
+
+def test_no_row_is_better_proven_than_its_parts() -> None:
+    """Verified are: an example of the request in XML, no answer but an example's, only messages that are printed."""
+    verified = {row.name for row in ROWS if row.evidence is Evidence.VERIFIED}
+    assert verified == {
+        "create_tenant", "create_image", "create_flavor", "set_config", "check_vim_status", "reload_truststore",
+        "delete_action", "delete_actions", "delete_metric", "delete_metrics",
+    }  # fmt: skip
+    assert all(row.evidence is Evidence.GUESSED for row in ROWS if row.many or row.path.endswith("setpassword"))
+
+
+async def test_head_and_options_tell_what_get_and_405_would() -> None:
+    """HEAD as GET without its body, and nothing is done by it; OPTIONS which methods there are."""
+    async with orchestrating() as client:
+        for path, status in (("/v0/tenants", 200), ("/v0/tenants/none", 404), ("/v0/config/LOG/", 200)):
+            head, get = await client.ask("HEAD", path), await client.ask("GET", path)
+            assert (head.status, head.text, head.headers["Content-Type"]) == (status, "", get.headers["Content-Type"])
+        asked = await client.ask("HEAD", "/v0/authentication/setpassword?userName=admin&password=x")
+        assert asked.status == 405
+        for row in ROWS:
+            options = await client.ask("OPTIONS", re.sub("{[^}]*}", "x", row.path))
+            allowed = set(options.headers["Allow"].split(", "))
+            assert (options.status, {row.method, "OPTIONS"} <= allowed) == (200, True)
+            assert ("HEAD" in allowed) == ("GET" in allowed and row.path != "/v0/authentication/setpassword")

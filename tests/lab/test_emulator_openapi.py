@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 
 from esc_lab.emulator import northbound_openapi as openapi
-from esc_lab.emulator.endpoint_model import UNPUBLISHED, Evidence, Need, evidence_of
+from esc_lab.emulator.endpoint_model import UNPUBLISHED, Need, evidence_of
 from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.handlers import configuration, deployments, resources, system, vms
-from esc_lab.emulator.models import MODELS
+from esc_lab.emulator.models import MODELS, Evidence
 from receiver.parsing.vocabulary import TRIGGERS
 from tests.support.emulator import deployed, orchestrating
 
@@ -55,7 +55,7 @@ def test_a_row_is_whole(row: object) -> None:
     for says in row.sends:
         assert says in TRIGGERS | UNPUBLISHED
     if row.sends and row.evidence is Evidence.VERIFIED:
-        assert any(evidence_of(says) is Evidence.VERIFIED for says in row.sends)
+        assert all(evidence_of(says) is Evidence.VERIFIED for says in row.sends)
     assert bool(row.sends) == (row.callback is not Need.NONE or row.events is not Need.NONE)
 
 

@@ -8,6 +8,7 @@ the table where another one is printed, a tag cut at the page edge.
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -119,9 +120,8 @@ class Orchestrator:
         if body and "Content-Type" not in given:
             given["Content-Type"] = "application/xml"
         sent = {name: value for name, value in given.items() if value}
-        async with self.session.request(
-            method, f"{self.emulator.url}{base}{path}", data=body.encode() or None, headers=sent
-        ) as answer:
+        data = io.BytesIO(body.encode()) if body else None
+        async with self.session.request(method, f"{self.emulator.url}{base}{path}", data=data, headers=sent) as answer:
             return Answer(answer.status, dict(answer.headers), await answer.text())
 
     async def look(self, path: str) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from esc_lab.emulator.control import BASE, CONTROLS
-from esc_lab.emulator.endpoint_model import Evidence, Need, Row, evidence_of
+from esc_lab.emulator.endpoint_model import Need, Row, evidence_of
 from esc_lab.emulator.endpoint_tables import ROWS
 from esc_lab.emulator.injected_faults import DELIVERY, WORK
+from esc_lab.emulator.models import Evidence
 
 NONE = "-"
 MARKS = {Evidence.VERIFIED: "●", Evidence.RECONSTRUCTED: "◐", Evidence.GUESSED: "○"}
@@ -49,7 +50,8 @@ def _of(name: str) -> str:
 
 def _answers(row: Row) -> str:
     extra = [f"({status})" for status in sorted(row.extra.keys() - row.answers.keys())]
-    return " ".join([*(str(status) for status in row.answers), *extra])
+    printed = [f"[{status}]" if status in row.unproduced else str(status) for status in row.answers]
+    return " ".join([*printed, *extra])
 
 
 def _headers(row: Row) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, CONFLICT, Evidence, Need, Row
+from esc_lab.emulator.endpoint_model import BAD_BODY, BAD_HEADER, CONFLICT, Need, Row
 from esc_lab.emulator.handlers import resources, vms
 
 CHAPTER = "18 VM Snapshots"
-_G = Evidence.GUESSED
 
 
 def _rows(base: str, prefix: str) -> Iterable[Row]:
@@ -17,7 +16,7 @@ def _rows(base: str, prefix: str) -> Iterable[Row]:
         f"{prefix}create_volume_from_snapshot", CHAPTER, "POST", f"{base}/snapshots/{{snapshotId}}/volumes",
         "Create a volume from a snapshot", vms.volume_from_snapshot,
         {202: "Request Accepted", 404: "Snapshot not found"}, callback=Need.REQUIRED, body="snapshot_volume",
-        sends=("CREATE_VOLUME",), evidence=_G, extra={**BAD_HEADER, **BAD_BODY, **CONFLICT},
+        sends=("CREATE_VOLUME",), extra={**BAD_HEADER, **BAD_BODY, **CONFLICT},
     )  # fmt: skip
     yield Row(
         f"{prefix}delete_snapshot", CHAPTER, "DELETE", one, "Delete a VM snapshot", vms.delete_snapshot,
@@ -26,18 +25,17 @@ def _rows(base: str, prefix: str) -> Iterable[Row]:
             404: "Snapshot image not found",
             409: "The request could not be processed because snapshot name is not unique",
         },
-        callback=Need.REQUIRED, events=Need.REQUIRED, sends=("VM_SNAPSHOT_DELETE_COMPLETE",), evidence=_G,
+        callback=Need.REQUIRED, events=Need.REQUIRED, sends=("VM_SNAPSHOT_DELETE_COMPLETE",),
         extra=BAD_HEADER,
     )  # fmt: skip
     yield Row(
         f"{prefix}revert_to_snapshot", CHAPTER, "POST", one, "Revert the VM to the snapshot", vms.revert_to_snapshot,
         {202: "Request Accepted", 404: "Snapshot or VM not found"}, callback=Need.REQUIRED, events=Need.REQUIRED,
-        sends=("VM_SNAPSHOT_REVERT_COMPLETE",), evidence=_G, extra={**BAD_HEADER, **CONFLICT},
+        sends=("VM_SNAPSHOT_REVERT_COMPLETE",), extra={**BAD_HEADER, **CONFLICT},
     )  # fmt: skip
     yield Row(
         f"{prefix}list_snapshots", CHAPTER, "GET", f"{base}/snapshots", "Get all VM snapshots", resources.list_resources,
         {200: "Request accepted"}, kind="snapshot", answer="snapshot", many=True, query=("internalTenantId", "generatedVMName"),
-        evidence=_G,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from esc_lab.emulator.datamodel import Datamodel
 from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.refusal import RefusalError, Wrong, conflict, invalid, missing
 from esc_lab.emulator.work_items import Call, Reply
@@ -19,9 +20,11 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 """The default first. Taken in any case: the printed request says `debug`, and so does its answer."""
 RETRIES, RETRIES_DEFAULT = "DEFAULT/VM_RECOVERY_RETRY_MAX", 3
 CORE = {
-    "action": ("log", "esc_vm_alive_notification", "recover", "servicebooted.sh"),
-    "metric": ("ICMPPing",),
-}
+    "action": (
+        "log", "esc_vm_alive_notification", "recover", "servicebooted.sh", "servicescaleup.sh", "servicescaledown.sh",
+    ),
+    "metric": ("ICMPPing", "MEMORY", "CPU", "CPU_LOAD_1", "CPU_LOAD_5", "CPU_LOAD_15"),
+}  # fmt: skip
 """The mappings that the document's data models use, and a few of the user guides'; ESC has more."""
 VALUE_MAX = 255
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,72}")
@@ -79,6 +82,14 @@ def set_config(esc: Esc, call: Call) -> Reply:
     parameter.values["value"] = value
     esc.world.put(parameter)
     return Reply(parameter.values)
+
+
+def require_mappings(esc: Esc, model: Datamodel) -> None:
+    """Refuses a rule or a KPI of what nobody has defined."""
+    for kind, names in (("action", model.actions), ("metric", model.metrics)):
+        for name in sorted(names):
+            if esc.world.resource(kind, name) is None:
+                raise invalid(f"{kind} {name[:80]!r} is not defined; POST /v0/dynamic_mapping/{kind}s defines it")
 
 
 def get_mapping(esc: Esc, call: Call) -> Reply:
@@ -155,16 +166,17 @@ def _checked_value(given: str) -> str:
 
 def _existing_mapping(esc: Esc, call: Call) -> Resource:
     kind = call.row.kind
-    name = _mapping_name(call.path[f"{kind}_name"], kind)
+    name = _mapping_name(call.path[f"{kind}_name"], kind, is_quoted=call.row.method == "GET")
     found = esc.world.resource(kind, name)
     if found is None:
         raise missing(f"{kind.capitalize()} [{name}] not found.")
     return found
 
 
-def _mapping_name(given: str, kind: str) -> str:
+def _mapping_name(given: str, kind: str, *, is_quoted: bool = True) -> str:
+    """`is_quoted`: whether a refusal tells the name, as the document has it."""
     if not 1 <= len(given) <= VALUE_MAX or not given.isprintable():
-        raise invalid(f"Invalid {kind} name provided [{given[:80]}].")
+        raise invalid(f"Invalid {kind} name provided{f' [{given[:80]}].' if is_quoted else ''}")
     return given
 
 
@@ -173,4 +185,5 @@ def _is_core(mapping: Resource) -> bool:
 
 
 def _mappings_in_use(esc: Esc) -> set[str]:
-    return set().union(*(record.model.mappings for record in esc.world.deployments.values()))
+    models = [record.model for record in esc.world.deployments.values()]
+    return set().union(*(model.actions | model.metrics for model in models))

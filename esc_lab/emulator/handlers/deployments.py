@@ -14,6 +14,7 @@ from esc_lab.emulator.deployment_networks import (
     plan_networks,
 )
 from esc_lab.emulator.esc import Esc
+from esc_lab.emulator.handlers.configuration import require_mappings
 from esc_lab.emulator.placement import new_vms, plan_update, watch_as_told
 from esc_lab.emulator.refusal import conflict, invalid
 from esc_lab.emulator.work_items import Call, Reply
@@ -36,15 +37,16 @@ def get_deployment(esc: Esc, call: Call) -> Reply:
 
 
 def get_deployment_config(esc: Esc, call: Call) -> Reply:
-    """GET the data model as it was given."""
+    """GET the data model as it was given, where the client takes its language."""
     record = _existing(esc, call)
-    return Reply(text=(record.text, f"application/{record.language}"))
+    return Reply(model=(record.text, record.language))
 
 
 def deploy(esc: Esc, call: Call) -> Reply:
     """POST: VMs as the data model says; one fails or stays silent when such a fault happens."""
     deployment_id = esc.new_id(call.path["internal_deployment_id"], "deployment id")
     model = read_datamodel(call.body.fields)
+    require_mappings(esc, model)
     tenant = as_tenant(esc.ready(esc.tenant_named(model.tenant)))
     if taken := esc.world.deployment_named(tenant, model.name):
         raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {taken.id}")
@@ -63,6 +65,7 @@ def update(esc: Esc, call: Call) -> Reply:
     """PUT: VM groups are added and removed, interfaces change (docs/esc-callbacks.md#S, chapter 06)."""
     record, model = _existing(esc, call), read_datamodel(call.body.fields)
     _require_updatable(esc, record, model)
+    require_mappings(esc, model)
     esc.claim(record.work_key)
     planned = plan_update(esc, record, model)
     networks = plan_network_update(esc, record, model)

@@ -48,6 +48,11 @@ KINDS: Mapping[str, Kind] = {
     "vim_connector": Kind(id_in_body=True, holds=("vim_user", "default_vim_connector")),
     "vim_user": Kind("vim_connector", id_in_body=True),
 }
+HIDDEN: Mapping[str, frozenset[str]] = {
+    "vim_connector": frozenset({"default_vim_connector"}),
+    "tenant": frozenset({"config", "deployments", "fileserver", "flavors", "images", "systemstate", "tenants", "vims"}),
+}
+"""Ids under which nobody could reach the resource, because its path is another operation's."""
 _FILTERS = {"internalNetworkId": "internal_network_id", "internalTenantId": "internal_tenant_id"} | {
     "generatedVMName": "vm_name"
 }
@@ -115,7 +120,7 @@ def delete_resource(esc: Esc, call: Call) -> Reply:
 
 def check_vim(esc: Esc, call: Call) -> Reply:
     """PUT: the connector exists, and that is all the emulator can check."""
-    esc.resource("vim_connector", call.path["vim_id"])
+    esc.resource("vim_connector", esc.checked_id(call.path["vim_id"], "VIM id"))
     return Reply()
 
 
@@ -193,6 +198,8 @@ def _parent(esc: Esc, call: Call) -> str:
 
 def _new_id(esc: Esc, call: Call, parent: str) -> str:
     given = str(call.body.fields["id"]) if _kind(call).id_in_body else list(call.path.values())[-1]
+    if given in HIDDEN.get(call.row.kind, ()):
+        raise invalid(f"{call.row.kind.replace('_', ' ')} id {given!r} is a word of the API's own paths")
     if call.row.kind != "vim_user":
         return esc.new_id(given, f"{call.row.kind} id")
     if esc.world.resource("vim_user", esc.checked_id(given, "VIM user id"), parent) is not None:
