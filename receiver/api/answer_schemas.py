@@ -50,9 +50,12 @@ def schema_of(field: Any, description: str | None = None) -> Schema:
     return {**schema, "description": description} if description else schema
 
 
-def list_of(name: str) -> Schema:
-    """A page of a list."""
-    return of(items=array_of(reference(name)), next=str | None)
+def list_of(name: str, *, counted: bool = False) -> Schema:
+    """A page of a list; `counted`: with the number of items on all pages, if it was asked for."""
+    page = of(items=array_of(reference(name)), next=str | None)
+    if counted:
+        page["properties"]["total"] = {"type": "integer", "minimum": 0, "description": "Only with `total=true`."}
+    return page
 
 
 def _or_null(schema: Schema, description: str | None = None) -> Schema:

@@ -12,7 +12,7 @@ from typing import Any
 
 from receiver.api import examples
 from receiver.api.answer_schemas import list_of, of
-from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
+from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, TOTAL_MAX, VMS, EntityList
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
 from receiver.config.read_tokens import Scope
@@ -57,6 +57,11 @@ ENTITY = Parameter("entity", "What the entry is about.", choice(EntityKind), "vm
 CHANGE = Parameter("change", "The new state or the note, in lower case.", TEXT, "alive")
 AFTER = Parameter("after", "Only what became visible behind this position, oldest first.", POSITION, examples.POSITION)
 NEXT_PAGE = "`next` of the page before; the other parameters stay the same."
+REF = Parameter("ref", "The caller's own reference, from the callback URL.", TEXT, "order-4711")
+SEARCH = Parameter("q", "Words that its ids, names or reference hold, in any case and order.", TEXT, "fw-1 lab")
+TOTAL = Parameter(
+    "total", f"Also count all that match, on whatever page; {TOTAL_MAX + 1} stands for more.", BOOLEAN, True, False
+)
 INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
 
 
@@ -76,7 +81,7 @@ def _span(of_what: str) -> tuple[Parameter, Parameter]:
 
 
 def _state(states: Iterable[str], example: str) -> Parameter:
-    return Parameter("state", "In this state.", choice(states), example)
+    return Parameter("state", "In this state; several may be given.", choice(states), example).repeatable
 
 
 def _kind(description: str, example: str) -> Parameter:
@@ -96,8 +101,9 @@ def _entity_list(
     cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
     return Endpoint(
-        name, f"/{name}", summary, description, list_of(entities.kind.__name__), examples.page(item, example),
-        (SOURCE, TENANT, DEPLOYMENT, *parameters, Parameter("cursor", NEXT_PAGE, cursor, example)),
+        name, f"/{name}", summary, description, list_of(entities.kind.__name__, counted=True),
+        examples.page(item, example),
+        (SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, TOTAL, Parameter("cursor", NEXT_PAGE, cursor, example)),
     )  # fmt: skip
 
 
@@ -121,7 +127,7 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
             OPERATIONS, "Operations: all that shares one ESC transaction id",
             "By source and transaction id, or with `order=newest` by when they were first seen.", examples.OPERATION,
             (
-                _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), *_span("First seen"),
+                _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF, *_span("First seen"),
                 _order(("key", "newest"), "By key, or the newest first."), limit,
             ),
         ),

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from receiver.api.list_sql import Conditions, equal, ordered
+from receiver.api.list_sql import Conditions, equal, one_of, ordered
 from receiver.api.read_pool import Reader
 from receiver.api.row_shapes import COLUMNS
 from receiver.events.cloudevents import item
@@ -21,6 +21,9 @@ from receiver.model.entities import Deployment, Operation, Resource, Vm
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST_PREFIX = "n~"
 _NEWEST_KEY = ("first_seen_at", "id")
+SEARCH_WORDS_MAX = 8
+TOTAL_MAX = 10_000
+"""So many are counted for `total`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class EntityList:
     """The columns it is ordered by."""
     conditions: Mapping[str, str]
     """By parameter; `{}` stands for its value."""
+    searched: tuple[str, ...]
+    """The columns in which `q` is looked for."""
     newest: bool = False
     """It can also be ordered with the newest first."""
 
@@ -87,8 +92,7 @@ class EntityList:
         """The SQL and its values; it reads one row more than the limit, to tell whether there is a next page."""
         newest = self.newest_first(query)
         key = _NEWEST_KEY if newest else self.key
-        where = Conditions()
-        where.filter(self.conditions, query)
+        where = self._matching(query)
         if cursor := query.get("cursor"):
             parts = cursor.removeprefix(_NEWEST_PREFIX).split("~") if newest else cursor.split("~")
             after = [_part(column).read(part) for column, part in zip(key, parts, strict=True)]
@@ -99,6 +103,19 @@ class EntityList:
             f"ORDER BY {ordered(key, descending=newest)} LIMIT ${len(where.values) + 1}"
         ), [*where.values, query["limit"] + 1]
 
+    def count(self, query: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """The SQL and its values that count the items of all pages, up to one more than `TOTAL_MAX`."""
+        where = self._matching(query)
+        some = f"SELECT FROM {self.name}s WHERE {where} LIMIT {TOTAL_MAX + 1}"
+        return f"SELECT count(*) FROM ({some}) AS matching", where.values  # noqa: S608 - likewise
+
+    def _matching(self, query: Mapping[str, Any]) -> Conditions:
+        where = Conditions()
+        where.filter(self.conditions, query)
+        for word in (query.get("q") or "").lower().split()[:SEARCH_WORDS_MAX]:
+            where.add(f"position({{}} IN lower(concat_ws(' ', {', '.join(self.searched)}))) > 0", word)
+        return where
+
 
 def _part(column: str) -> _KeyPart:
     return _KEY_PARTS.get(column, _TEXT)
@@ -108,7 +125,7 @@ def _cursor_pattern(key: tuple[str, ...]) -> str:
     return "~".join(_part(column).pattern for column in key)
 
 
-_TENANT_AND_STATE = equal("source", "tenant", "state")
+_TENANT_AND_STATE = equal("source", "tenant") | one_of("state")
 _CHANGED = {"since": "changed_at >= {}", "until": "changed_at < {}"}
 _DEPLOYMENTS = "deployment_id = ANY (ARRAY (SELECT d.id FROM deployments AS d WHERE"
 
@@ -116,32 +133,45 @@ DEPLOYMENTS = EntityList(
     Deployment,
     ("source", "internal_deployment_id", "incarnation"),
     _TENANT_AND_STATE | equal("current") | {"deployment": "internal_deployment_id = {}"} | _CHANGED,
+    searched=("internal_deployment_id", "external_deployment_id", "deployment_name", "tenant"),
 )
 VMS = EntityList(
     Vm,
     ("source", "vm_name", "id"),
-    equal("source", "state", "vm_name")
+    equal("source", "vm_name")
+    | one_of("state")
     | {
         "tenant": f"{_DEPLOYMENTS} d.tenant = {{}}))",
         "deployment": f"{_DEPLOYMENTS} d.internal_deployment_id = {{}}))",
     }
     | _CHANGED,
+    searched=("vm_name", "vm_uuid", "deployment", "tenant", "vm_group", "host_name", "host_uuid"),
 )
 RESOURCES = EntityList(
-    Resource, ("source", "kind", "resource_id"), _TENANT_AND_STATE | equal("deployment", "kind") | _CHANGED
+    Resource,
+    ("source", "kind", "resource_id"),
+    _TENANT_AND_STATE | equal("deployment", "kind") | _CHANGED,
+    searched=("resource_id", "external_id", "name", "tenant", "deployment"),
 )
 OPERATIONS = EntityList(
     Operation,
     ("source", "transaction_id"),
-    _TENANT_AND_STATE | equal("deployment", "kind") | {"since": "first_seen_at >= {}", "until": "first_seen_at < {}"},
+    _TENANT_AND_STATE
+    | equal("deployment", "kind", "ref")
+    | {"since": "first_seen_at >= {}", "until": "first_seen_at < {}"},
+    searched=("transaction_id", "kind", "deployment", "tenant", "ref"),
     newest=True,
 )
 
 
 async def page(reader: Reader, entities: EntityList, query: Mapping[str, Any]) -> dict[str, Any]:
-    """One page: `items`, and the cursor of the `next` one or None."""
+    """One page: `items`, the cursor of the `next` one or None, and if it is asked for the `total` of all pages."""
     sql, values = entities.statement(query)
     rows = await reader.fetch(sql, *values)
     limit = query["limit"]
     last = entities.cursor(rows[limit - 1], newest=entities.newest_first(query)) if len(rows) > limit else None
-    return {"items": [item(entities.kind(*row)) for row in rows[:limit]], "next": last}
+    answer = {"items": [item(entities.kind(*row)) for row in rows[:limit]], "next": last}
+    if query["total"]:
+        sql, values = entities.count(query)
+        answer["total"] = (await reader.fetch(sql, *values))[0][0]
+    return answer

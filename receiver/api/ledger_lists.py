@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from receiver.api.api_errors import StaleCursorError
-from receiver.api.list_sql import Conditions, equal, ordered
+from receiver.api.list_sql import Conditions, equal, one_of, ordered
 from receiver.api.position import Position
 from receiver.api.read_pool import Reader, Snapshot, Statements
 from receiver.api.row_shapes import COLUMNS, position_of
@@ -51,8 +51,8 @@ CALLBACKS = Ledger(
     | {
         "tenant": "deployment = ANY (ARRAY (SELECT d.internal_deployment_id FROM deployments AS d"
         " WHERE d.tenant = {}))",
-        "outcome": "outcome = ANY ({})",
-    },
+    }
+    | one_of("outcome"),
 )
 TRANSITIONS = Ledger(
     "transitions",

@@ -21,13 +21,23 @@ class Conditions:
         self.values += values
 
     def filter(self, conditions: Mapping[str, str], query: Mapping[str, Any]) -> None:
-        """The conditions by name of those parameters that were given."""
+        """The conditions by name of those parameters that were given; several values stand in the place of one."""
         for name, condition in conditions.items():
-            if query.get(name) not in (None, ()):
-                self.add(condition, query[name])
+            match query.get(name):
+                case None | ():
+                    pass
+                case tuple(several):
+                    self.add(condition.format(", ".join("{}" for _ in several)), *several)
+                case one:
+                    self.add(condition, one)
 
     def __str__(self) -> str:
         return " AND ".join(self.texts) or "true"
+
+
+def one_of(column: str) -> dict[str, str]:
+    """A filter that is named like the column it looks at, and may be given several times."""
+    return {column: f"{column} IN ({{}})"}  # not ANY: of one value alone an index also gives the order
 
 
 def equal(*columns: str) -> dict[str, str]:

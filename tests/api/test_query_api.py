@@ -20,7 +20,7 @@ FILTERS = {
     "/deployments": "source tenant state deployment=internal_deployment_id",
     "/vms": "source tenant state deployment vm_name",
     "/resources": "source state kind",
-    "/operations": "source tenant state deployment kind",
+    "/operations": "source tenant state deployment kind ref",
     "/callbacks": "source deployment vm_name transaction_id family outcome",
     "/transitions": "entity source tenant deployment name entity_id operation state=to_state change",
 }
@@ -171,8 +171,42 @@ async def test_a_bad_parameter_is_named(postgres_dsn: str, path: str, asked: dic
 async def test_a_parameter_given_twice_is_a_fault(postgres_dsn: str) -> None:
     """Nobody could say which one was meant."""
     async with running_api(postgres_dsn) as api:
-        answer = await api.ask("GET", "/vms?state=ERROR&state=ALIVE")
-        assert (answer.status, answer.body["parameter"]) == (400, "state")
+        answer = await api.ask("GET", "/vms?source=lab1&source=lab2")
+        assert (answer.status, answer.body["parameter"]) == (400, "source")
+
+
+async def test_several_states_are_any_of_them(postgres_dsn: str) -> None:
+    """Of every list that has states."""
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")[:1]])
+    async with running_api(postgres_dsn) as api:
+        for path, states, names in (
+            ("/vms", "state=ALIVE&state=INERT", ["ALIVE", "INERT"]),
+            ("/vms", "state=ERROR&state=INERT", ["INERT"]),
+            ("/deployments", "state=ACTIVE&state=DEPLOYING", ["ACTIVE", "DEPLOYING"]),
+            ("/operations", "state=OPEN&state=SUCCEEDED", ["OPEN", "SUCCEEDED"]),
+        ):
+            items = (await api.ask("GET", f"{path}?{states}")).body["items"]
+            assert sorted(item["state"] for item in items) == names, path
+
+
+async def test_search_and_total_are_about_all_pages(postgres_dsn: str) -> None:
+    """Words in any case and order, in whatever names the thing; the total counts what other pages hold."""
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b"), *deploy("dep-c")])
+    async with running_api(postgres_dsn) as api:
+        (vm,) = (await api.get("/vms", deployment="dep-b")).items
+        for path, words, found in (
+            ("/vms", vm["vm_uuid"].upper(), 3),
+            ("/vms", "DEP-B", 1),
+            ("/vms", f"{vm['vm_name']} dep-b", 1),
+            ("/vms", "dep-b dep-a", 0),
+            ("/vms", "%", 0),
+            ("/deployments", "dep-c", 1),
+            ("/operations", "deploy", 3),
+            ("/operations", "dep-a", 1),
+        ):
+            page = (await api.get(path, q=words, limit=1, total="true")).body
+            assert (page["total"], len(page["items"])) == (found, min(found, 1)), (path, words)
+        assert "total" not in (await api.get("/vms")).body
 
 
 async def test_a_time_whose_plus_became_a_space_is_understood(postgres_dsn: str) -> None:

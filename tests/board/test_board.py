@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -99,6 +100,46 @@ async def test_a_filter_is_part_of_the_address(app: App, chromium: Browser) -> N
         await expect(visit.page.get_by_role("searchbox")).to_have_value("dep-b g1")
         await visit.page.get_by_role("searchbox").fill("nowhere")
         await expect(visit.page.get_by_text("Nothing matches")).to_be_visible()
+
+
+async def test_operations_are_looked_for_by_the_receiver(app: App, chromium: Browser) -> None:
+    """However many there are: filter and search find the oldest, the head says how many there are in all."""
+    deployments = [deploy(f"dep-{number:03}")[:1] for number in range(230)]
+    await post(app, [one for deployment in deployments for one in deployment])
+    await post(app, deploy("dep-000")[1:])
+    oldest = letter(deployments[0][0]).envelope.transaction_id or ""
+    async with visiting(chromium, f"{app.url}/#/operations") as visit:
+        page = visit.page
+        await expect(page.locator("h1 .count")).to_have_text("230")
+        await expect(page.locator(".hint")).to_contain_text("the first 200 of 230")
+        await page.get_by_role("button", name="Show more").click()
+        await expect(page.locator(".hint")).to_have_count(0)
+        await page.get_by_label("State", exact=True).select_option("SUCCEEDED")
+        await expect(page.locator("h1 .count")).to_have_text("1")
+        await expect(page.locator(".row")).to_contain_text("dep-000")
+        await page.get_by_label("State", exact=True).select_option("")
+        await page.get_by_role("searchbox").fill(oldest.upper())
+        await expect(page.locator("h1 .count")).to_have_text("1")
+        await page.get_by_role("searchbox").fill("nowhere")
+        await expect(page.get_by_text("Nothing matches")).to_be_visible()
+
+
+async def test_what_is_gone_is_looked_for_by_the_receiver(app: App, postgres_dsn: str, chromium: Browser) -> None:
+    """The board holds what is there; what went before the page was opened is found all the same."""
+    await post(app, [*deploy("dep-a"), *deploy("dep-b")])
+    async with visiting(chromium, f"{app.url}/#/vms") as visit:
+        page = visit.page
+        await expect(page.locator(".row")).to_have_count(2)
+        connection = await asyncpg.connect(postgres_dsn)
+        await connection.execute("UPDATE vms SET state = 'UNDEPLOYED', ended_at = now() WHERE deployment = 'dep-a'")
+        await connection.close()
+        await page.reload()
+        await expect(page.locator(".row")).to_have_count(1)
+        await page.get_by_label("gone too").check()
+        await expect(page.locator(".row")).to_have_count(2)
+        await page.get_by_role("searchbox").fill("dep-a")
+        await expect(page.locator(".row")).to_have_count(1)
+        await expect(page.locator(".row")).to_contain_text("UNDEPLOYED")
 
 
 async def test_it_comes_back_when_the_receiver_does(

@@ -11,7 +11,8 @@ import { deploymentName, failed, notice } from "./parts.js";
 import { Pulse } from "./pulse.js";
 import { link, read } from "./route.js";
 import { Rows } from "./rows.js";
-import { readAll, readChanged, readHealth, readNewest, readOpen, readQuarantine } from "./sync.js";
+import { ServerLists } from "./server_list.js";
+import { readAll, readChanged, readHealth, readOpen, readQuarantine } from "./sync.js";
 import { count, name } from "./text.js";
 import { deploymentView, vmView } from "./view_detail.js";
 import { fleetView } from "./view_fleet.js";
@@ -60,8 +61,10 @@ function schedule(atOnce = false) {
 
 const soon = () => schedule(true);
 
+const cache = new Cache(soon);
+
 const app = {
-  fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache: new Cache(soon),
+  fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache, lists: new ServerLists(cache, soon),
   route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
   sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
   paused: null, opened: new Set(), width: 1000, narrow: false, readQuarantine,
@@ -218,7 +221,6 @@ async function askHealth() {
 async function askOpen() {
   if (!app.sync.done) return;
   if (app.route.view === "sources") app.cache.renew("sources");
-  if (app.route.view === "operations") await readNewest(app.fleet);
   if (["fleet", "operations", "operation"].includes(app.route.view)) await readOpen(app.fleet);
 }
 

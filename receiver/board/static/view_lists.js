@@ -1,10 +1,11 @@
-// The long lists: deployments, VMs, operations, each searchable and filtered by what stands in the address.
+// The long lists: deployments, VMs, operations, each searchable and filtered by what stands in the address. VMs and
+// deployments that are there now are held by the board; operations, and what is gone, the receiver looks for.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, DEPLOYMENT_STATES, GONE, mark, rank, VM_STATES } from "./states.js";
 import { place } from "./fleet.js";
 import { count, span } from "./text.js";
 import { deploymentLink, link, operationLink, vmLink } from "./route.js";
-import { choose, code, deploymentName, distinct, loading, matcher, notice, search, text, tick, time, toDeployment } from "./parts.js";
+import { choose, code, deploymentName, distinct, failed, loading, matcher, notice, search, text, tick, time, toDeployment } from "./parts.js";
 import { progress } from "./view_fleet.js";
 
 const ORDERS = {
@@ -12,40 +13,66 @@ const ORDERS = {
   changed: (a, b) => Date.parse(b.at) - Date.parse(a.at),
 };
 
-function listView(app, { title, all, keys, filters, hidden = () => false, ...table }) {
+const TOTAL_MAX = 10_000; // more are not counted by the receiver
+
+/** Of what the board holds. */
+function held(app, all, keys) {
   const { asked } = app.route;
   const matches = matcher(asked, keys);
-  let items = all.filter((one) => matches(one) && !hidden(one));
-  if (ORDERS[asked.order]) items = items.sort(ORDERS[asked.order]);
+  const items = all.filter((one) => matches(one) && (!GONE.has(one.state) || one.state === asked.state));
+  if (ORDERS[asked.order]) items.sort(ORDERS[asked.order]);
+  return { items: app.sync.done || items.length ? items : undefined, total: items.length, more: null };
+}
+
+/** Of what the receiver has; `take` makes of an item what the columns show. */
+function looked(app, list, keys, take, more = {}) {
+  const { asked } = app.route;
+  const filters = Object.fromEntries(["q", ...keys].map((key) => [key, asked[key]]));
+  const found = app.lists.read(list, { ...filters, ...more }, app.now);
+  return { ...found, items: found.items?.map(take) };
+}
+
+const isFiltered = (asked) => Object.entries(asked).some(([key, value]) => value && key !== "order");
+
+function listView(app, { title, found, filters, ...table }) {
+  const { asked } = app.route;
+  const { items, total, error, again, more } = found;
   const plural = title === "VMs" ? title : title.toLowerCase();
-  const none = app.sync.done
-    ? notice(all.length ? "Nothing matches" : `No ${plural} yet`, all.length ? "Loosen the filters above." : "They show here as soon as something calls back.", all.length ? html`<a class="button" href=${link(app.route.view)}>Clear filters</a>` : nothing, "empty")
-    : loading(plural);
+  const all = total > TOTAL_MAX ? `more than ${count(TOTAL_MAX)}` : count(total);
+  const none = items
+    ? notice(isFiltered(asked) ? "Nothing matches" : `No ${plural} yet`, isFiltered(asked) ? "Loosen the filters above." : "They show here as soon as something calls back.", isFiltered(asked) ? html`<a class="button" href=${link(app.route.view)}>Clear filters</a>` : nothing, "empty")
+    : error ? failed(error, again) : loading(plural);
   return html`
     <div class="bar-of-filters" role="search">
-      <h1>${title} <span class="count" aria-label="${items.length} shown">${count(items.length)}</span></h1>
+      <h1>${title} <span class="count">${items ? all : ""}</span></h1>
       ${search(asked, `Search ${plural}`)}
       ${filters}
+      ${items && items.length < total ? html`<span class="hint">the first ${count(items.length)} of ${all}</span>` : nothing}
+      ${more ? html`<button type="button" @click=${more}>Show more</button>` : nothing}
     </div>
-    ${app.rows.table({ key: `${app.route.view}?${asked.state ?? ""}`, label: title, items, height: app.narrow ? 64 : 38, empty: none, ...table })}`;
+    ${app.rows.table({ key: `${app.route.view}?${asked.state ?? ""}`, label: title, items: items ?? [], height: app.narrow ? 64 : 38, empty: none, ...table })}`;
 }
+
+/** Whether what is asked for is more than the board holds: what is gone, or more than it can hold. */
+const isBeyond = (app) => app.route.asked.gone === "1" || GONE.has(app.route.asked.state) || app.fleet.truncated;
+const present = (asked, states) => (asked.state || asked.gone === "1" ? {} : { state: states.filter((state) => !GONE.has(state)) });
 
 const orders = (asked) => choose(asked, "order", "Order", ["state", "changed"], "name");
 
 export function vmsView(app) {
   const { fleet, route } = app;
   const all = fleet.allVms();
+  const keys = ["state", "source", "tenant", "deployment"];
+  const beyond = isBeyond(app);
   return listView(app, {
     title: "VMs",
-    all,
-    keys: ["state", "source", "tenant", "deployment"],
-    hidden: (vm) => GONE.has(vm.state) && route.asked.state !== vm.state && route.asked.gone !== "1",
+    found: beyond ? looked(app, "vms", keys, toVm, present(route.asked, VM_STATES)) : held(app, all, keys),
     id: (vm) => vm.id,
     filters: html`
       ${choose(route.asked, "state", "State", VM_STATES)}
       ${choose(route.asked, "source", "Source", distinct(all, "source"))}
       ${choose(route.asked, "tenant", "Tenant", distinct(all, "tenant"))}
-      ${orders(route.asked)} ${tick(route.asked, "gone", "gone too")}`,
+      ${beyond ? nothing : orders(route.asked)} ${tick(route.asked, "gone", "gone too")}`,
     columns: [
       { label: "VM", kind: "main", cell: (vm) => html`<a class="cover" href=${vmLink(vm)}>${text(vm.name, 60)}</a>` },
       { label: "State", kind: "state", cell: (vm) => html`${badge(vm.state)}${vmFlags(vm)}` },
@@ -57,6 +84,11 @@ export function vmsView(app) {
   });
 }
 
+const toVm = (item) => ({
+  id: item.id, source: item.source, deployment: item.deployment, name: item.vm_name, state: item.state, host: item.host_name,
+  at: item.changed_at, manual: item.needs_manual_recovery, recovering: item.recovery_open, monitored: item.monitored,
+});
+
 export const vmFlags = (vm) => html`
   ${vm.manual ? html`<span class="flag bad">by hand</span>` : nothing}
   ${vm.recovering && vm.state !== "RECOVERING" ? html`<span class="flag">in recovery</span>` : nothing}
@@ -66,17 +98,19 @@ export function deploymentsView(app) {
   const { fleet, route } = app;
   const all = fleet.allDeployments();
   const mixes = mixOfAll(fleet);
+  const keys = ["state", "source", "tenant"];
+  const beyond = isBeyond(app);
   return listView(app, {
     title: "Deployments",
-    all,
-    keys: ["state", "source", "tenant"],
-    hidden: (one) => GONE.has(one.state) && route.asked.state !== one.state && route.asked.gone !== "1",
+    found: beyond
+      ? looked(app, "deployments", keys, toDeploymentRow, { current: true, ...present(route.asked, DEPLOYMENT_STATES) })
+      : held(app, all, keys),
     id: (one) => place(one.source, one.id),
     filters: html`
       ${choose(route.asked, "state", "State", DEPLOYMENT_STATES)}
       ${choose(route.asked, "source", "Source", distinct(all, "source"))}
       ${choose(route.asked, "tenant", "Tenant", distinct(all, "tenant"))}
-      ${orders(route.asked)} ${tick(route.asked, "gone", "gone too")}`,
+      ${beyond ? nothing : orders(route.asked)} ${tick(route.asked, "gone", "gone too")}`,
     columns: [
       { label: "Deployment", kind: "main", cell: (one) => html`<a class="cover" href=${deploymentLink(one.source, one.id)}>${text(one.label ?? one.id, 60)}</a>` },
       { label: "State", kind: "state", cell: (one) => html`${badge(one.state)}${deploymentFlags(one)}` },
@@ -87,6 +121,11 @@ export function deploymentsView(app) {
     ],
   });
 }
+
+const toDeploymentRow = (item) => ({
+  id: item.internal_deployment_id, source: item.source, label: item.deployment_name, state: item.state, tenant: item.tenant,
+  at: item.changed_at, degraded: item.degraded, leak: item.vim_leak_suspected,
+});
 
 export const deploymentFlags = (one) => html`
   ${one.degraded ? html`<span class="flag bad">degraded</span>` : nothing}
@@ -113,13 +152,10 @@ export function mix(counts) {
 
 export function operationsView(app) {
   const { fleet, route } = app;
-  const all = [...fleet.operations.values()].sort((a, b) => Date.parse(b.first_seen_at) - Date.parse(a.first_seen_at));
-  const open = all.filter((one) => one.state === "OPEN" || one.state === "OVERDUE");
-  const ended = all.filter((one) => !open.includes(one));
+  const all = [...fleet.operations.values(), { source: route.asked.source, kind: route.asked.kind }];
   return listView(app, {
     title: "Operations",
-    all: [...open, ...ended],
-    keys: ["state", "source", "kind"],
+    found: looked(app, "operations", ["state", "source", "kind"], (item) => item, { order: "newest" }),
     id: (one) => one.id,
     filters: html`
       ${choose(route.asked, "state", "State", ["OPEN", "OVERDUE", "SUCCEEDED", "FAILED", "CANCELLED"])}
