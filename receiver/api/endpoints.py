@@ -127,8 +127,8 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
             OPERATIONS, "Operations: all that shares one ESC transaction id",
             "By source and transaction id, or with `order=newest` by when they were first seen.", examples.OPERATION,
             (
-                _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF, *_span("First seen"),
-                _order(("key", "newest"), "By key, or the newest first."), limit,
+                TRANSACTION, _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF,
+                *_span("First seen"), _order(("key", "newest"), "By key, or the newest first."), limit,
             ),
         ),
     ]  # fmt: skip

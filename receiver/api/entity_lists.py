@@ -157,7 +157,7 @@ OPERATIONS = EntityList(
     Operation,
     ("source", "transaction_id"),
     _TENANT_AND_STATE
-    | equal("deployment", "kind", "ref")
+    | equal("transaction_id", "deployment", "kind", "ref")
     | {"since": "first_seen_at >= {}", "until": "first_seen_at < {}"},
     searched=("transaction_id", "kind", "deployment", "tenant", "ref"),
     newest=True,

@@ -24,6 +24,8 @@ from receiver.errors import ReceiverError, SetupError
 from receiver.model.sanitize import plain
 
 PROGRAM = "esc-receiver"
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C ended, as of any program."""
 COMMANDS_ELSEWHERE = "esc_receiver.commands"
 """The entry point group of commands that other packages add: the laboratory's `demo`, `emulate` and `simulate`."""
 
@@ -47,7 +49,10 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         with _errors_in_a_line(ctx):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                ctx.exit(INTERRUPTED)
 
 
 def _entry_points() -> dict[str, EntryPoint]:

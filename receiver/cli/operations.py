@@ -1,7 +1,8 @@
 """`esc-receiver operations`: what was asked of ESC and how it goes; with `--wait` until one has ended, for scripts.
 
-The exit status of a wait tells how it ended: 0 succeeded, 1 failed or cancelled, 3 still open when the time was over.
-A receiver that restarts meanwhile, or another behind the same URL, is asked on.
+The exit status of a wait tells how it ended: 0 succeeded, 1 failed or cancelled, 3 still open when the time was over,
+4 nobody has heard of it, 130 interrupted. A receiver that restarts meanwhile, or another behind the same URL, is asked
+on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import stamina
 from rich.text import Text
 
 from receiver.cli import options
-from receiver.cli.api_client import ANSWER_TIMEOUT_S, QueryClient, UnansweredError, UnknownError
+from receiver.cli.api_client import (
+    ANSWER_TIMEOUT_S,
+    PAGE_ITEMS_MAX,
+    AskError,
+    QueryClient,
+    UnansweredError,
+    UnknownError,
+)
 from receiver.cli.lists import Columns, Item, print_list
 from receiver.cli.terminal import console, duration, local_time, print_json, state
 from receiver.model.entities import OperationState
@@ -27,6 +35,7 @@ REQUEST_S_MAX = 30
 RETRY_S = 1.0
 EXIT = {OperationState.SUCCEEDED: 0, OperationState.FAILED: 1, OperationState.CANCELLED: 1}
 STILL_OPEN = 3
+UNKNOWN = 4
 
 OPERATIONS: Columns = {
     "STATE": lambda item: state(item["state"]),
@@ -51,7 +60,7 @@ OPERATIONS: Columns = {
     show_default=True,
     help="With --wait: seconds to wait; 0 only looks.",
 )
-@click.option("--source", help="Only this ESC instance. With --wait: the one that was asked; else `default`.")
+@click.option("--source", help="Only this ESC instance; else all.")
 @options.tenant
 @options.deployment
 @click.option("--kind", help="Only what was asked for so: deploy, undeploy, recovery …")
@@ -73,8 +82,8 @@ def operations_command(
 ) -> None:
     """List operations, the newest first; or wait for one to end.
 
-    Exit status of --wait: 0 succeeded, 1 failed or cancelled, 3 still open. The wait may begin before ESC's first
-    callback has come.
+    Exit status of --wait: 0 succeeded, 1 failed or cancelled, 3 still open, 4 nothing was heard of it, 130 interrupted
+    (Ctrl-C). The wait may begin before ESC's first callback has come.
 
     \b
     Examples:
@@ -85,17 +94,18 @@ def operations_command(
     if transaction is None:
         print_list(client, "operations", OPERATIONS, limit, as_json=as_json, source=source, order="newest", **filters)
         return
-    operation = _waited(client, source or "default", transaction, timeout_s)
+    operation = _waited(client, source, transaction, timeout_s)
     if operation is None:
-        click.echo(f"nothing was heard of {plain(transaction)}", err=True)
+        where = f"by source {plain(source)}" if source else "by any source"
+        click.echo(f"nothing was heard of {plain(transaction)} {where}", err=True)
     elif as_json:
         print_json(operation)
     else:
         console(sys.stdout).print(_line(operation))
-    sys.exit(EXIT.get(operation["state"], STILL_OPEN) if operation else STILL_OPEN)
+    sys.exit(EXIT.get(operation["state"], STILL_OPEN) if operation else UNKNOWN)
 
 
-def _waited(client: QueryClient, source: str, transaction: str, timeout_s: float) -> Item | None:
+def _waited(client: QueryClient, source: str | None, transaction: str, timeout_s: float) -> Item | None:
     """The operation when it has ended or the time is over; None when nobody has heard of it."""
     until_s = time.monotonic() + timeout_s
     operation = _operation(client, source, transaction, 0)  # a receiver that is not there is an error at once
@@ -110,7 +120,11 @@ def _waited(client: QueryClient, source: str, transaction: str, timeout_s: float
     return operation
 
 
-def _operation(client: QueryClient, source: str, transaction: str, wait_s: float) -> Item | None:
+def _operation(client: QueryClient, source: str | None, transaction: str, wait_s: float) -> Item | None:
+    """As it is when it has ended or the wait is over; None while nothing was heard of it."""
+    if source is None and (source := _source(client, transaction)) is None:
+        time.sleep(min(RETRY_S, max(0.0, wait_s)))
+        return None
     # Whole seconds, at least one: less would ask and ask until the time is over.
     wait = max(1, min(int(wait_s), REQUEST_S_MAX)) if wait_s else 0
     try:
@@ -118,6 +132,15 @@ def _operation(client: QueryClient, source: str, transaction: str, wait_s: float
     except UnknownError:
         return None
     return answer
+
+
+def _source(client: QueryClient, transaction: str) -> str | None:
+    """The ESC that has spoken of it. Raises AskError when it is not one alone."""
+    items, _ = client.items("operations", PAGE_ITEMS_MAX, transaction_id=transaction)
+    if len(items) > 1:
+        sources = ", ".join(plain(item["source"]) for item in items)
+        raise AskError(f"{plain(transaction)} is an operation of several sources ({sources}): choose one with --source")
+    return items[0]["source"] if items else None
 
 
 def _line(operation: Item) -> Text:

@@ -20,7 +20,7 @@ FILTERS = {
     "/deployments": "source tenant state deployment=internal_deployment_id",
     "/vms": "source tenant state deployment vm_name",
     "/resources": "source state kind",
-    "/operations": "source tenant state deployment kind ref",
+    "/operations": "source tenant state transaction_id deployment kind ref",
     "/callbacks": "source deployment vm_name transaction_id family outcome",
     "/transitions": "entity source tenant deployment name entity_id operation state=to_state change",
 }

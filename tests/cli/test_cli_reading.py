@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from tests.support.query_api import ALIVE, DEPLOYED, READ, RunningApi, deploy, r
 from tests.support.samples import SAMPLES
 
 PATIENCE_S = 60
+DEPLOY_LATER = [of_deployment(one, "dep-later") for one in (DEPLOYED, ALIVE, SAMPLES["rec-deploy-03-service-alive"])]
 TRANSACTION = letter(of_deployment(DEPLOYED, "dep-a")).envelope.transaction_id or ""
 
 
@@ -141,7 +143,7 @@ async def test_colours_on_a_terminal(api: RunningApi) -> None:
 async def test_wait_ends_with_the_operation(api: RunningApi, postgres_dsn: str) -> None:
     """0 when it succeeded, also when it began before the first callback; and it tells how it went."""
     transaction = letter(of_deployment(DEPLOYED, "dep-later")).envelope.transaction_id or ""
-    waiting = asyncio.create_task(ask(api.url, "operations", "--wait", transaction))
+    waiting = asyncio.create_task(ask(api.url, "operations", "--source", "default", "--wait", transaction))
     async with asyncio.timeout(PATIENCE_S):
         while not api.metrics.registry.get_sample_value("esc_receiver_waits"):  # noqa: ASYNC110 - a gauge
             await asyncio.sleep(0.01)
@@ -159,13 +161,48 @@ async def test_the_exit_status_tells_how_it_ended(api: RunningApi, connection: A
     assert (ended, orjson.loads(line)["state"]) == (status, state)
 
 
+async def test_a_wait_without_a_source_finds_the_esc(api: RunningApi, postgres_dsn: str) -> None:
+    """Also when it begins before that ESC has said anything; of two that use one id it asks which."""
+    transaction = letter(of_deployment(DEPLOYED, "dep-later")).envelope.transaction_id or ""
+    waiting = asyncio.create_task(ask(api.url, "operations", "--wait", transaction))
+    async with asyncio.timeout(PATIENCE_S):
+        while not api.metrics.registry.get_sample_value(  # noqa: ASYNC110 - a counter
+            "esc_receiver_queries_total", {"endpoint": "operations", "status": "200"}
+        ):
+            await asyncio.sleep(0.01)
+    await store(postgres_dsn, [letter(one, source="lab7") for one in DEPLOY_LATER])
+    status, (line,), told = await waiting
+    assert (status, told) == (0, [])
+    assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs alive, ")
+    await store(postgres_dsn, [letter(DEPLOY_LATER[0], source="lab8")])
+    status, _, (told_line,) = await ask(api.url, "operations", "--wait", transaction)
+    assert status == 2
+    assert "several sources (lab7, lab8): choose one with --source" in told_line
+
+
+async def test_an_interrupted_wait_is_no_failure(api: RunningApi) -> None:
+    """Ctrl-C ends it with 130, as any program; a script does not take that for a failed operation."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "receiver", "operations", "--url", api.url, "--wait", "nobody",
+        cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(PATIENCE_S):
+        while not api.metrics.registry.get_sample_value(  # noqa: ASYNC110 - a counter
+            "esc_receiver_queries_total", {"endpoint": "operations", "status": "200"}
+        ):
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+
+
 async def test_what_is_still_open_when_the_time_is_over(api: RunningApi) -> None:
-    """Exit status 3, whether something was heard of it or nothing."""
+    """Exit status 3; 4 when nothing was heard of it."""
     transaction = letter(of_deployment(DEPLOYED, "dep-c")).envelope.transaction_id or ""
     status, (line,), _ = await ask(api.url, "operations", "--wait", transaction, "--timeout", "1")
     assert (status, line.split()[0]) == (3, "OPEN")
     status, lines, told = await ask(api.url, "operations", "--wait", "nobody", "--timeout", "0")
-    assert (status, lines, told) == (3, [], ["nothing was heard of nobody"])
+    assert (status, lines, told) == (4, [], ["nothing was heard of nobody by any source"])
 
 
 async def test_a_wait_outlives_the_receiver(postgres_dsn: str) -> None:
