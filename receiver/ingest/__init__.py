@@ -1,1 +1,4 @@
-"""The way of a callback: `batcher` is all of it. Must not know HTTP, SQL or the rules of the lifecycle."""
+"""The path of a callback, in `batcher`: parsed, grouped with others, written, answered.
+
+Must not know HTTP, SQL or the rules of the lifecycle.
+"""

@@ -1,4 +1,5 @@
-"""Work done now and then, beside the requests: overdue operations, counts of entities, monitors of surroundings.
+"""Periodic work in the background: overdue operations, counts of entities, partitions, and what PostgreSQL and NATS
+report of themselves.
 
 Must not know HTTP or the command line.
 """
