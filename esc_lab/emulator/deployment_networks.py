@@ -53,18 +53,20 @@ def plan_networks(esc: Esc, record: DeploymentRecord, wanted: Sequence[Network])
 
 def plan_network_update(esc: Esc, record: DeploymentRecord, model: Datamodel) -> NetworkPlan:
     """The difference to a new data model; a subnet that has changed is another one."""
-    before = {one.name: one for one in record.model.networks}
+    before = {one.name: one.subnet for one in record.model.networks}
     after = {one.name: one for one in model.networks}
     existing = [esc.resource(*one) for one in record.networks]
-    plan = NetworkPlan(deleted=[one for one in existing if one.kind == "network" and one.values["name"] not in after])
+    networks = {str(one.values["name"]): one for one in existing if one.kind == "network"}
+    plan = NetworkPlan(deleted=[one for name, one in networks.items() if name not in after])
     plan.deleted += [one for network in plan.deleted for one in _subnets(existing, network)]
-    _add(esc, record, plan, [one for name, one in after.items() if name not in before])
-    for name in (name for name in after if name in before):
-        network = next(one for one in existing if one.kind == "network" and one.values["name"] == name)
-        for subnet in (one for one in after[name].subnet if one not in before[name].subnet):
-            plan.created.append(_subnet(esc, record, plan, subnet, network))
-        kept = {one.name for one in before[name].subnet if one in after[name].subnet}
-        plan.deleted += [one for one in _subnets(existing, network) if one.values["name"] not in kept]
+    _add(esc, record, plan, [one for name, one in after.items() if name not in networks])
+    for name, network in networks.items():
+        if name in after:
+            kept = {one.name for one in before.get(name, ()) if one in after[name].subnet}
+            kept &= {str(one.values["name"]) for one in _subnets(existing, network)}
+            missing = [one for one in after[name].subnet if one.name not in kept]
+            plan.created += [_subnet(esc, record, plan, one, network) for one in missing]
+            plan.deleted += [one for one in _subnets(existing, network) if one.values["name"] not in kept]
     return plan
 
 
@@ -73,6 +75,17 @@ def announce_networks(esc: Esc, record: DeploymentRecord, plan: NetworkPlan) -> 
     for one in plan.created:
         esc.world.put(one.announced)
         record.networks.append((one.announced.kind, one.announced.id))
+    esc.world.touch(record)
+
+
+def forget_lost(esc: Esc, record: DeploymentRecord) -> None:
+    """What an update that was lost on the way has announced, and nobody has made (docs/esc-callbacks.md#RN10)."""
+    record.deployment.vms = [vm for vm in record.deployment.vms if vm.state]
+    for kind, resource_id in list(record.networks):
+        resource = esc.resource(kind, resource_id)
+        if resource.state != "CREATED":
+            esc.world.drop(resource)
+            record.networks.remove((kind, resource_id))
 
 
 def adopt_network_values(esc: Esc, record: DeploymentRecord) -> None:

@@ -11,6 +11,7 @@ from esc_lab.emulator.handlers.configuration import recovery_retries
 from esc_lab.emulator.options import Recovery
 from esc_lab.emulator.placement import new_vms
 from esc_lab.emulator.refusal import conflict, missing
+from esc_lab.emulator.wiring import Wiring
 from esc_lab.emulator.work_items import Work
 from esc_lab.emulator.workflows import Scenario, play
 from esc_lab.emulator.world import DeploymentRecord
@@ -51,7 +52,7 @@ def scale_out(esc: Esc, deployment_id: str, group_name: str = "") -> Work:
     esc.claim(record.work_key)
     if esc.fault("vm-fails"):
         return play(esc, record, Scenario("scale-out-fails", {"busy": vms[:1]}), record.urls)
-    (born,) = new_vms(esc, record.deployment, group, 1)
+    (born,) = new_vms(esc, record.deployment, group, Wiring(esc, record.deployment), 1)
     record.deployment.vms.append(born)
     return play(esc, record, Scenario("scale-out", {"busy": vms[:1], "born": [born]}), record.urls)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from esc_lab.emulator.datamodel import Datamodel, Group, Interface
 from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.refusal import RefusalError, Wrong, missing
+from esc_lab.emulator.wiring import Wiring
 from esc_lab.emulator.world import DeploymentRecord
-from esc_lab.simulator.fleet import Deployment, Instance, Vim, Vm, hosts_of, make_nic, uuid_of, vm_name
+from esc_lab.simulator.fleet import Deployment, Instance, Vim, Vm, hosts_of, uuid_of, vm_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,13 @@ class PlannedUpdate:
     """VMs that run, and of which the new model has a KPI and a rule for VM_ALIVE that the old one lacked."""
 
 
-def new_vms(esc: Esc, deployment: Deployment, group: Group, count: int) -> list[Vm]:
-    """So many new VMs of a group."""
-    return [_new_vm(esc, deployment, group, index) for index in range(count)]
+def new_vms(esc: Esc, deployment: Deployment, group: Group, wiring: Wiring, count: int | None = None) -> list[Vm]:
+    """So many new VMs of a group: as many as it must have, unless it is said."""
+    number = group.scaling.min_active if count is None else count
+    return [_new_vm(esc, deployment, group, index, wiring) for index in range(number)]
 
 
-def plan_update(esc: Esc, record: DeploymentRecord, model: Datamodel) -> PlannedUpdate:
+def plan_update(esc: Esc, record: DeploymentRecord, model: Datamodel, wiring: Wiring) -> PlannedUpdate:
     """The difference between the VMs there are and the new model (docs/esc-callbacks.md#S, chapter 06, PUT)."""
     planned = PlannedUpdate()
     before = {group.name: group for group in record.model.groups}
@@ -40,11 +42,10 @@ def plan_update(esc: Esc, record: DeploymentRecord, model: Datamodel) -> Planned
     for name, group in wanted.items():
         existing = [vm for vm in live if vm.group == name]
         kept = min(max(len(existing), group.scaling.min_active), group.scaling.max_active)
-        planned.added.extend(new_vms(esc, record.deployment, group, max(0, kept - len(existing))))
+        planned.added.extend(new_vms(esc, record.deployment, group, wiring, max(0, kept - len(existing))))
         planned.removed.extend(existing[kept:])
         if name in before and before[name].interfaces != group.interfaces:
-            vim = record.deployment.vim
-            planned.changed.extend((vm, _rewired(esc, vim, vm, before[name], group)) for vm in existing[:kept])
+            planned.changed.extend((vm, _rewired(vm, before[name], group, wiring)) for vm in existing[:kept])
         if group.is_monitored:
             running = [vm for vm in existing[:kept] if vm.state in {"ALIVE", "INERT"}]
             planned.watched.extend(vm for vm in running if not vm.monitorable)
@@ -72,28 +73,23 @@ def choose_host(esc: Esc, vim: Vim, wanted: str = "") -> tuple[str, str]:
     return esc.rng.choice(enabled)
 
 
-def _new_vm(esc: Esc, deployment: Deployment, group: Group, index: int) -> Vm:
+def _new_vm(esc: Esc, deployment: Deployment, group: Group, index: int, wiring: Wiring) -> Vm:
     number = deployment.vms_made
     deployment.vms_made += 1
     of_group = sum(1 for vm in deployment.vms if vm.group == group.name) + index
     name = vm_name(deployment.name, group.name, of_group, esc.rng)
     host_name, host_uuid = choose_host(esc, deployment.vim, group.host)
-    nics = tuple(
-        make_nic(deployment.vim, one.nicid, one.network, esc.rng, _static_address(group, one, number) or one.ip_address)
-        for one in group.interfaces
-    )
+    nics = tuple(wiring.connect(one, _static_address(group, one, number) or one.ip_address) for one in group.interfaces)
     instance = Instance(uuid_of(esc.rng), host_uuid, host_name, nics)
     return Vm(name, group.name, group.is_monitored, instance, monitored=group.is_monitored)
 
 
-def _rewired(esc: Esc, vim: Vim, vm: Vm, before: Group, after: Group) -> Instance:
+def _rewired(vm: Vm, before: Group, after: Group, wiring: Wiring) -> Instance:
     """The VM's instance with the interfaces of its changed group; those that stay keep their addresses."""
     existing = {nic.nic_id: nic for nic in vm.instance.nics}
     unchanged = {one.nicid for one in before.interfaces if one in after.interfaces and one.nicid in existing}
     nics = tuple(
-        existing[one.nicid]
-        if one.nicid in unchanged
-        else make_nic(vim, one.nicid, one.network, esc.rng, one.ip_address)
+        existing[one.nicid] if one.nicid in unchanged else wiring.connect(one, one.ip_address)
         for one in after.interfaces
     )
     return replace(vm.instance, nics=nics)

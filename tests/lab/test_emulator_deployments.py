@@ -166,6 +166,77 @@ async def test_kpis_and_rules_decide_who_is_watched(habits: Habits) -> None:
         assert (await client.ask("POST", die, '{"recovery": "reboot"}')).status == 200
 
 
+async def test_interfaces_are_in_the_networks_of_the_data_model() -> None:
+    """With the ids that the networks' callbacks told, and each with an address of its own in the subnet."""
+    sub = "<address>10.9.0.0</address><netmask>255.255.255.0</netmask><gateway>10.9.0.2</gateway>"
+    given = model("dep-1", {"web": {"vms": 2, "networks": ("one", "one", "outside")}, "db": {"networks": ("bare",)}})
+    async with orchestrating() as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+        networks = network("one", {"a": sub}), network("bare")
+        assert (await client.ask("POST", DEPLOYMENT, with_networks(given, *networks))).status == 200
+        heard = await client.done()
+        ids = {one.field("name"): one.field("external_network_id") for one in heard if one.says == "CREATE_NETWORK"}
+        (subnet,) = (one.field("external_subnet_id") for one in heard if one.says == "CREATE_SUBNET")
+        await client.ask("POST", f"{'/emulator'}{DEPLOYMENT.removeprefix('/v0')}/scale-out", '{"group": "web"}')
+        await client.done()
+        details = (await client.look(DEPLOYMENT))["deployment_details"]
+        nics = [nic for vm in details for nic in vm["interfaces"]["interface"]]
+        inside = [nic for nic in nics if nic["network_uuid"] == ids["one"]]
+        assert len(inside) == len({nic["ip_address"] for nic in inside}) == 6
+        for nic in inside:
+            assert ipaddress.ip_address(nic["ip_address"]) in ipaddress.ip_network("10.9.0.0/24")
+            assert (nic["subnet_uuid"], nic["gateway"], nic["netmask"]) == (subnet, "10.9.0.2", "255.255.255.0")
+            assert nic["ip_address"] != nic["gateway"]
+        assert [nic["network_uuid"] for nic in nics].count(ids["bare"]) == 1
+
+
+async def test_an_update_that_was_lost_on_the_way_can_be_repeated() -> None:
+    """What it had announced and nobody has made is made then; nothing is deleted that never was."""
+    given = with_networks(model("dep-1", {"web": {"vms": 2}}), network("one", {"a": ""}))
+    async with orchestrating() as client:
+        await deployed(client)
+        client.emulator.engine.time_scale = 3600.0
+        assert (await client.ask("PUT", DEPLOYMENT, given)).status == 200
+        await client.ask("POST", "/emulator/failover")
+        client.emulator.engine.time_scale = 0.0
+        for made, told in (
+            (given, ["CREATE_NETWORK one", "CREATE_SUBNET a", "VM_DEPLOYED", "VM_ALIVE", "SERVICE_UPDATED"]),
+            (given, ["SERVICE_UPDATED"]),
+        ):
+            assert (await client.ask("PUT", DEPLOYMENT, made)).status == 200
+            assert says(await client.done()) == told
+        assert len((await client.look(DEPLOYMENT))["deployment_details"]) == 2
+        client.emulator.engine.time_scale = 3600.0
+        await client.ask("PUT", DEPLOYMENT, with_networks(given.replace(network("one", {"a": ""}), ""), network("two")))
+        await client.ask("POST", "/emulator/failover")
+        client.emulator.engine.time_scale = 0.0
+        await client.ask("PUT", DEPLOYMENT, model("dep-1"))
+        assert says(await client.done()) == ["DELETE_SUBNET a", "DELETE_NETWORK one", "SERVICE_UPDATED"]
+        assert await client.look("/v0/acme/networks") == []
+
+
+async def test_a_data_model_names_a_vim_that_is_there() -> None:
+    """An associated resource: 404 without it, refused while it is being made or has failed."""
+    given = model("dep-1").replace("<vm_group>", "<locator><vim_id>os1</vim_id></locator><vm_group>", 1)
+    vim = "<vim_connector><id>os1</id><type>OPENSTACK</type></vim_connector>"
+    default = "<default><defaultVimConnectorId>os1</defaultVimConnectorId></default>"
+    async with orchestrating() as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+        assert (await client.ask("POST", DEPLOYMENT, given)).status == 404
+        await client.ask("POST", "/emulator/faults", '{"next": {"work-fails": 1}}')
+        await client.ask("POST", "/v0/vims", vim)
+        await client.done()
+        assert (await client.ask("POST", DEPLOYMENT, given)).status == 409
+        assert (await client.ask("POST", "/v0/vims/default_vim_connector", default)).status == 400
+        await client.ask("DELETE", "/v0/vims/os1")
+        await client.done()
+        await client.ask("POST", "/v0/vims", vim)
+        await client.done()
+        assert (await client.ask("POST", DEPLOYMENT, given)).status == 200
+
+
 async def test_a_monitor_that_was_switched_off_stays_off() -> None:
     """An update that changes neither KPIs nor rules does not switch it on."""
     async with orchestrating() as client:

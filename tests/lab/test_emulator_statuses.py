@@ -1,4 +1,7 @@
-"""Every status that a row of the table answers with is brought about, and no other one comes."""
+"""Every status that a row of the table answers with is brought about, and no other one comes.
+
+Whatever starts work says under which transaction, and is heard of under it.
+"""
 
 from __future__ import annotations
 
@@ -120,13 +123,17 @@ async def statuses_of(client: Orchestrator, row: Row, known: Mapping[str, str]) 
     seen: set[int] = set()
 
     async def ask(where: str = path, given: str = body, **headers: str) -> None:
-        seen.add((await client.ask(row.method, where, given, **headers)).status)
+        answer = await client.ask(row.method, where, given, **headers)
+        seen.add(answer.status)
+        has_work = bool(row.sends) and answer.status in {200, 201, 202}
+        assert has_work == ("esc-transaction-id" in answer.headers)
         if client.emulator.engine.time_scale == 0:
-            await client.done()
+            assert {one.transaction for one in await client.done()} == ({answer.transaction} if has_work else set())
 
     for where in wrong_paths(row, known):
         await ask(where)
     await client.ask("POST", "/v0/operationmode/OPERATION")
+    await client.done()
     for wrong in ("<", "", "x" * (BODY_BYTES_MAX + 1), body.replace("acme", "none")) if row.body else ():
         await ask(given=wrong)
     await ask(Content_Type="text/plain")

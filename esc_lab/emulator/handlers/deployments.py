@@ -10,6 +10,7 @@ from esc_lab.emulator.datamodel import Datamodel, read_datamodel
 from esc_lab.emulator.deployment_networks import (
     adopt_network_values,
     announce_networks,
+    forget_lost,
     plan_network_update,
     plan_networks,
 )
@@ -17,6 +18,7 @@ from esc_lab.emulator.esc import Esc
 from esc_lab.emulator.handlers.configuration import require_mappings
 from esc_lab.emulator.placement import new_vms, plan_update, watch_as_told
 from esc_lab.emulator.refusal import conflict, invalid
+from esc_lab.emulator.wiring import Wiring
 from esc_lab.emulator.work_items import Call, Reply
 from esc_lab.emulator.workflows import Scenario, play
 from esc_lab.emulator.world import DeploymentRecord, as_tenant
@@ -46,14 +48,15 @@ def deploy(esc: Esc, call: Call) -> Reply:
     """POST: VMs as the data model says; one fails or stays silent when such a fault happens."""
     deployment_id = esc.new_id(call.path["internal_deployment_id"], "deployment id")
     model = read_datamodel(call.body.fields)
-    require_mappings(esc, model)
+    _require_associated(esc, model)
     tenant = as_tenant(esc.ready(esc.tenant_named(model.tenant)))
     if taken := esc.world.deployment_named(tenant, model.name):
         raise conflict(f"tenant {model.tenant!r} has a deployment of the name {model.name!r}: {taken.id}")
     record = _new_record(esc, deployment_id, tenant, model, call)
-    vms = [vm for group in model.groups for vm in new_vms(esc, record.deployment, group, group.scaling.min_active)]
     esc.claim(record.work_key)
     networks = plan_networks(esc, record, model.networks)
+    wiring = Wiring(esc, record.deployment, networks.made)
+    vms = [vm for group in model.groups for vm in new_vms(esc, record.deployment, group, wiring)]
     scenario = _deploy_scenario(esc, vms, networks.made)
     announce_networks(esc, record, networks)
     record.deployment.vms += [vm for role, some in scenario.roles.items() if role != "failed" for vm in some]
@@ -65,10 +68,11 @@ def update(esc: Esc, call: Call) -> Reply:
     """PUT: VM groups are added and removed, interfaces change (docs/esc-callbacks.md#S, chapter 06)."""
     record, model = _existing(esc, call), read_datamodel(call.body.fields)
     _require_updatable(esc, record, model)
-    require_mappings(esc, model)
+    _require_associated(esc, model)
     esc.claim(record.work_key)
-    planned = plan_update(esc, record, model)
+    forget_lost(esc, record)
     networks = plan_network_update(esc, record, model)
+    planned = plan_update(esc, record, model, Wiring(esc, record.deployment, networks.made))
     failing = esc.fault("vm-fails") or esc.fault("work-fails")
     known = {group.name for group in record.model.groups}
     # The times of new groups are needed while the update is in progress.
@@ -184,6 +188,13 @@ def _new_record(esc: Esc, deployment_id: str, tenant: Tenant, model: Datamodel, 
     vim = esc.vim_of(tenant, model.vim_id)
     deployment = Deployment(esc.source, tenant, vim, model.name, deployment_id, uuid_of(esc.rng), incarnation)
     return DeploymentRecord(deployment, model, call.body.text, call.body.language, call.urls)
+
+
+def _require_associated(esc: Esc, model: Datamodel) -> None:
+    """Refuses a data model that names what ESC would know and does not: mappings, the VIM connector."""
+    require_mappings(esc, model)
+    if model.vim_id:
+        esc.ready(esc.resource("vim_connector", model.vim_id))
 
 
 def _existing(esc: Esc, call: Call) -> DeploymentRecord:

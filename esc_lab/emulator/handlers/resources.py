@@ -132,7 +132,7 @@ def get_default_vim(esc: Esc, call: Call) -> Reply:
 def set_default_vim(esc: Esc, call: Call) -> Reply:
     """POST: chosen when the callback says so."""
     vim_id = esc.checked_id(str(call.body.fields["defaultVimConnectorId"]), "VIM id")
-    esc.resource("vim_connector", vim_id)
+    esc.ready(esc.resource("vim_connector", vim_id))
     chosen = Resource("default_vim_connector", vim_id, {"defaultVimConnectorId": vim_id}, vim_id)
 
     def choose() -> None:
