@@ -15,7 +15,7 @@ import orjson
 
 from esc_lab.emulator.body_schemas import BodyError, Language, conform
 from esc_lab.emulator.models import Model
-from esc_lab.emulator.request_xml import read_xml
+from esc_lab.emulator.request_xml import read_xml, text_of
 from esc_lab.simulator.esc_messages import NAMESPACE, render
 from receiver.errors import NotXmlError
 
@@ -83,7 +83,7 @@ def read_body(body: bytes, language: Language, model: Model) -> Body:
     if not body.strip():
         raise BodyError(f"the body is empty; {model.root} is expected")
     fields = _read_xml(body, model) if language == "xml" else conform(read_json(body), model, from_xml=False)
-    return Body(fields, body.decode("utf-8", "replace"), language)
+    return Body(fields, text_of(body) if language == "xml" else body.decode(), language)
 
 
 def read_text(body: bytes, language: Language) -> Body:

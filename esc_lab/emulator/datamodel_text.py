@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from esc_lab.emulator.body_schemas import Language
-from esc_lab.emulator.request_xml import read_xml
+from esc_lab.emulator.request_xml import read_xml, without_declaration
 from esc_lab.simulator.esc_messages import NAMESPACE, render
 
 ROOT = "esc_datamodel"
@@ -30,7 +30,7 @@ _LISTS = frozenset(
 def in_other_language(text: str, language: Language) -> bytes:
     """The text, which is in this language, in the other one."""
     if language == "xml":
-        _, fields = read_xml(text.encode())
+        _, fields = read_xml(without_declaration(text))
         return orjson.dumps(_listed(fields, ROOT))
     written = render(ROOT, orjson.loads(text))
     return written.replace(NAMESPACE.encode(), OWN_NAMESPACE.encode(), 1)

@@ -160,6 +160,21 @@ async def test_a_data_model_is_shown_in_the_language_that_is_asked_for(given: st
             assert (back.findtext(".//{*}data"), back.findtext(".//{*}subnet/{*}address")) == (day0, "10.9.0.0")
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-16", "utf-16-be", "utf-8"])
+async def test_a_data_model_in_another_encoding_keeps_its_letters(encoding: str) -> None:
+    """In both languages of the answer, which are UTF-8."""
+    given = model("dep-1").replace("<image>img</image>", "<image>größe</image>")
+    body = f'\n<?xml version="1.0" encoding="{encoding.removesuffix("-be")}"?>\n{given}\n'.lstrip().encode(encoding)
+    async with orchestrating() as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+        url = f"{client.emulator.url}/ESCManager/v0/deployments/dep-1"
+        async with client.session.post(url, data=body, headers={"Content-Type": "application/xml"}) as answer:
+            assert answer.status == 200, await answer.text()
+        for accept in ("application/xml", "application/json"):
+            assert "größe" in (await client.ask("GET", "/v0/deployments/config/dep-1", Accept=accept)).text
+
+
 PRINTED_ROOTS = {
     "tenant",
     "image",
