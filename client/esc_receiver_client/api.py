@@ -97,9 +97,12 @@ class EscReceiver:
         """How many of what are in which state."""
         return Stats.model_validate(await self.get("stats"))
 
-    async def wait(self, source: str, transaction_id: str, timeout_s: float = 60.0) -> OperationWithProgress | None:
+    async def wait(
+        self, source: str | None, transaction_id: str, timeout_s: float = 60.0
+    ) -> OperationWithProgress | None:
         """An operation as soon as it has ended, else as it is after `timeout_s`; None when nobody has heard of it.
 
+        Without a source it is looked for at all of them; an error when several have it.
         A receiver that restarts meanwhile is asked on; one that is not there at the start is an error at once.
         """
         until_s = time.monotonic() + timeout_s
@@ -160,7 +163,10 @@ class EscReceiver:
                     raise
             await asyncio.sleep(questions.RETRY_S)
 
-    async def _operation(self, source: str, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+    async def _operation(self, source: str | None, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+        if source is None and (source := await self._source(transaction_id)) is None:
+            await asyncio.sleep(min(questions.RETRY_S, max(0.0, wait_s)))
+            return None
         wait = questions.wait_of(wait_s)
         timeout_s = wait + questions.ANSWER_TIMEOUT_S
         try:
@@ -168,6 +174,12 @@ class EscReceiver:
         except UnknownError:
             return None
         return OperationWithProgress.model_validate(answer)
+
+    async def _source(self, transaction_id: str) -> str | None:
+        """The one that has spoken of it."""
+        return questions.only_source(
+            transaction_id, [item async for item in self.all_items("operations", transaction_id=transaction_id)]
+        )
 
     @asynccontextmanager
     async def _open(

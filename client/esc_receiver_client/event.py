@@ -58,14 +58,17 @@ class Event:
     @cached_property
     def attributes(self) -> dict[str, str]:
         """All CloudEvents attributes, by name."""
-        headers = self._message.headers or {}
-        return {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
+        return {name[3:]: unquote(value) for name, value in self.headers.items() if name.startswith("ce-")}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """As published: the attributes as `ce-…`, `traceparent`, and those of NATS."""
+        return self._message.headers or {}
 
     @property
     def id(self) -> str:
         """The same each time that this event is delivered, and when the stream is rebuilt."""
-        headers = self._message.headers or {}
-        return headers.get("ce-id") or f"{self._message.metadata.stream}/{self.stream_sequence}"
+        return self.headers.get("ce-id") or f"{self._message.metadata.stream}/{self.stream_sequence}"
 
     @property
     def type(self) -> str:
@@ -149,7 +152,7 @@ class Event:
 
     def cloud_event(self) -> dict[str, Any]:
         """The JSON format of CloudEvents 1.0; data that is no JSON is in base64."""
-        kind = (self._message.headers or {}).get("content-type", "application/json")
+        kind = self.headers.get("content-type", "application/json")
         attributes = self.attributes | {"datacontenttype": kind}
         try:
             return attributes | {"data": json.loads(self._message.data)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -108,6 +108,14 @@ def page(left: int | None, cursor: str | None) -> dict[str, Any]:
 def wait_of(left_s: float) -> int:
     """How long one request waits: whole seconds, at least one, as less would ask and ask until the time is over."""
     return max(1, min(int(left_s), WAIT_S_MAX)) if left_s > 0 else 0
+
+
+def only_source(transaction_id: str, operations: Sequence[Mapping[str, Any]]) -> str | None:
+    """The source of the only one of them; None when there is none. Raises ApiError when there are several."""
+    if len(operations) > 1:
+        sources = ", ".join(str(operation["source"]) for operation in operations)
+        raise ApiError(f"{transaction_id} is an operation of several sources ({sources}): choose one with --source")
+    return str(operations[0]["source"]) if operations else None
 
 
 def resumed(position: str) -> dict[str, str]:

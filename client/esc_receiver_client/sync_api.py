@@ -96,9 +96,10 @@ class SyncEscReceiver:
         """How many of what are in which state."""
         return Stats.model_validate(self.get("stats"))
 
-    def wait(self, source: str, transaction_id: str, timeout_s: float = 60.0) -> OperationWithProgress | None:
+    def wait(self, source: str | None, transaction_id: str, timeout_s: float = 60.0) -> OperationWithProgress | None:
         """An operation as soon as it has ended, else as it is after `timeout_s`; None when nobody has heard of it.
 
+        Without a source it is looked for at all of them; an error when several have it.
         A receiver that restarts meanwhile is asked on; one that is not there at the start is an error at once.
         """
         until_s = time.monotonic() + timeout_s
@@ -158,7 +159,10 @@ class SyncEscReceiver:
                     raise
             time.sleep(questions.RETRY_S)
 
-    def _operation(self, source: str, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+    def _operation(self, source: str | None, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+        if source is None and (source := self._source(transaction_id)) is None:
+            time.sleep(min(questions.RETRY_S, max(0.0, wait_s)))
+            return None
         wait = questions.wait_of(wait_s)
         timeout_s = wait + questions.ANSWER_TIMEOUT_S
         try:
@@ -166,6 +170,10 @@ class SyncEscReceiver:
         except UnknownError:
             return None
         return OperationWithProgress.model_validate(answer)
+
+    def _source(self, transaction_id: str) -> str | None:
+        """The one that has spoken of it."""
+        return questions.only_source(transaction_id, list(self.all_items("operations", transaction_id=transaction_id)))
 
     @contextmanager
     def _open(

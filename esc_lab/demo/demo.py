@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,16 +29,14 @@ from esc_lab.demo.orchestrator import escs, orchestrate
 from esc_lab.demo.view import Counts, Facts, draw, event_line, status_line
 from esc_lab.emulator import Emulator
 from esc_lab.emulator.emulator_server import port_error
+from esc_receiver_client import EscFeed, FeedError
 from receiver import __version__
 from receiver.app import App, running
 from receiver.cli.endpoints_file import write_endpoints
 from receiver.cli.signals import until_signalled
-from receiver.cli.tail import follow
 from receiver.config.loading import load
 from receiver.config.settings import Settings
 from receiver.embedded.servers import Embedded
-from receiver.errors import SetupError
-from receiver.events.cloudevents import SUBJECTS
 from receiver.model.notification import Outcome
 from receiver.observability import logs
 from receiver.observability.definition import total
@@ -227,12 +225,11 @@ class Demo:
     async def _follow_feed(self, settings: Settings) -> None:
         """Reads the feed as any consumer does, in order, from its beginning."""
         while True:
-            feed = follow(settings.nats_url, settings.stream_name, [f"{SUBJECTS}.>"], from_start=True)
             try:
-                async with aclosing(feed) as messages:
-                    async for message in messages:
-                        self._add(orjson.loads(message.data))
-            except SetupError:  # the stream is about to be made
+                async with EscFeed(settings.nats_url, stream=settings.stream_name, name="esc-receiver demo") as feed:
+                    async for event in feed.subscribe():
+                        self._add(event.json())
+            except FeedError:  # the stream is about to be made
                 await asyncio.sleep(POLL_S)
 
     def _add(self, event: dict[str, Any]) -> None:

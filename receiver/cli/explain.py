@@ -9,8 +9,8 @@ from typing import Any
 import click
 from rich.text import Text
 
+from esc_receiver_client import ApiError, SyncEscReceiver, UnknownError
 from receiver.cli import options
-from receiver.cli.api_client import AskError, QueryClient, UnknownError
 from receiver.cli.terminal import console, local_time_ms, print_json, print_table, state
 from receiver.model.sanitize import plain
 
@@ -25,7 +25,9 @@ VMS_MAX = 10
 @click.option("--deployment", help="Its deployment (internal id), where several have a VM of this name.")
 @options.json("All that is known, as JSON.")
 @options.reading
-def explain_command(*, client: QueryClient, vm: str, source: str | None, deployment: str | None, as_json: bool) -> None:
+def explain_command(
+    *, client: SyncEscReceiver, vm: str, source: str | None, deployment: str | None, as_json: bool
+) -> None:
     """Say why a VM is in its state, and what is expected next.
 
     \b
@@ -45,14 +47,14 @@ def explain_command(*, client: QueryClient, vm: str, source: str | None, deploym
     print_table(("HISTORY", "STATE", "BY", "BECAUSE"), (_entry(entry) for entry in story["history"]))
 
 
-def _source(client: QueryClient, vm: str, deployment: str | None) -> str:
-    """The only ESC instance that has such a VM. Raises AskError when there are several."""
-    items, _ = client.items("vms", VMS_MAX, vm_name=vm, deployment=deployment)
+def _source(client: SyncEscReceiver, vm: str, deployment: str | None) -> str:
+    """The only ESC instance that has such a VM. Raises ApiError when there are several."""
+    items = client.all_items("vms", VMS_MAX, vm_name=vm, deployment=deployment)
     sources = sorted({item["source"] for item in items})
     if not sources:
         raise UnknownError("no VM of this name is known")
     if len(sources) > 1:
-        raise AskError(f"several ESC instances have a VM of this name: choose with --source {', '.join(sources)}")
+        raise ApiError(f"several ESC instances have a VM of this name: choose with --source {', '.join(sources)}")
     return str(sources[0])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from rich.text import Text
 
+from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.api_client import QueryClient
 from receiver.cli.terminal import local_time, print_json, print_table, state
 from receiver.model.entities import DeploymentState, VmState
 
@@ -48,7 +48,7 @@ VMS: Columns = {
 @options.limit
 @options.json("Each deployment as JSON, one a line.")
 @options.reading
-def deployments_command(*, client: QueryClient, earlier: bool, limit: int, as_json: bool, **filters: Any) -> None:
+def deployments_command(*, client: SyncEscReceiver, earlier: bool, limit: int, as_json: bool, **filters: Any) -> None:
     """List deployments as they are now.
 
     \b
@@ -72,7 +72,7 @@ def deployments_command(*, client: QueryClient, earlier: bool, limit: int, as_js
 @options.limit
 @options.json("Each VM as JSON, one a line.")
 @options.reading
-def vms_command(*, client: QueryClient, limit: int, as_json: bool, **filters: Any) -> None:
+def vms_command(*, client: SyncEscReceiver, limit: int, as_json: bool, **filters: Any) -> None:
     """List VMs as they are now.
 
     \b
@@ -84,9 +84,12 @@ def vms_command(*, client: QueryClient, limit: int, as_json: bool, **filters: An
     print_list(client, "vms", VMS, limit, as_json=as_json, **filters)
 
 
-def print_list(client: QueryClient, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any) -> None:
+def print_list(
+    client: SyncEscReceiver, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any
+) -> None:
     """Print a list, and on standard error whether there is more of it."""
-    items, more = client.items(path, limit, **filters)
+    found = list(client.all_items(path, limit + 1, **filters))
+    items, more = found[:limit], len(found) > limit
     if as_json:
         for item in items:
             print_json(item)

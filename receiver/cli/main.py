@@ -10,6 +10,7 @@ from typing import Any
 import click
 import stamina.instrumentation
 
+from esc_receiver_client import EscReceiverError
 from receiver import __version__
 from receiver.cli.explain import explain_command
 from receiver.cli.lists import deployments_command, vms_command
@@ -89,7 +90,7 @@ def _lacking(name: str, module: str) -> click.Command:
 def _errors_in_a_line(ctx: click.Context) -> Iterator[None]:
     try:
         yield
-    except ReceiverError as error:
+    except (ReceiverError, EscReceiverError) as error:
         message = str(error)
     except click.exceptions.NoArgsIsHelpError:
         raise

@@ -8,31 +8,19 @@ on.
 from __future__ import annotations
 
 import sys
-import time
 from contextlib import nullcontext
 from typing import Any
 
 import click
-import stamina
 from rich.text import Text
 
+from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.api_client import (
-    ANSWER_TIMEOUT_S,
-    PAGE_ITEMS_MAX,
-    AskError,
-    QueryClient,
-    UnansweredError,
-    UnknownError,
-)
 from receiver.cli.lists import Columns, Item, print_list
 from receiver.cli.terminal import console, duration, local_time, print_json, state
 from receiver.model.entities import OperationState
 from receiver.model.sanitize import plain
 
-REQUEST_S_MAX = 30
-"""One request waits no longer: proxies and firewalls cut what is silent."""
-RETRY_S = 1.0
 EXIT = {OperationState.SUCCEEDED: 0, OperationState.FAILED: 1, OperationState.CANCELLED: 1}
 STILL_OPEN = 3
 UNKNOWN = 4
@@ -72,7 +60,7 @@ OPERATIONS: Columns = {
 @options.reading
 def operations_command(
     *,
-    client: QueryClient,
+    client: SyncEscReceiver,
     transaction: str | None,
     timeout_s: float,
     source: str | None,
@@ -105,42 +93,12 @@ def operations_command(
     sys.exit(EXIT.get(operation["state"], STILL_OPEN) if operation else UNKNOWN)
 
 
-def _waited(client: QueryClient, source: str | None, transaction: str, timeout_s: float) -> Item | None:
+def _waited(client: SyncEscReceiver, source: str | None, transaction: str, timeout_s: float) -> Item | None:
     """The operation when it has ended or the time is over; None when nobody has heard of it."""
-    until_s = time.monotonic() + timeout_s
-    operation = _operation(client, source, transaction, 0)  # a receiver that is not there is an error at once
     on = console(sys.stderr)
     with on.status(f"waiting for {plain(transaction)}") if on.is_terminal else nullcontext():
-        while (operation is None or operation["ended_at"] is None) and (left_s := until_s - time.monotonic()) > 0:
-            for attempt in stamina.retry_context(
-                UnansweredError, attempts=None, timeout=left_s, wait_initial=RETRY_S, wait_max=RETRY_S, wait_jitter=0
-            ):
-                with attempt:
-                    operation = _operation(client, source, transaction, until_s - time.monotonic())
-    return operation
-
-
-def _operation(client: QueryClient, source: str | None, transaction: str, wait_s: float) -> Item | None:
-    """As it is when it has ended or the wait is over; None while nothing was heard of it."""
-    if source is None and (source := _source(client, transaction)) is None:
-        time.sleep(min(RETRY_S, max(0.0, wait_s)))
-        return None
-    # Whole seconds, at least one: less would ask and ask until the time is over.
-    wait = max(1, min(int(wait_s), REQUEST_S_MAX)) if wait_s else 0
-    try:
-        answer: Item = client.get("operations", source, transaction, timeout_s=wait + ANSWER_TIMEOUT_S, wait=wait)
-    except UnknownError:
-        return None
-    return answer
-
-
-def _source(client: QueryClient, transaction: str) -> str | None:
-    """The ESC that has spoken of it. Raises AskError when it is not one alone."""
-    items, _ = client.items("operations", PAGE_ITEMS_MAX, transaction_id=transaction)
-    if len(items) > 1:
-        sources = ", ".join(plain(item["source"]) for item in items)
-        raise AskError(f"{plain(transaction)} is an operation of several sources ({sources}): choose one with --source")
-    return items[0]["source"] if items else None
+        found = client.wait(source, transaction, timeout_s)
+    return found.model_dump(mode="json", exclude_unset=True) if found else None
 
 
 def _line(operation: Item) -> Text:

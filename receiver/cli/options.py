@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from receiver.cli.api_client import QueryClient
+from esc_receiver_client import SyncEscReceiver
 
 URL = "http://127.0.0.1:9010"
 ITEMS_DEFAULT = 100
@@ -45,7 +45,7 @@ def reading(command: Command) -> Command:
     @token
     @wraps(command)
     def run(*, url: str, token: str | None, **given: Any) -> None:
-        with QueryClient(url, token) as client:
+        with SyncEscReceiver(url, token) as client:
             command(client=client, **given)
 
     return run

@@ -11,8 +11,8 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
+from esc_receiver_client import ApiError, SyncEscReceiver, UnansweredError
 from receiver.cli import options
-from receiver.cli.api_client import AskError, QueryClient, UnansweredError
 from receiver.cli.terminal import colour_of, duration, local_time, print_json, print_table
 from receiver.model.sanitize import plain
 
@@ -24,7 +24,7 @@ COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "r
 @click.command("status")
 @options.json("Readiness, statistics and counts as one JSON document.")
 @options.reading
-def status_command(*, client: QueryClient, as_json: bool) -> None:
+def status_command(*, client: SyncEscReceiver, as_json: bool) -> None:
     """Say how a running receiver is. Exit status 0: ready, perhaps degraded; 1: it could not keep a callback now.
 
     \b
@@ -42,17 +42,17 @@ def status_command(*, client: QueryClient, as_json: bool) -> None:
     sys.exit(0 if readiness["ready"] else NOT_READY)
 
 
-def _readiness(client: QueryClient) -> dict[str, Any]:
+def _readiness(client: SyncEscReceiver) -> dict[str, Any]:
     try:
         readiness = json.loads(client.text("/readyz"))
         assert isinstance(readiness["ready"], bool)
         assert isinstance(readiness["dependencies"], dict)
     except (ValueError, KeyError, TypeError, AssertionError):
-        raise AskError(f"{client.url} is no receiver: its /readyz does not say how it is") from None
+        raise ApiError(f"{client.url} is no receiver: its /readyz does not say how it is") from None
     return dict(readiness)
 
 
-def _stats(client: QueryClient) -> dict[str, Any] | None:
+def _stats(client: SyncEscReceiver) -> dict[str, Any] | None:
     """None while PostgreSQL cannot be asked: callbacks are kept in the spool then."""
     try:
         return dict(client.get("stats"))

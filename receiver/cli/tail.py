@@ -8,41 +8,26 @@ comes about.
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from datetime import datetime
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import click
 import orjson
 from click.core import ParameterSource
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
 
+from esc_receiver_client import EscFeed, Event, NotAnEventError, SyncEscReceiver
+from esc_receiver_client.questions import FEED_BEGINNING
 from receiver.cli import options
-from receiver.cli.api_client import QueryClient
 from receiver.cli.endpoints_file import read_endpoints
 from receiver.cli.terminal import colour_of
-from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.events.subjects import token
 from receiver.model.entities import EntityKind
 from receiver.model.sanitize import plain
-
-FETCH_MESSAGES_MAX = 256
-FETCH_S = 2.0
-CONNECT_S = 3.0
-RETRY_S = 0.5
-CONSUMER_INACTIVE_S = 60.0
-"""JetStream deletes the consumer when nobody has fetched from it for so long."""
 
 EPILOG = """\b
 Examples:
@@ -107,36 +92,41 @@ def tail_command(
         nats_url = None
     try:
         if nats_url is None:
-            with QueryClient(url, token) as client, closing(client.feed(filters, from_start=from_start)) as entries:
+            after = FEED_BEGINNING if from_start else ""
+            with SyncEscReceiver(url, token) as client, closing(client.feed(filters, after=after)) as entries:
                 for entry in islice(entries, limit):
                     click.echo(plain(orjson.dumps(entry).decode()) if as_json else _line(entry))
         else:
             subjects = _subjects(filters["entity"], filters["change"], filters["source"])
-            feed = follow(nats_url, stream, subjects, from_start=from_start)
-            asyncio.run(_print(feed, _as_cloud_event if as_json else _as_line, filters["deployment"], limit))
+            show = _as_cloud_event if as_json else _as_line
+            how = {"subjects": subjects, "start": "beginning" if from_start else "new"}
+            asyncio.run(_print(nats_url, stream, how, show, filters["deployment"], limit))
     except KeyboardInterrupt:
         return
 
 
 async def _print(
-    feed: AsyncGenerator[Msg], show: Callable[[Msg], str], deployments: Sequence[str], limit: int | None
+    nats_url: str, stream: str, how: Any, show: Callable[[Event], str], deployments: Sequence[str], limit: int | None
 ) -> None:
-    """The messages of these deployments, or all; the subject's place of a deployment depends on the entity."""
+    """The events of these deployments, or all; the subject's place of a deployment depends on the entity."""
     shown = 0
-    async with aclosing(feed) as messages:
-        async for message in messages:
-            if deployments and _deployment(message) not in deployments:
+    async with (
+        EscFeed(nats_url, stream=stream, name="esc-receiver tail") as feed,
+        aclosing(feed.subscribe(**how)) as events,
+    ):
+        async for event in events:
+            if deployments and _deployment(event) not in deployments:
                 continue
-            click.echo(show(message))
+            click.echo(show(event))
             shown += 1
             if shown == limit:
                 return
 
 
-def _deployment(message: Msg) -> str | None:
+def _deployment(event: Event) -> str | None:
     try:
-        return str(orjson.loads(message.data)["deployment"])
-    except (ValueError, KeyError, TypeError):
+        return str(event.json()["deployment"])
+    except (NotAnEventError, KeyError):
         return None
 
 
@@ -150,101 +140,16 @@ def _tokens(texts: Sequence[str]) -> list[str]:
     return sorted({token(text) for text in texts}) or ["*"]
 
 
-async def follow(url: str, stream: str, subjects: list[str], *, from_start: bool) -> AsyncGenerator[Msg]:
-    """The messages with one of `subjects` (wildcards allowed), for ever; to be closed by the caller (`aclosing`).
-
-    Raises SetupError when NATS cannot be reached or has no such stream at the start.
-    """
-    client = await _connected(url)
-    try:
-        last = await _last_sequence(client, stream)
-        sequence = 0 if from_start else last
-        while True:
-            try:
-                async for message in _read(client, stream, subjects, sequence):
-                    sequence = message.metadata.sequence.stream
-                    yield message
-            except (NatsError, OSError):
-                await asyncio.sleep(RETRY_S)  # NATS is away or has forgotten the consumer: read on with a new one
-    finally:
-        await client.close()
+def _as_cloud_event(event: Event) -> str:
+    return plain(orjson.dumps(event.cloud_event()).decode())
 
 
-async def _read(client: Client, stream: str, subjects: list[str], after_sequence: int) -> AsyncGenerator[Msg]:
-    """The messages after a sequence number. Raises NatsError when the consumer is gone."""
-    config = ConsumerConfig(
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=after_sequence + 1,
-        ack_policy=AckPolicy.NONE,
-        filter_subjects=subjects,
-        mem_storage=True,
-        num_replicas=1,
-        inactive_threshold=CONSUMER_INACTIVE_S,
-    )
-    subscription = await client.jetstream().pull_subscribe("", stream=stream, config=config)
-    pending = (await subscription.consumer_info()).num_pending or 0
-    while True:
-        # No more than there are: nats-py would wait for the rest of them before it showed the first.
-        wanted = max(1, min(pending, FETCH_MESSAGES_MAX))
-        try:
-            messages = await subscription.fetch(wanted, timeout=FETCH_S)
-        except (NatsTimeoutError, TimeoutError):
-            pending = (await subscription.consumer_info()).num_pending or 0
-            continue
-        for message in messages:
-            pending = message.metadata.num_pending
-            yield message
-
-
-async def _connected(url: str) -> Client:
-    """Raises SetupError, which does not show the password that the URL may hold."""
-    client, faults = Client(), [""]
-
-    async def note(error: Exception) -> None:
-        faults[0] = f": {error}"
-
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            await client.connect(
-                url.split(","),
-                name="esc-receiver tail",
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # seconds, whole or not
-                error_cb=note,
-            )
-    except (NatsError, OSError, ValueError, TimeoutError) as error:
-        servers = ", ".join(server.rpartition("@")[2] for server in url.split(","))
-        raise SetupError(f"NATS cannot be reached at {servers}{faults[0]}") from error
-    return client
-
-
-async def _last_sequence(client: Client, stream: str) -> int:
-    try:
-        return int((await client.jetstream().stream_info(stream)).state.last_seq)
-    except NotFoundError as error:
-        raise SetupError(f"this NATS has no stream {stream}: has a receiver been connected to it?") from error
-    except NatsError as error:
-        raise SetupError(f"JetStream does not answer: {error}") from error
-
-
-def _as_cloud_event(message: Msg) -> str:
-    """The JSON format of CloudEvents 1.0."""
-    headers = message.headers or {}
-    attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
-    attributes["datacontenttype"] = headers.get("content-type", "application/json")
-    try:
-        data = {"data": orjson.loads(message.data)}
-    except orjson.JSONDecodeError:
-        data = {"data_base64": b64encode(message.data).decode()}
-    return plain(orjson.dumps(attributes | data).decode())
-
-
-def _as_line(message: Msg) -> str:
+def _as_line(event: Event) -> str:
     """One line for a person: when, what, who, from where to where, why."""
     try:
-        return _line(orjson.loads(message.data))
-    except (ValueError, KeyError, TypeError):
-        return plain(f"{message.subject}  {len(message.data)} bytes that are none of ours")
+        return _line(event.json())
+    except (NotAnEventError, ValueError, KeyError, TypeError):
+        return plain(f"{event.nats_subject}  {len(event.raw)} bytes that are none of ours")
 
 
 def _line(event: dict[str, Any]) -> str:

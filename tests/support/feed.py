@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -15,8 +15,8 @@ import jsonschema
 import nats
 import nats.js.errors
 import orjson
-from nats.js.api import AckPolicy, ConsumerConfig
 
+from esc_receiver_client import EscFeed
 from receiver.events.cloudevents import OutboxRow, transition_event
 from receiver.model.entities import Deployment, Entity, Operation, Resource, Source, Transition, Vm
 from tests.support import waiting
@@ -197,20 +197,18 @@ async def jetstream(url: str) -> AsyncIterator[nats.js.JetStreamContext]:
 
 
 async def stored(url: str, stream: str = "ESC") -> list[Stored]:
-    """All messages of a stream, in order; none when there is no stream."""
+    """All messages of a stream, in order, as any consumer reads them; none when there is no stream."""
     async with jetstream(url) as js:
         try:
-            info = await js.stream_info(stream)
+            number = (await js.stream_info(stream)).state.messages
         except nats.js.errors.NotFoundError:
             return []
-        messages: list[Stored] = []
-        if info.state.messages:
-            subscription = await js.pull_subscribe(">", stream=stream, config=ConsumerConfig(ack_policy=AckPolicy.NONE))
-            while len(messages) < info.state.messages:
-                for message in await subscription.fetch(256, timeout=PATIENCE_S):
-                    sequence = message.metadata.sequence.stream
-                    messages.append(Stored(sequence, message.subject, dict(message.headers or {}), message.data))
-        return messages
+    messages: list[Stored] = []
+    async with EscFeed(url, stream=stream) as esc_feed, aclosing(esc_feed.subscribe(subjects=[">"])) as events:
+        while len(messages) < number:
+            event = await anext(events)
+            messages.append(Stored(event.stream_sequence, event.nats_subject, dict(event.headers), event.raw))
+    return messages
 
 
 async def items(url: str) -> dict[str, Any]:
