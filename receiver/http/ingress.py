@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Container
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import hdrs, web
@@ -29,7 +29,8 @@ from receiver.errors import (
     ReceiverError,
     UnknownSourceError,
 )
-from receiver.http.access import Access, Sender
+from receiver.http.access import Access
+from receiver.http.arrival import Arrival
 from receiver.http.body import expect_later, read_body
 from receiver.http.problem import problem
 from receiver.http.quotas import Quotas
@@ -37,7 +38,7 @@ from receiver.http.refusal_log import RefusalLog
 from receiver.http.request_parser import refusal_of
 from receiver.http.responses import RECEIPT, acknowledgement, no_content
 from receiver.http.sender_address import SenderAddresses
-from receiver.model.envelope import TRACE, Clock, Envelope, read_head
+from receiver.model.envelope import TRACE, Clock, Envelope, Head, HeadReader
 from receiver.model.notification import Channel, Outcome
 from receiver.model.sanitize import sanitize
 from receiver.observability.definition import exemplar
@@ -47,6 +48,7 @@ from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traced, Traces
 from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.reading import Reading
+from receiver.parsing.stored_body import StoredBody
 from receiver.redaction.redactor import Redactor
 
 log = structlog.get_logger()
@@ -91,8 +93,25 @@ class IntakeResult(Protocol):
         """For people."""
 
 
+class Answer(Protocol):
+    """Hears what became of a callback, once; a future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """It is durable: an `IntakeResult`."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It is not kept."""
+
+
 class CallbackIntake(Protocol):
     """Makes callbacks durable."""
+
+    def begin(self, envelope: Envelope, reading: Reading | None, answer: Answer) -> None:
+        """Have `answer` told when the callback is durable and counted (`Metrics.count_stored`), or why it is not kept;
+        raises CannotKeepError when that is known at once."""
 
     async def accept(self, envelope: Envelope, reading: Reading | None = None) -> IntakeResult:
         """Returns when the callback is durable and counted (`Metrics.count_stored`); raises CannotKeepError.
@@ -112,19 +131,20 @@ class Ingress:
         readers: BodyReaders,
         traces: Traces | None = None,
     ) -> None:
-        self._intake = intake
-        self._readers = readers
+        self.intake = intake
+        self.readers = readers
         self._settings = settings
         self._metrics = metrics
         self._sources = frozenset(settings.all_sources)
         self._answered_204 = frozenset(name for name, source in settings.all_sources.items() if source.answer == 204)
         self._access = Access(settings.all_sources, settings.trusted_proxies, settings.tls_client_ca_file is not None)
-        self._quotas = Quotas(settings.all_sources)
+        self.quotas = Quotas(settings.all_sources)
         self._addresses = SenderAddresses(settings.trusted_proxies)
         self._refusals = RefusalLog(settings)
         self._clock = Clock(ahead_max_s=settings.clock_ahead_max_s, on_set_back=_log_set_back)
         metrics.clock_ahead_seconds.set_function(lambda: self._clock.ahead_s)
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
+        self.heads = HeadReader(self._redactor)
         self._lines = CallbackLines(settings)
         self._traces = traces
 
@@ -145,31 +165,55 @@ class Ingress:
             return await self._accept(request, span)
 
     async def _accept(self, request: web.Request, span: Traced | None) -> web.StreamResponse:
-        started_s, match = time.perf_counter(), request.match_info
-        source, channel = match.get("source", "default"), match.get("channel", ROOT_CHANNEL)
-        known = source if source in self._sources else UNKNOWN_SOURCE
-        self._metrics.count_received(known, channel)
+        started_s, arrival = time.perf_counter(), Arrival.of(request)
+        self.count_received(arrival)
         try:
-            envelope, reading = await self._read_envelope(request, source, _CHANNELS[channel])
+            envelope, reading = await self._read_envelope(request, arrival)
             envelope = _as_sent(request, envelope)
         except BaseException as error:
-            self._refuse(error, request, known)
+            self.refuse(error, arrival)
             raise
         if span:
             envelope = envelope._replace(traceparent=span.traceparent)
         try:
-            result = await self._intake.accept(envelope, reading)
+            result = await self.intake.accept(envelope, reading)
         except Exception as error:
             # Not when cancelled: then it is still in flight, and the intake will count it.
-            self._refuse(error, request, known)
+            self.refuse(error, arrival)
             raise
         receipt = str(envelope.receipt)
-        self._record(envelope, receipt, result, time.perf_counter() - started_s, span)
-        if source in self._answered_204 and result.outcome is not Outcome.MALFORMED:
+        self.record(envelope, receipt, result, time.perf_counter() - started_s, span)
+        if result.outcome is Outcome.MALFORMED:
+            return malformed(receipt, result)
+        if self.answers_204(arrival.source):
             return no_content(receipt)
-        return _answer(request, receipt, result)
+        return acknowledgement(request, receipt, result.outcome)
 
-    def _record(
+    @property
+    def traced(self) -> bool:
+        """Whether callbacks have spans."""
+        return self._traces is not None
+
+    def answers_204(self, source: str) -> bool:
+        """Whether this source wants no body in answers."""
+        return source in self._answered_204
+
+    def count_received(self, arrival: Arrival) -> None:
+        """It is in flight from here on."""
+        self._metrics.count_received(self._known(arrival), arrival.channel)
+
+    def admit(self, arrival: Arrival) -> str | None:
+        """The sender's address, if it may post; raises what `Access.check` does."""
+        return (
+            arrival.remote
+            if arrival.source in self._access.open
+            else self._access.check(arrival.source, arrival.sender)
+        )
+
+    def _known(self, arrival: Arrival) -> str:
+        return arrival.source if arrival.source in self._sources else UNKNOWN_SOURCE
+
+    def record(
         self, envelope: Envelope, receipt: str, result: IntakeResult, seconds: float, span: Traced | None
     ) -> None:
         """In metrics, log and trace."""
@@ -191,45 +235,48 @@ class Ingress:
 
     async def probe(self, request: web.Request) -> web.Response:
         """204 when a POST to this URL would be let in."""
-        self._access.check(request.match_info["source"], _sender(request))
+        arrival = Arrival.of(request)
+        self._access.check(arrival.source, arrival.sender)
         return web.Response(status=204)
 
-    def _refuse(self, error: BaseException, request: web.Request, source: str) -> None:
+    def refuse(self, error: BaseException, arrival: Arrival) -> None:
+        """It is answered with an error and not kept."""
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
+        source = self._known(arrival)
         self._metrics.count_refused(reason)
         self._metrics.activity.refused(source, reason)
-        self._refusals.write(reason, self._addresses.client(request), source=source, why=_describe(error))
+        self._refusals.write(reason, self._addresses.client(arrival), source=source, why=_describe(error))
 
-    async def _read_envelope(
-        self, request: web.Request, source: str, channel: Channel | None
-    ) -> tuple[Envelope, Reading | None]:
-        settings = self._settings
-        remote = request.remote if source in self._access.open else self._access.check(source, _sender(request))
-        is_limited = source in self._quotas.sources
+    async def _read_envelope(self, request: web.Request, arrival: Arrival) -> tuple[Envelope, Reading | None]:
+        settings, source, sender = self._settings, arrival.source, self.admit(arrival)
+        is_limited = source in self.quotas.sources
         if is_limited:
-            self._quotas.take_callback(source)
-        head = read_head(request.raw_headers, settings.header_bytes_max, self._redactor)
+            self.quotas.take_callback(source)
+        head = self.heads.read(arrival.raw_headers, settings.header_bytes_max)
         sent = await read_body(request, settings.body_bytes_max, settings.body_timeout_s)
         if is_limited:
-            self._quotas.take_bytes(source, len(sent))
-        encoding = request.headers.get(hdrs.CONTENT_ENCODING)
-        stored, reading = self._readers.store_small(sent, encoding), None
+            self.quotas.take_bytes(source, len(sent))
+        encoding = arrival.headers.get(hdrs.CONTENT_ENCODING)
+        stored, reading = self.readers.store_small(sent, encoding), None
         if stored is None:
-            stored, reading = await self._readers.store(sent, encoding, source)
+            stored, reading = await self.readers.store(sent, encoding, source)
+        return self.envelope(arrival, sender, head, stored), reading
+
+    def envelope(self, arrival: Arrival, sender: str | None, head: Head, stored: StoredBody) -> Envelope:
+        """The callback with its stamp. From here to the intake's queue nothing may await, so that callbacks are queued
+        in the order of their stamps."""
         body, redacted, fault = stored
         self._metrics.body_bytes.observe(len(body))
-        ref, remarks = self._ref(request) if "?" in request.raw_path else (None, ())
-        # From here to the intake's queue nothing awaits, so that callbacks are queued in the order of their stamps.
+        ref, remarks = self._ref(arrival) if arrival.url.raw_query_string else (None, ())
         received_at, receipt = self._clock.stamp()
-        envelope = Envelope.of(
-            head, receipt=receipt, received_at=received_at, source=source, channel=channel, remote=remote, ref=ref,
-            body=body, redacted=redacted, notes=remarks, undecodable_because=fault,
+        return Envelope.of(
+            head, receipt=receipt, received_at=received_at, source=arrival.source, channel=_CHANNELS[arrival.channel],
+            remote=sender, ref=ref, body=body, redacted=redacted, notes=remarks, undecodable_because=fault,
         )  # fmt: skip
-        return envelope, reading
 
-    def _ref(self, request: web.Request) -> tuple[str | None, tuple[str, ...]]:
+    def _ref(self, arrival: Arrival) -> tuple[str | None, tuple[str, ...]]:
         """The caller's own reference (`?ref=`), and notes on what had to be changed about it."""
-        ref = self._redactor.text(sanitize(request.query.get("ref", "")))
+        ref = self._redactor.text(sanitize(arrival.url.query.get("ref", "")))
         longest = self._settings.ref_characters_max
         return ref[:longest] or None, ("ref-cut",) if len(ref) > longest else ()
 
@@ -243,17 +290,6 @@ def _as_sent(request: web.Request, envelope: Envelope) -> Envelope:
     return envelope._replace(undecodable_because=because)
 
 
-def _sender(request: web.Request) -> Sender:
-    headers = request.headers
-    return Sender(
-        token=request.match_info.get("token"),
-        authorization=headers.get(hdrs.AUTHORIZATION),
-        peer=request.remote,
-        forwarded_for=headers.getall(hdrs.X_FORWARDED_FOR, ()),
-        certificate=request.transport.get_extra_info("peercert") if request.transport else None,
-    )
-
-
 def _describe(error: BaseException) -> str:
     """Foreign errors without their message, which may hold what the sender sent."""
     return str(error) if isinstance(error, ReceiverError) else type(error).__name__
@@ -265,11 +301,8 @@ def _log_set_back(by_s: float) -> None:
     )
 
 
-def _answer(request: web.Request, receipt: str, result: IntakeResult) -> web.StreamResponse:
-    if result.outcome is None:
-        return acknowledgement(request, receipt, "pending", status="202 Accepted")
-    if result.outcome is not Outcome.MALFORMED:
-        return acknowledgement(request, receipt, result.outcome)
+def malformed(receipt: str, result: IntakeResult) -> web.Response:
+    """The answer to a callback that is kept and cannot be read."""
     return problem(
         400,
         "malformed",

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,3 +52,17 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> web
     return problem(
         status, known.phrase.lower().replace(" ", "-"), known.phrase, known.description or None, headers=headers
     )
+
+
+def serialized(answer: web.Response, again: str | None = None) -> bytes:
+    """A problem as bytes, for HTTP/1.1; `again` says how long the connection stays open, None that it ends."""
+    assert isinstance(answer.body, bytes)  # a problem's
+    kept: dict[str, str] = {hdrs.CONNECTION: "keep-alive", "Keep-Alive": again} if again else {hdrs.CONNECTION: "close"}
+    headers: dict[str, str] = {
+        **answer.headers,
+        hdrs.CONTENT_LENGTH: str(len(answer.body)),
+        hdrs.DATE: rfc822_formatted_time(),
+        **kept,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode() + answer.body

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import select
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from receiver.config.settings import Settings
 from receiver.http.connections import Connections, HeadTimes
-from receiver.http.problem import problem
-from receiver.http.request_parser import RequestParser
+from receiver.http.express import Express
+from receiver.http.problem import problem, serialized
+from receiver.http.request_parser import Request, RequestParser
 from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
@@ -28,6 +30,8 @@ log = structlog.get_logger()
 READ_BYTES: Final = 4_096
 """Of a connection, before another has its turn: a body in chunks of one byte takes a microsecond for each."""
 
+_ENDS: Final = (b"\r\nConnection: keep-alive\r\n", b"\r\nConnection: close\r\n")
+"""What differs in the last answer of a connection."""
 _LOOK_AGAIN_S = 1
 """By then what was unread has been read, and the connection is no longer idle."""
 
@@ -42,31 +46,47 @@ class Limits:
         again = {"Retry-After": str(settings.retry_after_s)}
         too_many = (503, "too-many-connections", "Too many connections")
         self.refusals = {
-            Rejected.TOO_MANY_CONNECTIONS: _serialize(_limit(*too_many, "connections_max", again)),
-            Rejected.TOO_MANY_OF_ADDRESS: _serialize(_limit(*too_many, "connections_per_address_max", again)),
-            Rejected.HEADER_TOO_LARGE: _serialize(
+            Rejected.TOO_MANY_CONNECTIONS: serialized(_limit(*too_many, "connections_max", again)),
+            Rejected.TOO_MANY_OF_ADDRESS: serialized(_limit(*too_many, "connections_per_address_max", again)),
+            Rejected.HEADER_TOO_LARGE: serialized(
                 _limit(431, "header-too-large", "The header is too large", "header_bytes_max")
             ),
-            Rejected.HEAD_TOO_SLOW: _serialize(
+            Rejected.HEAD_TOO_SLOW: serialized(
                 _limit(408, "head-too-slow", "The head of the request took too long", "head_timeout_s")
             ),
         }
 
 
 class Protocol(RequestHandler):
-    """One connection. A good request runs through aiohttp's own code, but for `data_received`, which takes 1 µs."""
+    """One connection. What is not taken by `express` runs through aiohttp's own code, but for `data_received`, which
+    takes 1 µs. While a taken request is not answered, aiohttp sees an idle connection and gets nothing to read."""
 
-    __slots__ = ("_client", "_counted", "_heads", "_limits", "_metrics", "_owes_head", "on_reserve")
+    __slots__ = (
+        "_all_given", "_behind", "_client", "_counted", "_express", "_heads", "_in_flight", "_limits", "_metrics",
+        "_owes_head", "on_reserve", "peer",
+    )  # fmt: skip
 
-    def __init__(self, manager: web.Server, metrics: Metrics, limits: Limits, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, metrics: Metrics, limits: Limits, express: Express | None = None, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
+        self._express = express
+        self._in_flight = False
+        """A request was taken and is not answered."""
+        self._behind = b""
+        """What came meanwhile."""
+        self._all_given: asyncio.Future[None] | None = None
+        """Waits for the answer, when the server is to end."""
+        self.peer: str | None = None
+        """The address of the other end."""
         self._metrics = metrics
         self._limits = limits
         self._counted = self._owes_head = False
         self._client: str | None = None
         self.on_reserve = False
         """Whether it was taken only because it may bring callbacks."""
-        self._heads = RequestParser(self._make_parser, self.max_headers, self.max_field_size)
+        take = self._take if express else None
+        self._heads = RequestParser(self._make_parser, self.max_headers, self.max_field_size, take)
         self._parser = cast(Any, self._heads)
 
     def _make_parser(self) -> HttpRequestParser:
@@ -87,7 +107,8 @@ class Protocol(RequestHandler):
         """Turns the connection away when there are too many, in all or of its address."""
         connections = self._limits.connections
         peer = transport.get_extra_info("peername")
-        self._client = connections.client(peer[0] if isinstance(peer, tuple) else None)
+        self.peer = peer[0] if isinstance(peer, tuple) else None
+        self._client = connections.client(self.peer)
         if refusal := connections.refusal(self._client):
             self._count(refusal)
             self._force_close = True
@@ -113,6 +134,10 @@ class Protocol(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Limits the size of an incomplete head: aiohttp limits its fields and their number, not their sum."""
+        if self._in_flight:
+            if data:  # aiohttp's own look for more comes without
+                self._keep_behind(data)
+            return
         waiting = len(self._messages)
         super().data_received(data)
         while self._heads.unread:
@@ -127,6 +152,61 @@ class Protocol(RequestHandler):
         elif self._heads.head_bytes and not self._owes_head:
             self._begin_head()
 
+    def _take(self, message: RawRequestMessage, payload: StreamReader) -> Request | None:
+        """Offer a request to `express`, when nothing else goes on here."""
+        assert self._express is not None  # else this is not called
+        if self._messages or self._waiter is None or self._waiter.done() or self._close or self._force_close:
+            return message, payload
+        self._in_flight = True
+        left = self._express.take(message, payload, self)
+        if left:
+            self._in_flight = False
+        elif self._owes_head:
+            self._end_head()
+        return left
+
+    def untaken(self, message: RawRequestMessage, sent: bytes) -> Request:
+        """A request whose body was read already, as if it was not."""
+        payload = StreamReader(self, self._read_bufsize, loop=self._loop)
+        payload.feed_data(sent)
+        payload.feed_eof()
+        return message, payload
+
+    def give(self, answer: bytes) -> None:
+        """Answer the request that was taken, and go on with what came behind it."""
+        self._in_flight = False
+        ends = self._close or self._force_close or not answer
+        if self.transport is not None:
+            self.transport.write(answer.replace(*_ENDS, 1) if ends else answer)
+        if self._all_given is not None and not self._all_given.done():
+            self._all_given.set_result(None)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if ends:
+            self.force_close()
+        elif self._behind:
+            self._loop.call_soon(self._go_on)
+
+    def _keep_behind(self, data: bytes) -> None:
+        """One request after the other: the next is read when the one before is answered."""
+        if not self._behind and self.transport is not None:
+            self.transport.pause_reading()
+        self._behind += data
+
+    def _go_on(self) -> None:
+        data, self._behind = self._behind, b""
+        if self.transport is not None:
+            self.transport.resume_reading()
+            self.data_received(data)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Ends the connection, after its last answer."""
+        if self._in_flight and self.transport is not None:
+            self._all_given = self._loop.create_future()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._all_given
+        await super().shutdown(timeout)
+
     def _begin_head(self) -> None:
         self._owes_head = True
         self._limits.head_times.begin(self)
@@ -138,7 +218,8 @@ class Protocol(RequestHandler):
     def _process_keepalive(self) -> None:
         """Looks once more before an idle connection is closed: a request may have come that nobody has read yet."""
         is_due = self._loop.time() >= self._next_keepalive_close_time
-        if is_due and self._waiter and not self._waiter.done() and _has_unread(self.transport):
+        is_idle = self._waiter is not None and not self._waiter.done()
+        if self._in_flight or (is_due and is_idle and _has_unread(self.transport)):
             self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_S, self._process_keepalive)
             return
         super()._process_keepalive()
@@ -197,12 +278,7 @@ class Protocol(RequestHandler):
 
     def _count(self, reason: Rejected) -> None:
         self._metrics.rejected_before_routing.labels(reason).inc()
-        log.debug("rejected before routing", reason=reason, peer=self._peer)
-
-    @property
-    def _peer(self) -> str | None:
-        peer = self.peername
-        return peer[0] if isinstance(peer, tuple) else None
+        log.debug("rejected before routing", reason=reason, peer=self.peer)
 
 
 def _has_unread(transport: asyncio.Transport | None) -> bool:
@@ -217,14 +293,6 @@ def _has_unread(transport: asyncio.Transport | None) -> bool:
 
 def _limit(status: int, slug: str, title: str, setting: str, headers: dict[str, str] | None = None) -> web.Response:
     return problem(status, slug, title, f"The limit is set by {setting}.", headers=headers, setting=setting)
-
-
-def _serialize(answer: web.Response) -> bytes:
-    """An answer as bytes, for a connection without a request that could be answered."""
-    assert isinstance(answer.body, bytes)  # a problem's
-    headers = {**answer.headers, hdrs.CONTENT_LENGTH: str(len(answer.body)), hdrs.CONNECTION: "close"}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode() + answer.body
 
 
 def _is_tls(exc: BaseException | None) -> bool:

@@ -19,6 +19,9 @@ from receiver.http.head_recovery import HEAD_END, RefusedHead, may_be_callback, 
 Parsed = tuple[Any, bool, bytes]
 """The messages of a portion, whether the protocol is another from here on, and the rest."""
 
+Request = tuple[RawRequestMessage, StreamReader]
+Take = Callable[[RawRequestMessage, StreamReader], Request | None]
+
 _NOTHING: Final[Parsed] = ((), False, b"")
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -26,8 +29,12 @@ _HEAD_END: Final = b"\r\n\r\n"
 class RequestParser:
     """Stands where aiohttp has its own parser."""
 
-    def __init__(self, make: Callable[[], HttpRequestParser], fields_max: int, field_bytes_max: int) -> None:
+    def __init__(
+        self, make: Callable[[], HttpRequestParser], fields_max: int, field_bytes_max: int, take: Take | None = None
+    ) -> None:
+        """`take` is offered each request that comes as a whole and alone, and says what it leaves of it."""
         self._make = make
+        self._take = take
         self._parser = make()
         self._limits = fields_max, field_bytes_max
         self._pieces: list[bytes] = []
@@ -59,6 +66,8 @@ class RequestParser:
             return self._read_another_way(data, error)
         if result[0]:
             self._begin(data, result[0])
+            if self._take is not None and self._payload is None and not result[1] and len(result[0]) == 1:
+                return self._offer(self._take, result)
         elif self._payload is None:
             self._pieces.append(data)
             self.head_bytes += len(data)
@@ -67,6 +76,14 @@ class RequestParser:
             if self._payload.is_eof():
                 self._end(data)
         return result
+
+    def _offer(self, take: Take, result: Parsed) -> Parsed:
+        """What is taken is none of aiohttp's business any more."""
+        ((message, payload),) = result[0]
+        if left := take(message, payload):
+            return [left], False, result[2]
+        self._parser.message_consumed()
+        return _NOTHING
 
     @property
     def refused_unfinished(self) -> bool:

@@ -27,14 +27,41 @@ _TEMPLATE = (
 )
 
 
-def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str, status: str = "200 OK") -> web.StreamResponse:
-    """2xx with the receipt, in its header and its body. Both texts must be plain ASCII without quotes."""
-    body = f'{{"receipt": "{receipt}", "outcome": "{outcome}"}}'
+_EMPTY = (
+    "HTTP/1.1 204 No Content\r\n"
+    f"{RECEIPT}: %s\r\n"
+    "Connection: keep-alive\r\n"
+    "Keep-Alive: %s\r\n"
+    "Date: %s\r\n"
+    "Server: esc-receiver\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "\r\n"
+)
+
+
+def acknowledged(receipt: str, outcome: str | None, again: str, *, empty: bool = False) -> bytes:
+    """2xx with the receipt, in its header and, unless it is to be empty, its body; as bytes, for HTTP/1.1 on a
+    connection that is kept alive as `again` says. Both texts must be plain ASCII without quotes; None: pending."""
+    if empty:
+        return (_EMPTY % (receipt, again, rfc822_formatted_time())).encode("ascii")
+    status, body = _said(receipt, outcome)
+    return (_TEMPLATE % (status, receipt, again, len(body), rfc822_formatted_time(), body)).encode("ascii")
+
+
+def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str | None) -> web.StreamResponse:
+    """The same as aiohttp sends it."""
     if request.version == (1, 1) and request.keep_alive:
-        return _Acknowledgement(status, receipt, body)
+        return _Acknowledgement(receipt, outcome)
+    status, body = _said(receipt, outcome)
     return web.Response(
         status=int(status[:3]), body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt}
     )
+
+
+def _said(receipt: str, outcome: str | None) -> tuple[str, str]:
+    """Status line and body."""
+    status = "200 OK" if outcome else "202 Accepted"
+    return status, f'{{"receipt": "{receipt}", "outcome": "{outcome or "pending"}"}}'
 
 
 def keep_alive(timeout_s: float) -> str:
@@ -53,11 +80,10 @@ def no_content(receipt: str) -> web.StreamResponse:
 class _Acknowledgement(web.StreamResponse):
     """For HTTP/1.1 on a connection that is kept alive."""
 
-    def __init__(self, status: str, receipt: str, body: str) -> None:
-        super().__init__(status=int(status[:3]))
-        self._line = status
+    def __init__(self, receipt: str, outcome: str | None) -> None:
+        super().__init__(status=200 if outcome else 202)
         self._receipt = receipt
-        self._text = body
+        self._outcome = outcome
         self._keep_alive = True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -65,8 +91,7 @@ class _Acknowledgement(web.StreamResponse):
         if request.transport is None:
             raise ConnectionResetError("the sender has gone")
         again = keep_alive(request.protocol.keepalive_timeout)
-        text = _TEMPLATE % (self._line, self._receipt, again, len(self._text), rfc822_formatted_time(), self._text)
-        request.transport.write(text.encode("ascii"))
+        request.transport.write(acknowledged(self._receipt, self._outcome, again))
         self._eof_sent = True
         return None
 

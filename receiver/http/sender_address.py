@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Protocol
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
+from multidict import CIMultiDictProxy
 
 from receiver.config.sources import Network
 
@@ -19,6 +21,18 @@ Address = IPv4Address | IPv6Address
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}")
 _HOST_BITS = 64
 """Of an IPv6 address: whoever has one has them all."""
+
+
+class Request(Protocol):
+    """A request, as far as it shows who sent it."""
+
+    @property
+    def remote(self) -> str | None:
+        """The address of the connection's other end."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """Its header fields."""
 
 
 class SenderAddresses:
@@ -39,7 +53,7 @@ class SenderAddresses:
                 return address
         return None
 
-    def client(self, request: web.BaseRequest) -> str:
+    def client(self, request: Request) -> str:
         """Whom the limits of a request are counted for."""
         if not self._proxies:
             return client_of(parse_address(request.remote or ""))

@@ -10,6 +10,7 @@ import errno
 import ssl
 from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol as Shape
 
 import structlog
@@ -33,7 +34,8 @@ from receiver.errors import (
     SetupError,
     UnknownSourceError,
 )
-from receiver.http.ingress import is_callback_path
+from receiver.http.express import Express
+from receiver.http.ingress import Ingress, is_callback_path
 from receiver.http.problem import problem, problem_of_status
 from receiver.http.protocol import Limits, Protocol
 from receiver.http.responses import keep_alive
@@ -41,6 +43,9 @@ from receiver.observability.labels import Rejected
 from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
+
+EXPRESS = web.AppKey("EXPRESS", Express)
+"""What takes ordinary callbacks off the connections."""
 
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -89,6 +94,8 @@ def make_app(rooms: Iterable[HasRoutes], settings: Settings) -> web.Application:
     app = web.Application(client_max_size=settings.body_bytes_max)
     for room in rooms:
         app.add_routes(room.routes())
+        if isinstance(room, Ingress):
+            app[EXPRESS] = Express(room, settings, partial(_problem_of, retry_after_s=settings.retry_after_s))
     app.on_response_prepare.append(_harden)
     return app
 
@@ -105,7 +112,7 @@ async def start_site(
     assert runner.server is not None  # it was just set up
     runner.server.request_handler = _with_problems(runner.server.request_handler, settings, metrics)
     try:
-        await _Site(runner, settings, metrics, tls).start()
+        await _Site(runner, settings, metrics, tls, app.get(EXPRESS)).start()
     except OSError as error:
         await runner.cleanup()
         raise SetupError(_bind_error(error, settings)) from error
@@ -115,8 +122,16 @@ async def start_site(
 class _Site(web.BaseSite):
     """A site whose connections speak our `Protocol`."""
 
-    def __init__(self, runner: web.AppRunner, settings: Settings, metrics: Metrics, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        settings: Settings,
+        metrics: Metrics,
+        tls: ssl.SSLContext | None,
+        express: Express | None,
+    ) -> None:
         super().__init__(runner, ssl_context=tls)
+        self._express = express
         self._settings = settings
         self._metrics = metrics
         self._limits = Limits(settings)
@@ -145,6 +160,7 @@ class _Site(web.BaseSite):
             manager,
             self._metrics,
             self._limits,
+            self._express,
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -42,11 +42,24 @@ class Accepted(NamedTuple):
     reason: str
 
 
+class Answer(Protocol):
+    """Hears what became of a callback, once; a future is one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: Accepted, /) -> None:
+        """It is durable."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It is not kept."""
+
+
 class _Pending(NamedTuple):
     """A callback and the answer that its sender waits for."""
 
     callback: ParsedCallback
-    answer: asyncio.Future[Accepted]
+    answer: Answer
 
 
 class Batcher:
@@ -72,14 +85,8 @@ class Batcher:
 
         `reading` is what was read of its body already. Raises CannotKeepError, and then it is not kept.
         """
-        if self._stopping:
-            raise CannotKeepError("the receiver is stopping")
-        if self.full:
-            raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Pending(self._parse(envelope, reading), answer))
-        self._queued_bytes += len(envelope.body)
-        self._wake_up.set()
+        self.begin(envelope, reading, answer)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -87,6 +94,17 @@ class Batcher:
                 # The sender went away between the error and its answer, so that the caller does not count it.
                 self._metrics.count_refused(Refused.CANNOT_KEEP)
             raise
+
+    def begin(self, envelope: Envelope, reading: Reading | None, answer: Answer) -> None:
+        """The same for an `answer` that is told, instead of a task that waits. Raises CannotKeepError, and then it is
+        not told."""
+        if self._stopping:
+            raise CannotKeepError("the receiver is stopping")
+        if self.full:
+            raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
+        self._queue.append(_Pending(self._parse(envelope, reading), answer))
+        self._queued_bytes += len(envelope.body)
+        self._wake_up.set()
 
     @property
     def full(self) -> bool:

@@ -65,7 +65,7 @@ class Redactor:
 
     def may_hold_secret(self, name: str, value: str) -> bool:
         """False only if `header` would give the value of this field as it is."""
-        return self.names.is_secret_header(name) or fold(name) in PATH_HEADERS or self.names.may_be_in_text(value)
+        return self._kind_of_header(name) != "text" or self.names.may_be_in_text(value)
 
     def header(self, name: str, value: str) -> str:
         """The value of a header field as it may be kept."""

@@ -87,7 +87,8 @@ class SecretNames:
         self._hints = (*_HINTS, *(name.encode() for name in self._anywhere[len(ANYWHERE) :]))
         self._has_extra = len(self._anywhere) > len(ANYWHERE)
         self._known = lru_cache(maxsize=4096)(self._judge)
-        self._marks = (*(hint.decode() for hint in self._hints), "://", *CALLBACK_CHANNELS)
+        marks = (*(hint.decode() for hint in self._hints), "://", *CALLBACK_CHANNELS)
+        self._find_mark = re.compile("|".join(map(re.escape, marks))).search
 
     def is_secret(self, name: str) -> bool:
         """Whether a field of this name, as it is written, holds a secret. A name too long to be one is not."""
@@ -100,7 +101,7 @@ class SecretNames:
     def may_be_in_text(self, text: str) -> bool:
         """False only if a text that is no markup holds neither the name of a secret nor a URL."""
         lower = text.lower()
-        if any(mark in lower for mark in self._marks):
+        if self._find_mark(lower):
             return True
         return self._has_extra and self._spelled_apart(_SEPARATORS.sub("", lower))
 

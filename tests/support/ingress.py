@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,19 @@ class Shelf:
         self.gate.set()
         self.reached = asyncio.Event()
         self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, envelope: Envelope, reading: Reading | None, answer: Any) -> None:
+        """Accept it, and tell the answer."""
+        if self.gate.is_set() and self.full:
+            raise CannotKeepError("the shelf is full")
+        self._tasks.append(asyncio.create_task(self._tell(envelope, reading, answer)))
+
+    async def _tell(self, envelope: Envelope, reading: Reading | None, answer: Any) -> None:
+        try:
+            answer.set_result(await self.accept(envelope, reading))
+        except CannotKeepError as error:
+            answer.set_exception(error)
 
     async def accept(self, envelope: Envelope, reading: Reading | None = None) -> Kept:
         """Malformed is what could not be decoded or is empty."""
@@ -79,6 +92,8 @@ class Serving:
     metrics: Metrics
     shelf: Shelf
     tls: ListenerTls | None = None
+    end: Callable[[], Awaitable[None]] | None = None
+    """Ends the server in order."""
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
@@ -144,7 +159,7 @@ async def serving(rooms: Iterable[HasRoutes] = (), **settings: object) -> AsyncI
     runner = await start_site(app, chosen, metrics, tls.context)
     try:
         host, port = runner.addresses[0][:2]
-        yield Serving(host, port, metrics, shelf, tls)
+        yield Serving(host, port, metrics, shelf, tls, runner.cleanup)
     finally:
         await runner.cleanup()
         await readers.close()
