@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -38,6 +39,8 @@ _TRANSITION_FIELDS = (
     *("to_state", "trigger", "rule", "reason", "receipt", "operation", "ref", "at"),
 )
 _TRANSITION_VALUES = attrgetter(*_TRANSITION_FIELDS)
+_alike = lru_cache(maxsize=4096)(header_value)
+"""Of values that are the same in many messages."""
 _BEFORE_ITEM = b',"item":'
 _INTEGER_MAX = 2**63 - 1
 _TEXT_MAX = 128
@@ -64,29 +67,32 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
 
     `traceparent` is W3C's, and passed on when it is well-formed.
     """
-    t, path = transition, _path(transition)
+    t, path, message_id = transition, _path(transition), str(transition.id)
     headers = {
-        "ce-id": t.id,
+        "ce-id": message_id,
         "ce-specversion": "1.0",
-        "ce-source": header_value(f"/esc/{t.source}"),
-        "ce-type": header_value(f"esc.{t.entity}.{t.change}.v1"),
+        "ce-source": _alike(f"/esc/{t.source}"),
+        "ce-type": _alike(f"esc.{t.entity}.{t.change}.v1"),
         "ce-subject": header_value(path),
         "ce-time": t.at,
         "ce-sequence": f"{t.sequence:020d}",
-        "ce-partitionkey": header_value(f"{t.source}/{_partition(t, path)}"),
+        "ce-partitionkey": _alike(f"{t.source}/{_partition(t, path)}"),
         "content-type": "application/json",
-        "Nats-Msg-Id": t.id,
+        "Nats-Msg-Id": message_id,
     }
+    if t.operation or traceparent:
+        headers |= _correlation(t.operation, traceparent)
     payload = dict(zip(_TRANSITION_FIELDS, _TRANSITION_VALUES(t), strict=True))
+    payload["id"] = message_id
     payload["item"] = item(entity)  # last: item_json relies on it
     return OutboxRow(
         t.id,
         t.at,
         f"{SUBJECTS}.{t.entity}.{token(t.change)}.{token(t.source)}{_subject_end(t, entity)}",
-        _json(headers | _correlation(t.operation, traceparent)).decode(),
+        _json(headers).decode(),
         _json(payload).decode(),
-        kv_key=_kv_key(entity),
-        kv_ended=entity.ended_at is not None,
+        _kv_key(entity),
+        entity.ended_at is not None,
     )
 
 

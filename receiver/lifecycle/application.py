@@ -77,8 +77,9 @@ class RuleApplication(Draft[E]):
 
     def learn(self, facts: dict[str, Any], rank: int) -> None:
         """Take over each fact for which this message outranks those before it in its operation."""
+        replaces = self.marks.replaces
         for column, value in facts.items():
-            if self.marks.replaces(column, rank, value, self[column]):
+            if value is not None and replaces(column, rank, value, self[column]):
                 self[column] = value
 
     def learn_last_operation(self, rank: int) -> None:

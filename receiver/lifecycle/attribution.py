@@ -78,7 +78,7 @@ class Step(NamedTuple):
             status=Status.FAILED if self.failed else Status.OK, received_at=datetime.fromtimestamp(self.at, UTC),
             vm=replace(self.vm, name=name), target=replace(self.target, name=name) if self.target != NOBODY else None,
         )  # fmt: skip
-        return context._replace(notification=n, now=self.at)
+        return replace(context, notification=n, now=self.at)
 
     def as_json(self) -> dict[str, Any]:
         """As it is remembered."""

@@ -15,7 +15,7 @@ from receiver.model.entities import Deployment, Operation, Resource, Source, Vm
 from receiver.model.notification import Notification, Status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Current:
     """The rows that a notification is compared with; None or missing: never seen."""
 
@@ -38,7 +38,8 @@ class DelayedContext:
     """Entities to which it has done before what it would do now: they are left as they are."""
 
 
-class DecisionContext(NamedTuple):
+@dataclass(slots=True)
+class DecisionContext:
     """What is the same for every entity that one notification is about."""
 
     notification: Notification
@@ -49,24 +50,22 @@ class DecisionContext(NamedTuple):
     """When its operation was first seen, and the transaction id ("" without one)."""
     delayed: DelayedContext | None = None
 
-    @property
-    def transaction_id(self) -> str:
-        """Of ESC; "" without one."""
-        return self.operation[1]
+    transaction_id: str = field(init=False)
+    """Of ESC; "" without one."""
+    again: bool = field(init=False)
+    """Whether the message was applied before, with the same meaning."""
+    failed: bool = field(init=False)
+    """Whether ESC reports failure; no status at all is taken for success (docs/esc-callbacks.md#1)."""
+
+    def __post_init__(self) -> None:
+        """Rules ask for these again and again."""
+        self.transaction_id = self.operation[1]
+        self.again = self.delayed is not None and self.delayed.again
+        self.failed = self.notification.status is Status.FAILED
 
     def key(self, chain: str) -> str:
         """What an entity's ordering marks are stored under: the transaction id, or without one the message's chain."""
         return self.operation[1] or f"~{chain}"
-
-    @property
-    def again(self) -> bool:
-        """Whether the message was applied before, with the same meaning."""
-        return self.delayed is not None and self.delayed.again
-
-    @property
-    def failed(self) -> bool:
-        """Whether ESC reports failure; no status at all is taken for success (docs/esc-callbacks.md#1)."""
-        return self.notification.status is Status.FAILED
 
 
 class RuleResult(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from receiver.lifecycle.context import DecisionContext, RuleResult
@@ -91,8 +91,7 @@ class Draft(dict[str, Any], Generic[E]):
 
     def as_row(self) -> E:
         """The row as it stands now; it shares its memory with the draft, which must not change it any more."""
-        row: E = cast("Any", self.before)._make(self.values())
-        return row
+        return tuple.__new__(type(self.before), self.values())
 
 
 class DecisionBuilder:
@@ -120,14 +119,11 @@ class DecisionBuilder:
         draft["sequence"] += 1
         entity: Entity = draft.as_row()
         kind, deployment, incarnation, name = self._named(entity)
-        ordinal = sum(other.id == entity.id for _, other in self.transitions)
+        ordinal = sum(other.id == entity.id for _, other in self.transitions) if self.transitions else 0
         transition = Transition(
-            id=transition_id(n.receipt, entity.id, ordinal),
-            at=n.received_at, entity=kind, entity_id=entity.id, source=n.source,
-            tenant=entity.tenant, deployment=deployment, incarnation=incarnation, name=name,
-            sequence=entity.sequence, from_state=from_state, to_state=entity.state, change=change,
-            trigger=n.trigger or "", rule=result.rule, reason=result.reason,
-            receipt=n.receipt, operation=n.transaction_id, ref=n.ref,
+            transition_id(n.receipt, entity.id, ordinal), n.received_at, kind, entity.id, n.source, entity.tenant,
+            deployment, incarnation, name, entity.sequence, from_state, entity.state, change, n.trigger or "",
+            result.rule, result.reason, n.receipt, n.transaction_id, n.ref,
         )  # fmt: skip
         self.transitions.append((transition, entity))
         self.since.append(since)

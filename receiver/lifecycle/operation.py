@@ -23,7 +23,7 @@ RESUMED = RuleResult("operation-resumed", "it was overdue, and a message came af
 REOPENED = RuleResult(
     "operation-reopened", "what had ended it was a part of it: a stage of the service shares its id", changed=True
 )
-REASONS = {
+REASONS: Mapping[str, str] = {
     OperationState.OPEN: "its first message was received",
     OperationState.SUCCEEDED: "its closing message reports success",
     OperationState.FAILED: "its closing message reports failure",
@@ -140,7 +140,7 @@ class OperationDraft(Draft[Operation]):
         if state == OperationState.OPEN and before in ENDED:
             return REOPENED
         rule = OPENED if state == OperationState.OPEN else f"operation-{state.lower()}"
-        return RuleResult(rule, REASONS.get(OperationState(state), "it goes on"), changed=state != before)
+        return RuleResult(rule, REASONS.get(state, "it goes on"), changed=state != before)
 
 
 def _level(n: Notification) -> int:

@@ -112,8 +112,11 @@ class OrderingMarks:
 
 def with_marks(memory: dict[str, Any], key: str, marks: OrderingMarks, windows: Windows) -> dict[str, Any]:
     """All marks on an entity by key, with these among them, without those that nobody will ask for again."""
+    tracks = memory.get("tracks")
+    if not tracks or (key in tracks and len(tracks) == 1):  # as it mostly is
+        return {key: marks.dump()}
     in_use = (key, memory.get("chain"))
-    everyone: dict[str, Any] = {**memory.get("tracks", {}), key: marks.dump()}
+    everyone: dict[str, Any] = {**tracks, key: marks.dump()}
     kept = {
         other: each for other, each in everyone.items()
         if other in in_use or marks.touched - each["touched"] <= windows.reorder_window_s or each.get("closed")

@@ -11,20 +11,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import uuid_utils
-
+from receiver.model.ids import derived, digested
 from receiver.model.notification import Outcome
-
-NAMESPACE = uuid_utils.UUID("6f0d6f0e-2a5c-5b1e-9c57-7f7f0c0f2d11")
-"""Fixed for ever: transition ids are derived from it, so applying again gives the same id."""
-
-_VERSION_AND_VARIANT = 0xF000 << 64 | 0xC000 << 48
-_VERSION_8 = 0x8000 << 64 | 0x8000 << 48
-"""RFC 9562's own bits: a UUID of custom content. `UUID(version=8)` needs a newer Python than ours."""
 
 
 class VmState(StrEnum):
@@ -99,34 +90,28 @@ class EntityKind(StrEnum):
     SOURCE = "source"
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
 def entity_id(*parts: str | int) -> UUID:
     """The id of an entity's row, made of its identity alone, so that no round trip is needed to learn it.
 
     Cached, because each is asked for several times while its callback is stored.
     """
-    digest = int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest())
-    return UUID(int=digest & ~_VERSION_AND_VARIANT | _VERSION_8)
+    return digested("\x1f".join(map(str, parts)))
 
 
 def transition_id(receipt: UUID, entity: UUID, ordinal: int) -> UUID:
     """UUIDv5 of receipt, entity and ordinal (docs/storage.md#ids)."""
-    return _derived(f"{receipt}/{entity}/{ordinal}")
+    return derived(f"{receipt}/{entity}/{ordinal}")
 
 
 def overdue_transition_id(operation: UUID, sequence: int) -> UUID:
     """The id of a ledger entry that no callback brought: the sequence makes it unique."""
-    return _derived(f"timer/{operation}/{sequence}")
+    return derived(f"timer/{operation}/{sequence}")
 
 
 def replay_transition_id(receipt: UUID, entity: UUID, sequence: int) -> UUID:
     """The id of a ledger entry that a callback brought when it was applied again."""
-    return _derived(f"replay/{receipt}/{entity}/{sequence}")
-
-
-def _derived(name: str) -> UUID:
-    """UUIDv5, in half the time of `uuid.uuid5`."""
-    return UUID(bytes=uuid_utils.uuid5(NAMESPACE, name).bytes)
+    return derived(f"replay/{receipt}/{entity}/{sequence}")
 
 
 class Operation(NamedTuple):

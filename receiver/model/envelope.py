@@ -14,9 +14,8 @@ from time import time_ns
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from receiver.errors import HeaderTooLargeError
+from receiver.model.ids import stamped
 from receiver.model.notification import Channel, Status
 from receiver.model.sanitize import sanitize
 from receiver.redaction.redactor import OVERWRITTEN, Redactor
@@ -162,7 +161,7 @@ class Clock:
             self._on_set_back((self._last_ns - machine) / 1e9)
             least = machine
         self._last_ns = now = max(machine, least)
-        return _EPOCH + timedelta(microseconds=now // 1000), uuid7(nanoseconds=now)
+        return _EPOCH + timedelta(microseconds=now // 1000), stamped(now)
 
 
 class _Field(NamedTuple):

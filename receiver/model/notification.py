@@ -1,8 +1,9 @@
 """What a callback says once it has been parsed.
 
-Values only. This file must not know HTTP, XML, SQL or NATS, nor what a message does to an entity:
-`parsing` makes a Notification, `lifecycle` decides on it. Names of ESC appear here in our spelling; the
-spelling that arrived stays in the `raw_…` fields and in the stored body.
+Values only, never changed once they are made; not frozen, because making them would take several times as long. This
+file must not know HTTP, XML, SQL or NATS, nor what a message does to an entity: `parsing` makes a Notification,
+`lifecycle` decides on it. Names of ESC appear here in our spelling; the spelling that arrived stays in the `raw_…`
+fields and in the stored body.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Outcome(StrEnum):
     """A document that is not parsed: not well-formed, with a DTD, nested too deep, or undecodable."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VmReport:
     """One VM as a message shows it: `deployment_details`, `vm_source` or `vm_target`
     (docs/esc-callbacks.md#3.1, #3.2)."""
@@ -76,7 +77,7 @@ class VmReport:
     """What the reported state says of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeploymentReport:
     """The deployment a message belongs to (docs/esc-callbacks.md#3.1)."""
 
@@ -94,7 +95,7 @@ class DeploymentReport:
     deployments that are known; `internal_id` is what it is called when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResourceReport:
     """A tenant, network, subnet, image, flavor, router … (docs/esc-callbacks.md#3.3)."""
 
@@ -108,7 +109,7 @@ class ResourceReport:
     attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notification:
     """One callback, parsed. `trigger` is the normalised stage or event (upper case; `VM_UPDATED` also
     when only the message text tells it, docs/esc-callbacks.md#trap-1); None makes the callback unclassified, and

@@ -39,6 +39,7 @@ def to_row(envelope: Envelope) -> Row:
     said = envelope._asdict()
     body = said.pop("body")
     del said["traceparent"]  # the headers tell it
+    said["receipt"] = str(said["receipt"])
     head = orjson.dumps(said)
     return Row(checksum(head, body), head, body)
 

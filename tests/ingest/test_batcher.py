@@ -23,7 +23,10 @@ from tests.support.samples import MALFORMED, SAMPLES, Sample, envelope_of
 DEPLOYED = SAMPLES["rec-deploy-01-vm-deployed"]
 ALIVE = SAMPLES["rec-deploy-02-vm-alive"]
 
-WAITING_FOR_A_LOCK = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')"
+# Within a transaction PostgreSQL would show the same picture each time.
+WAITING_FOR_A_LOCK = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock') FROM pg_stat_clear_snapshot()
+"""
 
 
 def deployed(number: int) -> Sample:
@@ -109,7 +112,9 @@ async def test_those_that_come_during_a_commit_go_together_next(
     assert list((await transactions(connection)).values()) == [1, 1, 20]
 
 
-WAITING_TO_INSERT = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid')"
+WAITING_TO_INSERT = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid') FROM pg_stat_clear_snapshot()
+"""
 ANOTHER_OPERATION = """
     INSERT INTO operations
     SELECT (jsonb_populate_record(o, jsonb_build_object('id', gen_random_uuid(), 'transaction_id', $1::text))).*
