@@ -18,10 +18,12 @@ from rich.progress import Progress
 from benchmarks import wall, windows
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
 from benchmarks.outage import HELD, Outage
-from benchmarks.report import document, outage_table, tables
+from benchmarks.report import document, outage_table, shapes_table, tables
+from benchmarks.shapes import FILLED, ONE, STORED, Runs, Shapes
 from receiver.embedded.servers import Embedded
 
 OUTAGE = "outage"
+SHAPES = (ONE, FILLED)
 BESIDE = {"windows": windows.main, "wall": wall.main}
 """Runs of their own, with options of their own: `python -m benchmarks.windows --help`."""
 QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
@@ -35,13 +37,14 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
     "--only",
     "programs",
     multiple=True,
-    type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE, *BESIDE]),
-    help="Only this program; or an outage of PostgreSQL; or the query API; or the board in a browser.",
+    type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE, *SHAPES, *BESIDE]),
+    help="Only this program; or an outage of PostgreSQL; or traffic of another shape; or the query API; or the board.",
 )
 @click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
+@click.option("--stored", default=STORED, show_default=True, help="With a filled database: callbacks in it.")
 @click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def main(*, quick: bool, as_json: bool, held: int, **chosen: Any) -> None:
+def main(*, quick: bool, as_json: bool, held: int, stored: int, **chosen: Any) -> None:
     """Compare the receiver with a server that does nothing and with the ordinary way.
 
     \b
@@ -49,6 +52,7 @@ def main(*, quick: bool, as_json: bool, held: int, **chosen: Any) -> None:
       make bench
       make bench ARGS=--quick
       make bench ARGS="--only outage"
+      make bench ARGS="--only 'one deployment' --only filled"
       make bench ARGS="--only windows --only wall"
       python -m benchmarks --only service --connections 128 --rounds 3
     """
@@ -59,6 +63,10 @@ def main(*, quick: bool, as_json: bool, held: int, **chosen: Any) -> None:
         return
     if OUTAGE in plan.programs:
         _outage(plan, held, as_json=as_json)
+        return
+    if shapes := [name for name in plan.programs if name in SHAPES]:
+        for name in shapes:
+            Console().print(shapes_table(asyncio.run(_shaped(plan, name, stored))))
         return
     results = asyncio.run(_measured(plan))
     if as_json:
@@ -85,6 +93,17 @@ def _outage(plan: Plan, held: int, *, as_json: bool) -> None:
         click.echo(orjson.dumps(asdict(found) | {"ratio": found.ratio, "drain_rate": found.drain_rate}))
     else:
         Console().print(outage_table(found))
+
+
+async def _shaped(plan: Plan, name: str, stored: int) -> Shapes:
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="esc-receiver-bench-") as folder, Progress(console=console) as progress:
+        bar = progress.add_task("PostgreSQL", total=None)
+        async with Embedded() as servers:
+            runs = Runs(Path(folder), servers, lambda step: progress.update(bar, description=step, advance=1))
+            if name == ONE:
+                return await runs.one_deployment(plan.rounds, plan.seconds)
+            return await runs.filled(plan.rounds, plan.seconds, stored)
 
 
 async def _measured(plan: Plan) -> Results:

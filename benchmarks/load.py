@@ -34,6 +34,9 @@ class Load:
     count: int = 0
     rate: float = 0.0
     """Requests per second in all, as far as the answers come in time; 0: as many as can be."""
+    vms: int = 0
+    operations: int = 0
+    """As `Traffic` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Run:
     """One load on its way."""
 
     def __init__(self, load: Load) -> None:
-        self._request = Traffic(load.deployments).request
+        self._request = Traffic(load.deployments, load.vms, load.operations).request
         self._number = self._first = load.first
         self._every_s = 1 / load.rate if load.rate else 0.0
         self._began_s = perf_counter()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks.compare import NOTHING, ORDINARY, SERVICE, Plan, Results, Round
 from benchmarks.outage import Found
+from benchmarks.shapes import Shapes
 
 
 def rate(one: Round) -> float:
@@ -47,6 +48,22 @@ def outage_table(found: Found) -> Table:
         ("  of that, live callbacks/s", f"{found.live / found.drain_seconds:,.0f}"),
     ):
         table.add_row(what, value)
+    return table
+
+
+def shapes_table(found: Shapes) -> Table:
+    """What another shape of traffic costs, beside the ordinary one."""
+    table = Table("shape", title="Traffic of another shape")
+    for heading in ("per s", "own µs", "PG µs", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for name, rounds in found.rounds.items():
+        figures = (rate, cpu, postgres_cpu, lambda one: 1e3 * p99(one))
+        table.add_row(name, *(f"{median(map(of, rounds)):,.0f}" for of in figures))
+    name, other = reversed(found.rounds)
+    rates, costs = found.rate_ratio(name, other), found.cost_ratio(name, other)
+    table.caption = (
+        f"Of {other}: rate {rates:.2f}, processor time {costs:.2f}; {found.stored:,} callbacks stored before."
+    )
     return table
 
 
@@ -84,21 +101,49 @@ def tables(plan: Plan, results: Results) -> Iterator[Table]:
         yield _targets(results)
 
 
+def cpu(one: Round) -> float:
+    """Microseconds of the program's own processor time for a callback."""
+    return one.each_us(one.cpu_s)
+
+
+def postgres_cpu(one: Round) -> float:
+    """Microseconds of PostgreSQL's."""
+    return one.each_us(one.postgres_cpu_s)
+
+
+def nats_cpu(one: Round) -> float:
+    """Microseconds of NATS's."""
+    return one.each_us(one.nats_cpu_s)
+
+
 def targets(results: Results) -> Iterator[Target]:
     """Those of which enough was measured."""
     for what, wanted, other, connections, of, at_least in (
-        ("rate at 128 connections, of nothing's", 0.27, NOTHING, 128, rate, True),
+        ("processor time at 128 connections, of nothing's", 3.5, NOTHING, 128, cpu, False),
+        ("rate at 128 connections, of nothing's", 0.18, NOTHING, 128, rate, True),
         ("rate at 128 connections, of the ordinary way's", 4.0, ORDINARY, 128, rate, True),
         ("p50 at 1 connection, of the ordinary way's", 1.2, ORDINARY, 1, p50, False),
     ):
-        if (SERVICE, connections) in results.rounds and (other, connections) in results.rounds:
+        if _are_there(results, (SERVICE, other), connections):
             yield _target(what, wanted, results.ratio(SERVICE, other, connections, of), at_least=at_least)
+    if _are_there(results, (SERVICE, NOTHING), 128):
+        yield _target("PostgreSQL's processor time, of nothing's", 1.6, _postgres_of_nothing(results), at_least=False)
     if results.delay:
-        yield _target("POST to consumer at 500/s, p99 in ms", 50, 1e3 * results.delay.p99_s, at_least=False)
+        what = f"POST to consumer at {results.feed_rate:,.0f}/s, p99 in ms"
+        yield _target(what, 40, 1e3 * results.delay.p99_s, at_least=False)
     if SERVICE in results.peak_bytes:
-        yield _target("peak resident memory in MB", 150, results.peak_bytes[SERVICE] / 1e6, at_least=False)
+        yield _target("peak resident memory in MB", 120, results.peak_bytes[SERVICE] / 1e6, at_least=False)
     if results.drain_rate:
         yield _target("messages/s from a backlog", 5_000, results.drain_rate, at_least=True)
+
+
+def _are_there(results: Results, programs: tuple[str, ...], connections: int) -> bool:
+    return all((program, connections) in results.rounds for program in programs)
+
+
+def _postgres_of_nothing(results: Results) -> float:
+    pairs = zip(results.rounds[SERVICE, 128], results.rounds[NOTHING, 128], strict=True)
+    return median(postgres_cpu(one) / cpu(other) for one, other in pairs)
 
 
 def _target(what: str, wanted: float, found: float, *, at_least: bool) -> Target:
@@ -109,13 +154,16 @@ def _comparison(plan: Plan, results: Results) -> Table:
     table = Table(title=f"Medians of {plan.rounds} rounds of {plan.seconds:g} s")
     table.add_column("conns", justify="right")
     table.add_column("program")
-    for heading in ("per s", "of nothing", "of ordinary", "p50 ms", "p99 ms", "CPU µs", "left"):
+    for heading in ("per s", "of n.", "of o.", "p50 ms", "p99 ms", "own µs", "of n.", "PG µs", "NATS µs", "left"):
         table.add_column(heading, justify="right")
     for connections in plan.connections:
         for program in plan.programs:
             last = program == plan.programs[-1]
             table.add_row(str(connections), program, *_figures(results, program, connections), end_section=last)
-    table.caption = "CPU: of the server's own process, for one callback. Left: messages not yet published at the end."
+    table.caption = (
+        "of n., of o.: of what nothing and ordinary have. µs: processor time for one callback, of the program's own "
+        "processes, PostgreSQL and NATS. Left: messages not yet published at the end."
+    )
     return table
 
 
@@ -129,7 +177,11 @@ def _figures(results: Results, program: str, connections: int) -> Iterator[str]:
         yield f"{results.ratio(program, other, connections, rate):.2f}" if compared else ""
     yield f"{1e3 * middle(p50):,.2f}"
     yield f"{1e3 * middle(p99):,.2f}"
-    yield f"{1e6 * middle(lambda one: one.cpu_s / one.heard.answered):,.0f}"
+    yield f"{middle(cpu):,.0f}"
+    compared = program != NOTHING and (NOTHING, connections) in results.rounds
+    yield f"{results.ratio(program, NOTHING, connections, cpu):.2f}" if compared else ""
+    yield f"{middle(postgres_cpu):,.0f}" if program != NOTHING else ""
+    yield f"{middle(nats_cpu):,.0f}" if program != NOTHING else ""
     yield f"{middle(lambda one: one.backlog):,.0f}" if program == SERVICE else ""
 
 
@@ -139,7 +191,10 @@ def _others(results: Results) -> Table:
         table.add_row(f"peak resident memory, {program}", f"{peak_bytes / 1e6:.0f} MB")
     table.add_row("ledger entries for one callback", f"{results.ledger_entries_each:.2f}")
     if delay := results.delay:
-        table.add_row("POST to consumer, p50 · p99", f"{1e3 * delay.p50_s:.1f} ms · {1e3 * delay.p99_s:.1f} ms")
+        table.add_row(
+            f"POST to consumer at {results.feed_rate:,.0f}/s, p50 · p99",
+            f"{1e3 * delay.p50_s:.1f} ms · {1e3 * delay.p99_s:.1f} ms",
+        )
     if results.drain_rate:
         table.add_row("publishing what has piled up", f"{results.drain_rate:,.0f} messages/s")
     if refused := sum(one.heard.refused for rounds in results.rounds.values() for one in rounds):

@@ -77,9 +77,9 @@ async def receipts(dsn: str) -> list[str]:
         await connection.close()
 
 
-def statements() -> dict[str, str]:
-    """Those of `stored.sql` by name."""
-    text = (Path(__file__).parent / "stored.sql").read_text("utf-8")
+def statements(file: str = "stored.sql") -> dict[str, str]:
+    """Those of a file by name."""
+    text = (Path(__file__).parent / file).read_text("utf-8")
     _, *parts = re.split(r"(?m)^-- name: (\w+)$", text)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 

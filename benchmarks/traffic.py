@@ -12,7 +12,7 @@ BODY = b"""\
 <deployment xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">
   <deployment_details>
     <host_uuid>4f926bb44423804ea8d87cac946b80e637c315f4f606bfa788b19b8c</host_uuid>
-    <host_name>ucs-7</host_name>
+    <host_name>ucs-%(host)08d</host_name>
     <vm_uuid>%(number)012x-93a4-4987-b26b</vm_uuid>
     <interfaces>
       <interface>
@@ -41,7 +41,7 @@ Host: 127.0.0.1\r
 Connection: Keep-Alive\r
 User-Agent: Apache-HttpClient/4.5.13 (Java/11.0.20)\r
 Content-Type: application/xml; charset=UTF-8\r
-ESC-Transaction-Id: %(deployment)08x-0000-4000-8000-000000000001\r
+ESC-Transaction-Id: %(operation)08x-0000-4000-8000-000000000001\r
 ESC-Status-Code: 200\r
 ESC-Status-Message: VM successfully created, VM Name: [%(vm)b]\r
 Content-Length: %(length)d\r
@@ -54,8 +54,12 @@ STRIDES = (1, 7_919, 104_729, 611_953)
 class Traffic:
     """Requests by number."""
 
-    def __init__(self, deployments: int) -> None:
+    def __init__(self, deployments: int, vms: int = 0, operations: int = 0) -> None:
+        """With `vms` there are only so many, and each request about one tells of another host; with `operations` these
+        take turns, else each deployment has one."""
         self._deployments = deployments
+        self._vms = vms
+        self._operations = operations
         length = len(BODY % self._words(0))
         self._request = HEAD.replace(b"%(length)d", b"%d" % length) + BODY
 
@@ -66,7 +70,12 @@ class Traffic:
     def _words(self, number: int) -> dict[bytes, bytes | int]:
         turn = number // self._deployments
         deployment = number * STRIDES[turn % len(STRIDES)] % self._deployments
-        return {b"number": number, b"deployment": deployment, b"vm": vm_name(number)}
+        vm = number % self._vms if self._vms else number
+        operation = number // max(1, self._vms) % self._operations if self._operations else deployment
+        host = number if self._vms else 7
+        return {
+            b"number": vm, b"deployment": deployment, b"operation": operation, b"host": host, b"vm": vm_name(vm),
+        }  # fmt: skip
 
 
 def vm_name(number: int) -> bytes:
