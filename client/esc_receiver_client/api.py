@@ -89,6 +89,12 @@ class EscReceiver:
         """One, with its headers. Raises UnknownError."""
         return CallbackWithHeaders.model_validate(await self.get("callbacks", receipt))
 
+    async def raw(self, receipt: str) -> bytes:
+        """The bytes of one callback; the token needs the scope `raw`. Raises UnknownError."""
+        path = questions.path_of("callbacks", (receipt, "raw"))
+        async with self._open(path, questions.ANSWER_TIMEOUT_S) as answer:
+            return await questions.async_body_of(answer.aiter_bytes())
+
     async def explain(self, source: str, vm_name: str, *, deployment: str | None = None) -> Explanation:
         """Why a VM is in its state. Raises UnknownError."""
         return Explanation.model_validate(await self.get("explain", source, vm_name, deployment=deployment))

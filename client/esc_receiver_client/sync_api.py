@@ -88,6 +88,12 @@ class SyncEscReceiver:
         """One, with its headers. Raises UnknownError."""
         return CallbackWithHeaders.model_validate(self.get("callbacks", receipt))
 
+    def raw(self, receipt: str) -> bytes:
+        """The bytes of one callback; the token needs the scope `raw`. Raises UnknownError."""
+        path = questions.path_of("callbacks", (receipt, "raw"))
+        with self._open(path, questions.ANSWER_TIMEOUT_S) as answer:
+            return questions.body_of(answer.iter_bytes())
+
     def explain(self, source: str, vm_name: str, *, deployment: str | None = None) -> Explanation:
         """Why a VM is in its state. Raises UnknownError."""
         return Explanation.model_validate(self.get("explain", source, vm_name, deployment=deployment))

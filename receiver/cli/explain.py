@@ -17,6 +17,7 @@ from receiver.model.sanitize import plain
 Story = Mapping[str, Any]
 Step = tuple[str, str, str | Text]
 VMS_MAX = 10
+SEARCHED_MAX = 1_000
 
 
 @click.command("explain")
@@ -28,7 +29,7 @@ VMS_MAX = 10
 def explain_command(
     *, client: SyncEscReceiver, vm: str, source: str | None, deployment: str | None, as_json: bool
 ) -> None:
-    """Say why a VM is in its state, and what is expected next.
+    """Say why a VM is in its state, and what is expected next. VM is its name, the beginning of it, or its uuid.
 
     \b
     Examples:
@@ -36,26 +37,37 @@ def explain_command(
       esc-receiver explain vm-1 --source lab1 --deployment dep-1
       esc-receiver explain vm-1 --json | jq .expected
     """
-    story = client.get("explain", source or _source(client, vm, deployment), vm, deployment=deployment)
+    source, name, deployment = _found(client, vm, source, deployment)
+    story = client.get("explain", source, name, deployment=deployment)
     if as_json:
         print_json(story)
         return
     on = console(sys.stdout)
     on.print(Text(plain(f"{story['vm']['vm_name']} of {story['vm']['deployment']} is ")) + state(story["state"]))
-    print_table(("WHEN", "WHAT", ""), _steps(story))
+    print_table(("WHEN", "WHAT", ""), _steps(story), folded=True)
     on.print()
-    print_table(("HISTORY", "STATE", "BY", "BECAUSE"), (_entry(entry) for entry in story["history"]))
+    print_table(("HISTORY", "STATE", "BY", "BECAUSE"), (_entry(entry) for entry in story["history"]), folded=True)
 
 
-def _source(client: SyncEscReceiver, vm: str, deployment: str | None) -> str:
-    """The only ESC instance that has such a VM. Raises ApiError when there are several."""
-    items = client.all_items("vms", VMS_MAX, vm_name=vm, deployment=deployment)
-    sources = sorted({item["source"] for item in items})
-    if not sources:
-        raise UnknownError("no VM of this name is known")
-    if len(sources) > 1:
-        raise ApiError(f"several ESC instances have a VM of this name: choose with --source {', '.join(sources)}")
-    return str(sources[0])
+def _found(client: SyncEscReceiver, vm: str, source: str | None, deployment: str | None) -> tuple[str, str, str | None]:
+    """Source, name and deployment of the VM that is meant. Raises ApiError when there are several, or none."""
+    asked = {"source": source, "deployment": deployment}
+    exact = list(client.all_items("vms", VMS_MAX, vm_name=vm, **asked))
+    similar = exact or [
+        item
+        for item in client.all_items("vms", SEARCHED_MAX, q=vm, **asked)
+        if item["vm_name"].startswith(vm) or item["vm_uuid"] == vm
+    ]
+    found = sorted({(item["source"], item["vm_name"]) for item in similar})
+    if not found:
+        raise UnknownError("no VM is known by this name, this beginning of a name, or this uuid")
+    if len({name for _, name in found}) > 1:
+        names = ", ".join(plain(name) for _, name in found[:VMS_MAX])
+        raise ApiError(f"several VMs are called so; write more of the name: {names}")
+    if len(found) > 1:
+        sources = ", ".join(plain(one) for one, _ in found)
+        raise ApiError(f"several ESC instances have a VM of this name: choose with --source {sources}")
+    return *found[0], deployment
 
 
 def _steps(story: Story) -> Iterator[Step]:

@@ -1,20 +1,17 @@
-"""`esc-receiver deployments` and `esc-receiver vms`: what is now, as a table or as JSON, one item a line."""
+"""`esc-receiver deployments`, `vms`, `resources` and `sources`: what is there now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.text import Text
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.terminal import local_time, print_json, print_table, state
-from receiver.model.entities import DeploymentState, VmState
-
-Item = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Item], str | Text]]
+from receiver.cli.output import Columns, Output, print_items, say_more, say_nothing_found
+from receiver.cli.terminal import local_time, state
+from receiver.model.entities import DeploymentState, ResourceState, VmState
 
 DEPLOYMENTS: Columns = {
     "STATE": lambda item: state(item["state"]),
@@ -35,6 +32,28 @@ VMS: Columns = {
     "HOST": lambda item: item["host_name"] or "",
     "NOTES": lambda item: _notes(item, recovery_open="in recovery", needs_manual_recovery="needs manual recovery"),
 }
+RESOURCES: Columns = {
+    "STATE": lambda item: state(item["state"]),
+    "SINCE": lambda item: local_time(item["changed_at"]),
+    "SOURCE": lambda item: item["source"],
+    "KIND": lambda item: item["kind"],
+    "RESOURCE": lambda item: item["resource_id"],
+    "NAME": lambda item: item["name"] or "",
+    "TENANT": lambda item: item["tenant"] or "",
+    "DEPLOYMENT": lambda item: item["deployment"] or "",
+}
+SOURCES: Columns = {
+    "STATE": lambda item: state(item["state"]),
+    "SOURCE": lambda item: item["source"],
+    "LAST MESSAGE": lambda item: local_time(item["last_message_at"]) or "none yet",
+    "OPEN": lambda item: str(item["open_operations"]),
+    "OVERDUE": lambda item: str(item["overdue_operations"]),
+    "REFUSED": lambda item: str(item["refused"]),
+    "NOTES": lambda item: (
+        item["reason"] or ("" if item["configured"] else "not configured any more") or item["refused_because"] or ""
+    ),
+}
+GONE = (DeploymentState.UNDEPLOYED, VmState.UNDEPLOYED)
 
 
 @click.command("deployments")
@@ -42,23 +61,29 @@ VMS: Columns = {
 @options.tenant
 @options.deployment
 @options.state(DeploymentState)
+@options.search
 @options.since
 @options.until
+@options.gone
 @click.option("--all", "earlier", is_flag=True, help="Also earlier incarnations of the same ids.")
 @options.limit
-@options.json("Each deployment as JSON, one a line.")
+@options.output
 @options.reading
-def deployments_command(*, client: SyncEscReceiver, earlier: bool, limit: int, as_json: bool, **filters: Any) -> None:
+def deployments_command(
+    *, client: SyncEscReceiver, earlier: bool, gone: bool, limit: int, output: Output, **filters: Any
+) -> None:
     """List deployments as they are now.
 
     \b
     Examples:
       esc-receiver deployments --state ERROR
-      esc-receiver deployments --source lab1 --since 2026-01-31T12:00:00Z
-      esc-receiver deployments --json | jq -r .internal_deployment_id
+      esc-receiver deployments --source lab1 --since 2h
+      esc-receiver deployments -o json | jq -r .internal_deployment_id
     """
-    current = None if earlier else "true"
-    print_list(client, "deployments", DEPLOYMENTS, limit, as_json=as_json, current=current, **filters)
+    unless = {} if earlier else {"current": "true"} | _present(DeploymentState, gone=gone)
+    print_list(
+        client, "deployments", DEPLOYMENTS, limit, output, name="internal_deployment_id", unless=unless, **filters
+    )
 
 
 @click.command("vms")
@@ -67,39 +92,92 @@ def deployments_command(*, client: SyncEscReceiver, earlier: bool, limit: int, a
 @options.deployment
 @click.option("--name", "vm_name", help="Only those of this name.")
 @options.state(VmState)
+@options.search
 @options.since
 @options.until
+@options.gone
 @options.limit
-@options.json("Each VM as JSON, one a line.")
+@options.output
 @options.reading
-def vms_command(*, client: SyncEscReceiver, limit: int, as_json: bool, **filters: Any) -> None:
+def vms_command(*, client: SyncEscReceiver, gone: bool, limit: int, output: Output, **filters: Any) -> None:
     """List VMs as they are now.
 
     \b
     Examples:
       esc-receiver vms --state ERROR
-      esc-receiver vms --deployment dep-1 --limit 1000
-      esc-receiver vms --url https://esc.example/esc/ --json | jq -r .vm_name
+      esc-receiver vms --deployment dep-1 --limit 1000 --gone
+      esc-receiver vms --search fw-1 --since 30m
+      esc-receiver vms --url https://esc.example/esc/ -o name
     """
-    print_list(client, "vms", VMS, limit, as_json=as_json, **filters)
+    print_list(client, "vms", VMS, limit, output, name="vm_name", unless=_present(VmState, gone=gone), **filters)
+
+
+@click.command("resources")
+@options.source
+@options.tenant
+@options.deployment
+@click.option("--kind", help="Only these: tenant, network, subnet, image, flavor, volume …")
+@options.state(ResourceState)
+@options.search
+@options.since
+@options.until
+@options.limit
+@options.output
+@options.reading
+def resources_command(*, client: SyncEscReceiver, limit: int, output: Output, **filters: Any) -> None:
+    """List what ESC manages beside deployments: tenants, networks, images …
+
+    \b
+    Examples:
+      esc-receiver resources --kind network
+      esc-receiver resources --state ERROR -o wide
+    """
+    print_list(client, "resources", RESOURCES, limit, output, name="resource_id", **filters)
+
+
+@click.command("sources")
+@options.output
+@options.reading
+def sources_command(*, client: SyncEscReceiver, output: Output) -> None:
+    """List the ESC instances: in or out of service, heard of when, what of theirs is open or was refused.
+
+    \b
+    Examples:
+      esc-receiver sources
+      esc-receiver sources -o csv > sources.csv
+    """
+    print_items(client.get("sources")["items"], SOURCES, "source", output)
 
 
 def print_list(
-    client: SyncEscReceiver, path: str, columns: Columns, limit: int, *, as_json: bool, **filters: Any
+    client: SyncEscReceiver,
+    path: str,
+    columns: Columns,
+    limit: int,
+    output: Output,
+    *,
+    name: str,
+    unless: Mapping[str, Any] | None = None,
+    **filters: Any,
 ) -> None:
-    """Print a list, and on standard error whether there is more of it."""
-    found = list(client.all_items(path, limit + 1, **filters))
+    """Print a list, and on standard error whether there is more of it, or what was asked when there is nothing.
+
+    `unless` holds what is asked where the filters do not say otherwise.
+    """
+    asked = {key: value for key, value in filters.items() if value not in (None, ())}
+    found = list(client.all_items(path, limit + 1, **{**(unless or {}), **asked}))
     items, more = found[:limit], len(found) > limit
-    if as_json:
-        for item in items:
-            print_json(item)
-    elif items:
-        print_table(columns, ([cell(item) for cell in columns.values()] for item in items))
-    else:
-        click.echo("there is nothing of this kind", err=True)
+    print_items(items, columns, name, output)
+    if not items and output in (Output.TABLE, Output.WIDE):
+        say_nothing_found(path, asked)
     if more:
-        click.echo(f"there are more than {limit}: see --limit", err=True)
+        say_more(limit)
 
 
-def _notes(item: Item, **words: str) -> str:
+def _present(states: type[DeploymentState | VmState], *, gone: bool) -> dict[str, Any]:
+    """What asks for all that is there, unless what is gone is wanted too."""
+    return {} if gone else {"state": [one for one in states if one not in GONE]}
+
+
+def _notes(item: Mapping[str, Any], **words: str) -> str:
     return ", ".join(word for name, word in words.items() if item[name])

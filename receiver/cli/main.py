@@ -12,8 +12,10 @@ import stamina.instrumentation
 
 from esc_receiver_client import EscReceiverError
 from receiver import __version__
+from receiver.cli.about import completion_command, config_command, version_command
 from receiver.cli.explain import explain_command
-from receiver.cli.lists import deployments_command, vms_command
+from receiver.cli.ledger import callbacks_command, ledger_command
+from receiver.cli.lists import deployments_command, resources_command, sources_command, vms_command
 from receiver.cli.migrate import migrate_command
 from receiver.cli.operations import operations_command
 from receiver.cli.replay import replay_command
@@ -113,15 +115,22 @@ def main() -> None:
 
 
 for command in (
+    callbacks_command,
+    completion_command,
+    config_command,
     deployments_command,
     explain_command,
+    ledger_command,
     migrate_command,
     operations_command,
     replay_command,
+    resources_command,
     serve_command,
+    sources_command,
     status_command,
     tail_command,
     verify_feed_command,
+    version_command,
     vms_command,
 ):
     main.add_command(command)

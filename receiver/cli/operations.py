@@ -16,7 +16,8 @@ from rich.text import Text
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.lists import Columns, Item, print_list
+from receiver.cli.lists import print_list
+from receiver.cli.output import Columns, Item, Output
 from receiver.cli.terminal import console, duration, local_time, print_json, state
 from receiver.model.entities import OperationState
 from receiver.model.sanitize import plain
@@ -53,10 +54,12 @@ OPERATIONS: Columns = {
 @options.deployment
 @click.option("--kind", help="Only what was asked for so: deploy, undeploy, recovery …")
 @options.state(OperationState)
-@click.option("--since", help="Only what was first seen at this time or later: 2026-01-31T12:00:00Z.")
-@click.option("--until", help="Only what was first seen before this time.")
+@click.option("--ref", help="Only those of this reference of the caller's (`?ref=` of the callback URL).")
+@options.search
+@options.since
+@options.until
 @options.limit
-@options.json("Each operation as JSON, one a line.")
+@options.output
 @options.reading
 def operations_command(
     *,
@@ -65,7 +68,7 @@ def operations_command(
     timeout_s: float,
     source: str | None,
     limit: int,
-    as_json: bool,
+    output: Output,
     **filters: Any,
 ) -> None:
     """List operations, the newest first; or wait for one to end.
@@ -80,13 +83,16 @@ def operations_command(
       esc-receiver operations --wait d53f0047-2315-466c-b7e3-aa78e0a567e8 --timeout 600 && echo deployed
     """
     if transaction is None:
-        print_list(client, "operations", OPERATIONS, limit, as_json=as_json, source=source, order="newest", **filters)
+        print_list(
+            client, "operations", OPERATIONS, limit, output, name="transaction_id", unless={"order": "newest"},
+            source=source, **filters,
+        )  # fmt: skip
         return
     operation = _waited(client, source, transaction, timeout_s)
     if operation is None:
         where = f"by source {plain(source)}" if source else "by any source"
         click.echo(f"nothing was heard of {plain(transaction)} {where}", err=True)
-    elif as_json:
+    elif output is Output.JSON:
         print_json(operation)
     else:
         console(sys.stdout).print(_line(operation))

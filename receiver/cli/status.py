@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
-from esc_receiver_client import ApiError, SyncEscReceiver, UnansweredError
+from esc_receiver_client import ApiError, SyncEscReceiver, UnansweredError, UnknownError
 from receiver.cli import options
 from receiver.cli.terminal import colour_of, duration, local_time, print_json, print_table
 from receiver.model.sanitize import plain
@@ -34,11 +36,15 @@ def status_command(*, client: SyncEscReceiver, as_json: bool) -> None:
       esc-receiver status --json | jq .stats.vms
     """
     readiness = _readiness(client)
-    document = {"readiness": readiness, "stats": _stats(client), "counts": _counts(client.text("/metrics"))}
+    metrics = _families(client.text("/metrics"))
+    document = {
+        "readiness": readiness, "receiver": _receiver(metrics), "stats": _stats(client), "sources": _sources(client),
+        "counts": _counts(metrics),
+    }  # fmt: skip
     if as_json:
         print_json(document)
     else:
-        print_table(("RECEIVER", plain(client.url)), _rows(document))
+        print_table(("RECEIVER", plain(client.url)), _rows(document), folded=True)
     sys.exit(0 if readiness["ready"] else NOT_READY)
 
 
@@ -60,23 +66,51 @@ def _stats(client: SyncEscReceiver) -> dict[str, Any] | None:
         return None
 
 
-def _counts(metrics: str) -> dict[str, int]:
+def _sources(client: SyncEscReceiver) -> list[dict[str, Any]] | None:
+    """None while PostgreSQL cannot be asked, or by an earlier receiver."""
+    try:
+        return list(client.get("sources")["items"])
+    except (UnansweredError, UnknownError):
+        return None
+
+
+def _families(metrics: str) -> dict[str, Metric]:
+    return {family.name.removeprefix("esc_receiver_"): family for family in text_string_to_metric_families(metrics)}
+
+
+def _receiver(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Version, and since when it runs."""
+    build, start = metrics.get("build_info"), metrics.get("process_start_time_seconds")
+    since = datetime.fromtimestamp(start.samples[0].value, UTC) if start else None
+    return {
+        "version": build.samples[0].labels.get("version") if build else None,
+        "since": since.isoformat() if since else None,
+    }
+
+
+def _counts(metrics: Mapping[str, Metric]) -> dict[str, int]:
     """The figures that add up, over all sources."""
-    sums = dict.fromkeys(COUNTED, 0)
-    for family in text_string_to_metric_families(metrics):
-        name = family.name.removeprefix("esc_receiver_")
-        if name in sums:
-            sums[name] = int(sum(one.value for one in family.samples if not one.name.endswith("_created")))
-    return sums
+    return {
+        name: int(sum(one.value for one in metrics[name].samples if not one.name.endswith("_created")))
+        if name in metrics
+        else 0
+        for name in COUNTED
+    }
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
     readiness, stats = document["readiness"], document["stats"]
+    receiver = document["receiver"]
+    if receiver["since"]:
+        yield "version", f"{receiver['version']}, running for {duration(receiver['since'])}"
     yield "readiness", _ready(readiness)
     for name, found in readiness["dependencies"].items():
         yield f"  {name}", Text("ok", style="green") if found["ok"] else Text(plain(found["why"]), style="bold red")
     for warning in readiness.get("warnings", ()):
         yield "  warning", Text(plain(warning), style="yellow")
+    for one in document["sources"] or ():
+        last = f"last message {duration(one['last_message_at'])} ago" if one["last_message_at"] else "no message yet"
+        yield f"source {one['source']}", f"{last}, {one['open_operations']} operations open, {one['refused']} refused"
     if stats:
         yield from _states_by_kind(stats)
         yield from _lags(stats)

@@ -78,11 +78,17 @@ def print_json(document: Any) -> None:
     click.echo(plain(json.dumps(document, ensure_ascii=False)))
 
 
-def print_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """Columns without lines between them; what is too long for the screen is folded, never cut."""
+def print_table(
+    headers: Iterable[str], rows: Iterable[Iterable[str | Text]], *, whole: bool = True, folded: bool = False
+) -> None:
+    """Columns without lines between them, a row on a line. On a terminal that is too narrow for it, what is `folded`
+    goes on in the next line, and what is not `whole` is shortened with an ellipsis."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold" if folded else "ellipsis", no_wrap=not folded)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
-    console(sys.stdout).print(table)
+    shown_on = console(sys.stdout)
+    if whole and not folded:
+        shown_on.width = WIDE
+    shown_on.print(table)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -27,6 +27,7 @@ from receiver.errors import SettingsError
 CONFIG = PREFIX + "CONFIG"
 NOT_SETTINGS = frozenset({CONFIG, PREFIX + "URL", PREFIX + "TOKEN"})
 """Environment variables of commands: which file to read, which receiver to ask."""
+HIDDEN = "(secret)"
 UNUSABLE = object()
 """The value of a setting whose fault is named already."""
 
@@ -50,8 +51,7 @@ def load(config: Path | None, environ: Mapping[str, str], *, required: tuple[str
     one a line.
     """
     faults: list[str] = []
-    path = config or (Path(environ[CONFIG]) if environ.get(CONFIG) else None)
-    written = _known_settings(_file(path, faults), faults) | _known_settings(_environment(environ), faults)
+    written = _written(config, environ, faults)
     faults += [
         f"{PREFIX}{name.upper()}: not set. {Settings.model_fields[name].description}"
         for name in required
@@ -61,6 +61,45 @@ def load(config: Path | None, environ: Mapping[str, str], *, required: tuple[str
     if faults or settings is None:
         raise SettingsError("\n".join(faults))
     return settings
+
+
+class Effective(NamedTuple):
+    """A setting as it would be used; `value` is not that of a secret."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def effective(config: Path | None, environ: Mapping[str, str]) -> tuple[list[Effective], list[str]]:
+    """Every setting with its value and origin, and the faults, one a line; what is at fault is shown as written."""
+    faults: list[str] = []
+    written = _written(config, environ, faults)
+    settings = _validated(written, faults)
+    return [_effective(name, written.get(name), settings) for name in Settings.model_fields], faults
+
+
+def _effective(name: str, written: _Written | None, settings: Settings | None) -> Effective:
+    origin = f"{written.name}{written.place}" if written else "default"
+    if written and written.value is UNUSABLE:
+        return Effective(name, "not usable", origin)
+    value = getattr(settings, name) if settings else written.value if written else Settings.model_fields[name].default
+    if name == "sources" and written:
+        value = {source: one.shown() for source, one in value.items()} if settings else "not valid"
+    if written and is_secret(name) and name != "sources":
+        value = HIDDEN
+    return Effective(name, _plain(value), origin)
+
+
+def _plain(value: Any) -> Any:
+    """As a file of settings or JSON can hold it."""
+    return value if isinstance(value, bool | int | float | str | dict | None) else str(value)
+
+
+def _written(config: Path | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, _Written]:
+    """What file and environment say, by setting; faults are added."""
+    path = config or (Path(environ[CONFIG]) if environ.get(CONFIG) else None)
+    return _known_settings(_file(path, faults), faults) | _known_settings(_environment(environ), faults)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, _Written]:

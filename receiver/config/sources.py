@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from re import fullmatch, split, sub
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -95,6 +95,11 @@ class Source(BaseModel):
     """Most callbacks a second, twice as many in a burst; none: no limit. By each receiver."""
     bytes_per_day: Annotated[int, Field(gt=0)] | None = None
     """Most bytes of bodies a day (UTC), as sent; none: no limit. By each receiver."""
+
+    def shown(self) -> dict[str, Any]:
+        """What differs from the defaults, without secrets: how many tokens and credentials there are."""
+        chosen = self.model_dump(mode="json", exclude_defaults=True)
+        return chosen | {name: f"({len(chosen[name])})" for name in ("tokens", "basic") if name in chosen}
 
     @property
     def protected(self) -> bool:

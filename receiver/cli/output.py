@@ -1,0 +1,80 @@
+"""How a list is printed: as a table, whole (`wide`), as CSV, as names alone, or as JSON, an item a line.
+
+A table on a terminal shortens what does not fit and never wraps it; what goes into a pipe is whole. Must not know where
+the items come from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import click
+from rich.text import Text
+
+from receiver.cli.terminal import print_json, print_table
+from receiver.model.sanitize import plain
+
+Item = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Item], str | Text]]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so for a formula; what a sender wrote must not become one."""
+
+
+class Output(StrEnum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    CSV = "csv"
+    NAME = "name"
+
+
+def print_items(items: Sequence[Item], columns: Columns, name: str, output: Output) -> None:
+    """Print items; `name` is the field that `-o name` prints."""
+    match output:
+        case Output.JSON:
+            for item in items:
+                print_json(item)
+        case Output.NAME:
+            for item in items:
+                click.echo(plain(str(item[name])))
+        case Output.CSV:
+            click.echo(_csv(items, columns), nl=False)
+        case _ if items:
+            rows = ([cell(item) for cell in columns.values()] for item in items)
+            print_table(columns, rows, whole=output is Output.WIDE)
+
+
+def _csv(items: Iterable[Item], columns: Columns) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([header.lower().replace(" ", "_") for header in columns])
+    writer.writerows([_safe(str(cell(item))) for cell in columns.values()] for item in items)
+    return text.getvalue()
+
+
+def _safe(cell: str) -> str:
+    shown = plain(cell)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
+
+
+def say_nothing_found(what: str, asked: Mapping[str, Any]) -> None:
+    """Say on standard error that nothing was found, and what was asked."""
+    given = " ".join(f"{'search' if name == 'q' else name}={_words(value)}" for name, value in asked.items())
+    click.echo(plain(f"no {what} match {given}" if given else f"there are no {what} yet"), err=True)
+
+
+def _words(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def say_more(limit: int) -> None:
+    """Say on standard error that the list goes on."""
+    click.echo(f"there are more than {limit}: see --limit", err=True)
+    sys.stderr.flush()
