@@ -86,7 +86,7 @@ def callbacks_command(
         print_json(client.get("callbacks", receipt))
     else:
         filters["outcome"] = [*outcome, *(DEAD_LETTERS if dead else ())]
-        print_list(client, "callbacks", CALLBACKS, limit, output, name="receipt", unless=NEWEST, **filters)
+        print_list(client, "callbacks", CALLBACKS, limit, output, id_field="receipt", unless=NEWEST, **filters)
 
 
 def _write_raw(client: SyncEscReceiver, receipt: str) -> None:
@@ -117,4 +117,4 @@ def ledger_command(*, client: SyncEscReceiver, limit: int, output: Output, **fil
       esc-receiver ledger --entity vm --name vm-1
       esc-receiver ledger --change error --since 2h -o csv > errors.csv
     """
-    print_list(client, "transitions", TRANSITIONS, limit, output, name="id", unless=NEWEST, **filters)
+    print_list(client, "transitions", TRANSITIONS, limit, output, id_field="id", unless=NEWEST, **filters)

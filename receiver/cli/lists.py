@@ -82,7 +82,7 @@ def deployments_command(
     """
     unless = {} if earlier else {"current": "true"} | _present(DeploymentState, gone=gone)
     print_list(
-        client, "deployments", DEPLOYMENTS, limit, output, name="internal_deployment_id", unless=unless, **filters
+        client, "deployments", DEPLOYMENTS, limit, output, id_field="internal_deployment_id", unless=unless, **filters
     )
 
 
@@ -109,7 +109,7 @@ def vms_command(*, client: SyncEscReceiver, gone: bool, limit: int, output: Outp
       esc-receiver vms --search fw-1 --since 30m
       esc-receiver vms --url https://esc.example/esc/ -o name
     """
-    print_list(client, "vms", VMS, limit, output, name="vm_name", unless=_present(VmState, gone=gone), **filters)
+    print_list(client, "vms", VMS, limit, output, id_field="vm_name", unless=_present(VmState, gone=gone), **filters)
 
 
 @click.command("resources")
@@ -132,7 +132,7 @@ def resources_command(*, client: SyncEscReceiver, limit: int, output: Output, **
       esc-receiver resources --kind network
       esc-receiver resources --state ERROR -o wide
     """
-    print_list(client, "resources", RESOURCES, limit, output, name="resource_id", **filters)
+    print_list(client, "resources", RESOURCES, limit, output, id_field="resource_id", **filters)
 
 
 @click.command("sources")
@@ -156,7 +156,7 @@ def print_list(
     limit: int,
     output: Output,
     *,
-    name: str,
+    id_field: str,
     unless: Mapping[str, Any] | None = None,
     **filters: Any,
 ) -> None:
@@ -167,7 +167,7 @@ def print_list(
     asked = {key: value for key, value in filters.items() if value not in (None, ())}
     found = list(client.all_items(path, limit + 1, **{**(unless or {}), **asked}))
     items, more = found[:limit], len(found) > limit
-    print_items(items, columns, name, output)
+    print_items(items, columns, id_field, output)
     if not items and output in (Output.TABLE, Output.WIDE):
         say_nothing_found(path, asked)
     if more:

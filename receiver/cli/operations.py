@@ -84,7 +84,7 @@ def operations_command(
     """
     if transaction is None:
         print_list(
-            client, "operations", OPERATIONS, limit, output, name="transaction_id", unless={"order": "newest"},
+            client, "operations", OPERATIONS, limit, output, id_field="transaction_id", unless={"order": "newest"},
             source=source, **filters,
         )  # fmt: skip
         return

@@ -35,15 +35,15 @@ class Output(StrEnum):
     NAME = "name"
 
 
-def print_items(items: Sequence[Item], columns: Columns, name: str, output: Output) -> None:
-    """Print items; `name` is the field that `-o name` prints."""
+def print_items(items: Sequence[Item], columns: Columns, id_field: str, output: Output) -> None:
+    """Print items; `id_field` is what `-o name` prints."""
     match output:
         case Output.JSON:
             for item in items:
                 print_json(item)
         case Output.NAME:
             for item in items:
-                click.echo(plain(str(item[name])))
+                click.echo(plain(str(item[id_field])))
         case Output.CSV:
             click.echo(_csv(items, columns), nl=False)
         case _ if items:

@@ -100,10 +100,10 @@ def _counts(metrics: Mapping[str, Metric]) -> dict[str, int]:
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
     readiness, stats = document["readiness"], document["stats"]
+    yield "readiness", _ready(readiness)
     receiver = document["receiver"]
     if receiver["since"]:
         yield "version", f"{receiver['version']}, running for {duration(receiver['since'])}"
-    yield "readiness", _ready(readiness)
     for name, found in readiness["dependencies"].items():
         yield f"  {name}", Text("ok", style="green") if found["ok"] else Text(plain(found["why"]), style="bold red")
     for warning in readiness.get("warnings", ()):

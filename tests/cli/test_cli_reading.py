@@ -106,7 +106,7 @@ async def test_explain_finds_the_source_or_asks_for_it(api: RunningApi, postgres
     assert (status, "--source default, lab2" in told[0], len(told)) == (2, True, 1)
     assert (await ask(api.url, "explain", vm["vm_name"], "--source", "lab2"))[1][0].endswith("is INERT")
     status, _, told = await ask(api.url, "explain", "nobody")
-    assert (status, told) == (2, ["esc-receiver: no VM of this name is known"])
+    assert (status, told) == (2, ["esc-receiver: no VM is known by this name, this beginning of a name, or this uuid"])
 
 
 async def test_what_comes_from_outside_cannot_steer_the_terminal(api: RunningApi, postgres_dsn: str) -> None:
