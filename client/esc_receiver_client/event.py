@@ -22,7 +22,14 @@ from nats.errors import Error as NatsError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from esc_receiver_client.errors import FeedError, NotAnEventError, describe
-from esc_receiver_client.models import CallbackEvent, DeploymentEvent, OperationEvent, ResourceEvent, VmEvent
+from esc_receiver_client.models import (
+    CallbackEvent,
+    DeploymentEvent,
+    OperationEvent,
+    ResourceEvent,
+    SourceEvent,
+    VmEvent,
+)
 
 
 class OtherEvent(BaseModel):
@@ -32,14 +39,16 @@ class OtherEvent(BaseModel):
     entity: str | None = None
 
 
-Data: TypeAlias = DeploymentEvent | VmEvent | OperationEvent | ResourceEvent | CallbackEvent | OtherEvent
-_MODELS: Mapping[str, type[Data]] = {
+Data: TypeAlias = DeploymentEvent | VmEvent | OperationEvent | ResourceEvent | SourceEvent | CallbackEvent | OtherEvent
+KINDS: Mapping[str, type[Data]] = {
     "deployment": DeploymentEvent,
     "vm": VmEvent,
     "operation": OperationEvent,
     "resource": ResourceEvent,
+    "source": SourceEvent,
     "callback": CallbackEvent,
 }
+"""The class of each entity's events."""
 
 
 class Event:
@@ -144,7 +153,7 @@ class Event:
     def data(self) -> Data:
         """The payload, typed; use `isinstance` or `match` to tell the kinds apart. Raises NotAnEventError."""
         document = self.json()
-        model = _MODELS.get(str(document.get("entity")), OtherEvent)
+        model = KINDS.get(str(document.get("entity")), OtherEvent)
         try:
             return model.model_validate_json(self._message.data)
         except ValidationError:

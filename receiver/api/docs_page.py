@@ -1,4 +1,7 @@
-"""`/api/v1/openapi.json`, and the same for people at `/api/docs`: one page without scripts, made on the server."""
+"""`/api/v1/openapi.json`, `asyncapi.json` and the schemas, and all that for people at `/api/docs`.
+
+That is one page without scripts, made on the server.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import jinja2
 import orjson
 from aiohttp import hdrs, web
 
+from receiver.api import asyncapi
 from receiver.api.answers import JSON, tagged
 from receiver.api.endpoints import PREFIX
 
@@ -21,16 +25,17 @@ class Docs:
     def __init__(self, document: dict[str, Any]) -> None:
         style = files("receiver").joinpath("api/docs.css").read_text("utf-8")
         style_hash = b64encode(sha256(style.encode()).digest()).decode()
-        self._json = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        self._documents = {f"{PREFIX}/{name}": _json(one) for name, one in _documents(document).items()}
         self._page = page(document, style).encode()
         self._policy = f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; frame-ancestors 'none'"
 
     def routes(self) -> list[web.RouteDef]:
-        """The two paths."""
-        return [web.get(f"{PREFIX}/openapi.json", self._get_json), web.get("/api/docs", self._get_page)]
+        """Of each document, and of the page."""
+        return [*(web.get(path, self._get_json) for path in self._documents), web.get("/api/docs", self._get_page)]
 
     async def _get_json(self, request: web.Request) -> web.Response:
-        return tagged(request, self._json, {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-cache"})
+        body = self._documents[request.match_info.route.resource.canonical]  # type: ignore[union-attr]  # one of ours
+        return tagged(request, body, {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-cache"})
 
     async def _get_page(self, request: web.Request) -> web.Response:
         headers = {hdrs.CONTENT_TYPE: "text/html; charset=utf-8", hdrs.CACHE_CONTROL: "no-cache"}
@@ -45,7 +50,17 @@ def page(document: dict[str, Any], style: str) -> str:
     environment.filters["compact"] = lambda value: value if isinstance(value, str) else orjson.dumps(value).decode()
     environment.filters["indented"] = _indented
     template = environment.from_string(files("receiver").joinpath("api/docs.html").read_text("utf-8"))
-    return template.render(document, style=style)
+    return template.render(document, style=style, feed=asyncapi.document())
+
+
+def _documents(openapi: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By their paths below the prefix."""
+    schemas = {f"schemas/{entity}.json": asyncapi.schema_of(entity) for entity in asyncapi.ENTITIES}
+    return {"openapi.json": openapi, "asyncapi.json": asyncapi.document(), **schemas}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
 
 def _indented(value: Any) -> str:

@@ -54,7 +54,7 @@ async def test_an_event_is_what_was_published(nats_url: str) -> None:
     assert event.json() == orjson.loads(row.payload) == event.cloud_event()["data"]
 
 
-@pytest.mark.parametrize("entity", ["deployment", "vm", "operation", "resource"])
+@pytest.mark.parametrize("entity", ["deployment", "vm", "operation", "resource", "source"])
 async def test_every_kind_has_its_class(nats_url: str, entity: str) -> None:
     """Named as the entity is."""
     await publish(nats_url, [feed.event(getattr(feed, entity)())])

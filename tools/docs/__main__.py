@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from tools.docs import client_models
+from tools.docs import asyncapi, client_models
 from tools.docs.openapi import COPY, renew
 from tools.docs.parts import PARTS
 
@@ -42,11 +42,18 @@ def main() -> None:
         sys.stdout.write(f"{'stale' if checking else 'written'}: {path.relative_to(ROOT)}\n")
         if not checking:
             path.write_text(text, "utf-8")
-    if renewed := renew(checking=checking):
-        sys.stdout.write(f"{'stale' if checking else 'written'}: {COPY.relative_to(ROOT)}\n")
-    if remade := client_models.renew(checking=checking):
-        sys.stdout.write(f"{'stale' if checking else 'written'}: {client_models.MODELS.relative_to(ROOT)}\n")
-    sys.exit(1 if checking and (pages or renewed or remade) else 0)
+    other = [
+        path
+        for path, is_renewed in (
+            (COPY, renew(checking=checking)),
+            (asyncapi.COPY, asyncapi.renew(checking=checking)),
+            (client_models.MODELS, client_models.renew(checking=checking)),
+        )
+        if is_renewed
+    ]
+    for path in other:
+        sys.stdout.write(f"{'stale' if checking else 'written'}: {path.relative_to(ROOT)}\n")
+    sys.exit(1 if checking and (pages or other) else 0)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def breaks(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
                 else _operation_breaks(f"{method} {path}", operation, other)
             )
     for name, schema in before["components"]["schemas"].items():
-        found += _schema_breaks(name, schema, after["components"]["schemas"].get(name))
+        found += schema_breaks(name, schema, after["components"]["schemas"].get(name))
     return found
 
 
@@ -68,7 +68,8 @@ def _operation_breaks(where: str, before: dict[str, Any], after: dict[str, Any])
     return found
 
 
-def _schema_breaks(where: str, before: Any, after: Any) -> list[str]:
+def schema_breaks(where: str, before: Any, after: Any) -> list[str]:
+    """What those who read by `before` would miss, also in the objects inside."""
     if after is None:
         return [f"{where} is gone"]
     if not isinstance(before, dict) or "properties" not in before:
@@ -84,4 +85,6 @@ def _schema_breaks(where: str, before: Any, after: Any) -> list[str]:
             found.append(f"{where}.{name} is gone")
         elif schema.get("type") != other.get("type"):
             found.append(f"{where}.{name} has another type")
+        elif "properties" in schema:
+            found += schema_breaks(f"{where}.{name}", schema, other)
     return found
