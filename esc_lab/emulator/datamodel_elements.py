@@ -22,6 +22,8 @@ def list_in(*path: str) -> BeforeValidator:
 
     def unwrap(given: Any) -> Any:
         for name in path:
+            if isinstance(given, list | tuple):  # as it was stored; of several wrappers none has what its elements need
+                break
             given = given.get(name, ()) if isinstance(given, Mapping) else ()
         return given if isinstance(given, list | tuple) else [given]
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from esc_lab.emulator.world import DeploymentRecord, World
 from esc_lab.simulator.resource_scripts import Resource
@@ -41,6 +41,7 @@ class Store:
         except (OSError, sqlite3.Error) as error:
             raise SetupError(f"{path} cannot be used to keep the emulator's state: {error}") from error
         self._keeps = folder is not None
+        self._path = path
 
     def __enter__(self) -> Self:
         return self
@@ -56,10 +57,14 @@ class Store:
         return starts
 
     def load(self, world: World) -> None:
-        """Everything that was kept, into a new world."""
+        """Everything that was kept, into a new world; raises SetupError for what another version has kept."""
         for part in PARTS:
             rows = self._database.execute("SELECT key, value FROM world WHERE part = ? ORDER BY key", (part,))
-            getattr(world, part).update((key, _adapter(part).validate_json(value)) for key, value in rows)
+            try:
+                getattr(world, part).update((key, _adapter(part).validate_json(value)) for key, value in rows)
+            except ValidationError as error:
+                where = f"{self._path} holds {part} of another version of the emulator"
+                raise SetupError(f"{where}; remove it, or name another folder") from error
         world.changed.clear()
 
     def save(self, world: World) -> None:

@@ -74,6 +74,7 @@ async def test_what_the_emulator_does_is_what_the_receiver_knows(
         items = await feed.items(nats_url)
     said = {delivery.says for delivery in emulator.deliveries.kept}
     assert {"SERVICE_ALIVE", "SERVICE_UPDATED", "SERVICE_UNDEPLOYED", "VM_RECOVERY_COMPLETE", "CREATE_VOLUME"} <= said
+    assert {"CREATE_NETWORK", "CREATE_SUBNET", "DELETE_SUBNET", "DELETE_NETWORK"} <= said
     assert emulator.audit_log is not None
     await assert_kept(connection, emulator.audit_log.receipts)
     await assert_ledger_is_whole(connection)

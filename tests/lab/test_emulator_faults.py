@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from esc_lab.emulator import Faults, Options, emulating
+from esc_lab.emulator.world_store import FILE
 from receiver.errors import SettingsError, SetupError
-from tests.support.emulator import TENANT, Orchestrator, deployed, model, orchestrating, well_formed
+from tests.support.emulator import (
+    TENANT,
+    Orchestrator,
+    deployed,
+    model,
+    network,
+    orchestrating,
+    well_formed,
+    with_networks,
+)
 
 NOWHERE = "http://127.0.0.1:1/"
 IMAGE = "<image><name>i</name></image>"
@@ -181,6 +193,40 @@ async def test_state_survives_a_restart_in_its_folder(tmp_path: Path) -> None:
         assert (await client.done())[-1].says == "SERVICE_UNDEPLOYED"
         (name,) = await deployed(client, "dep-2")
         assert name not in {vm["vm_name"] for vm in before["deployment_details"]}
+
+
+async def test_a_data_model_survives_a_restart_whole(tmp_path: Path) -> None:
+    """Its interfaces, monitors, rules and networks: the same update again changes nothing."""
+    options = Options(port=0, time_scale=0.0, seed=1, data_dir=tmp_path / "esc")
+    pool = (
+        "<min_active>1</min_active><max_active>9</max_active><static_ip_address_pool><ip_address>10.9.0.7</ip_address>"
+    )
+    given = with_networks(model("dep-1"), network("one", {"a": "<address>10.9.0.0</address>"}))
+    given = given.replace("<min_active>1</min_active><max_active>9</max_active>", f"{pool}</static_ip_address_pool>")
+    assert "10.9.0.7" in given
+    async with orchestrating(options) as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+        assert (await client.ask("POST", "/v0/deployments/dep-1", given)).status == 200
+        await client.done()
+        before = client.emulator.esc.world.deployments["dep-1"].model
+    async with orchestrating(options) as client:
+        assert client.emulator.esc.world.deployments["dep-1"].model == before
+        await client.ask("PUT", "/v0/deployments/dep-1", given)
+        assert [one.says for one in await client.done()] == ["SERVICE_UPDATED"]
+
+
+async def test_the_state_of_another_version_is_one_clear_error(tmp_path: Path) -> None:
+    """It names the file; nothing is served."""
+    options = Options(port=0, seed=1, data_dir=tmp_path)
+    async with orchestrating(options) as client:
+        await client.ask("POST", "/v0/tenants/acme", TENANT)
+        await client.done()
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as database:
+        database.execute("UPDATE world SET value = x'7b7d' WHERE part = 'resources'")
+    with pytest.raises(SetupError, match=f"{FILE} holds resources of another version"):
+        async with orchestrating(options):
+            pass
 
 
 async def test_without_a_folder_nothing_survives() -> None:
