@@ -5,6 +5,8 @@ Everything is drawn from the ESC's `rng`. This file must not know requests or me
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from esc_lab.emulator.datamodel import Datamodel, Group, Interface
@@ -25,6 +27,18 @@ class PlannedUpdate:
     """VMs whose interfaces change, and the instance that runs for each then."""
     watched: list[Vm] = field(default_factory=list)
     """VMs that run, and of which the new model has a KPI and a rule for VM_ALIVE that the old one lacked."""
+
+    @contextmanager
+    def rewired(self) -> Iterator[None]:
+        """While the messages are written the VMs are as they will be; they are so when the update has succeeded."""
+        before = [(vm, vm.instance) for vm, _ in self.changed]
+        for vm, instance in self.changed:
+            vm.instance = instance
+        try:
+            yield
+        finally:
+            for vm, instance in before:
+                vm.instance = instance
 
 
 def new_vms(esc: Esc, deployment: Deployment, group: Group, wiring: Wiring, count: int | None = None) -> list[Vm]:

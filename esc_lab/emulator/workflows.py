@@ -40,6 +40,8 @@ class Scenario:
     created: Sequence[Resource] = ()
     """With all their values; until then the world knows those that the client gave."""
     deleted: Sequence[Resource] = ()
+    groups: Sequence[Group] = ()
+    """Of the data model that it brings about; those of the present one are known."""
     waits: bool = False
     """A VM never answers: the last message is sent only when its `bootup_time` is over."""
 
@@ -63,7 +65,7 @@ def play(
         scenario.deleted,
         style=esc.habits.header_style,
         rng=esc.rng,
-        merge=partial(_in_time, {group.name: group for group in record.model.groups}),
+        merge=partial(_in_time, {group.name: group for group in (*scenario.groups, *record.model.groups)}),
         redeploy=lambda vm, rng: redeployed(vm.instance, deployment.vim, choose_host(esc, deployment.vim), rng),
     )
     operation = plan.operation

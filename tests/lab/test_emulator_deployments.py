@@ -216,6 +216,33 @@ async def test_an_update_that_was_lost_on_the_way_can_be_repeated() -> None:
         assert await client.look("/v0/acme/networks") == []
 
 
+async def test_an_update_is_seen_when_it_has_succeeded() -> None:
+    """Neither before, nor when it failed: interfaces, the data model, mappings in use."""
+    mine = model("dep-1", {"web": {}, "db": {}}).replace("</interfaces>", NIC, 1)
+    mine = mine.replace("esc_vm_alive_notification", "mine")
+    async with orchestrating() as client:
+        await deployed(client)
+        await client.ask("POST", "/v0/dynamic_mapping/actions", "<x><action><name>mine</name></action></x>")
+        before = await client.look(DEPLOYMENT)
+        client.emulator.engine.time_scale = 3600.0
+        assert (await client.ask("PUT", DEPLOYMENT, mine)).status == 200
+        assert (await client.look(DEPLOYMENT))["deployment_details"] == before["deployment_details"]
+        await client.ask("POST", "/emulator/failover")
+        client.emulator.engine.time_scale = 0.0
+        await client.ask("POST", "/emulator/faults", '{"next": {"work-fails": 1}}')
+        assert (await client.ask("PUT", DEPLOYMENT, mine)).status == 200
+        assert not (await client.done())[-1].ok
+        assert (await client.look(DEPLOYMENT))["deployment_details"] == before["deployment_details"]
+        assert (await client.ask("GET", "/v0/deployments/config/dep-1")).text == model("dep-1")
+        assert (await client.ask("DELETE", "/v0/dynamic_mapping/actions/mine")).status == 200
+        await client.ask("POST", "/v0/dynamic_mapping/actions", "<x><action><name>mine</name></action></x>")
+        assert (await client.ask("PUT", DEPLOYMENT, mine)).status == 200
+        await client.done()
+        details = (await client.look(DEPLOYMENT))["deployment_details"]
+        assert [len(vm["interfaces"]["interface"]) for vm in details] == [2, 1]
+        assert (await client.ask("DELETE", "/v0/dynamic_mapping/actions/mine")).status == 400
+
+
 async def test_a_data_model_names_a_vim_that_is_there() -> None:
     """An associated resource: 404 without it, refused while it is being made or has failed."""
     given = model("dep-1").replace("<vm_group>", "<locator><vim_id>os1</vim_id></locator><vm_group>", 1)

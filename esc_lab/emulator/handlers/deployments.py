@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from esc_lab.emulator.datamodel import Datamodel, read_datamodel
@@ -74,17 +73,11 @@ def update(esc: Esc, call: Call) -> Reply:
     networks = plan_network_update(esc, record, model)
     planned = plan_update(esc, record, model, Wiring(esc, record.deployment, networks.made))
     failing = esc.fault("vm-fails") or esc.fault("work-fails")
-    known = {group.name for group in record.model.groups}
-    # The times of new groups are needed while the update is in progress.
-    added_groups = [group for group in model.groups if group.name not in known]
-    record.model = replace(record.model, groups=(*record.model.groups, *added_groups))
     if failing:
         scenario = Scenario("update-fails", {"failed": planned.added[:1]})
         return Reply(work=play(esc, record, scenario, call.urls))
     announce_networks(esc, record, networks)
     record.deployment.vms += planned.added
-    for vm, instance in planned.changed:
-        vm.instance = instance
     changed = [vm for vm, _ in planned.changed]
     roles = {
         **_by_monitor(planned.added),
@@ -99,8 +92,9 @@ def update(esc: Esc, call: Call) -> Reply:
         adopt_network_values(esc, record)
         watch_as_told(record.deployment, model)
 
-    scenario = Scenario("update", roles, networks.made, networks.deleted)
-    return Reply(work=play(esc, record, scenario, call.urls, afterwards=adopt))
+    scenario = Scenario("update", roles, networks.made, networks.deleted, groups=model.groups)
+    with planned.rewired():
+        return Reply(work=play(esc, record, scenario, call.urls, afterwards=adopt))
 
 
 def undeploy(esc: Esc, call: Call) -> Reply:
