@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.lifecycle import operation_tables, tables
+from receiver.lifecycle import operation_tables, stage_rules
 from receiver.model.entities import Operation, OperationState, Vm, VmState
 
 NEXT: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ def expected(vm: Vm, last_trigger: str | None) -> list[dict[str, Any]]:
         triggers = ["VM_RECOVERY_INIT"]
     else:
         triggers = list(NEXT.get(vm.state, ()))
-    rows = [(trigger, tables.VM[trigger, tables.OK]) for trigger in triggers]
+    rows = [(trigger, stage_rules.VM[trigger, stage_rules.OK]) for trigger in triggers]
     return [{"trigger": trigger, "state": row.to, "rule": row.rule, "reason": row.reason} for trigger, row in rows]
 
 
@@ -47,17 +47,17 @@ def expected_of_operation(operation: Operation | None) -> list[str]:
         trigger
         for trigger, (_, kind) in operation_tables.KINDS.items()
         if kind == operation.kind
-        and ((trigger, tables.OK) in operation_tables.CLOSERS or trigger in operation_tables.CLOSERS_AS_EVENT)
+        and ((trigger, stage_rules.OK) in operation_tables.CLOSERS or trigger in operation_tables.CLOSERS_AS_EVENT)
     )
 
 
 def _recovery_after(trigger: str | None) -> list[str]:
     """The steps of a recovery that rank above the last one received, lowest first."""
-    row = tables.VM.get((trigger or "", tables.OK))
+    row = stage_rules.VM.get((trigger or "", stage_rules.OK))
     rank = row.rank if row and row.recovery else 0
     steps = [
         (row.rank, name)
-        for (name, failed), row in tables.VM.items()
+        for (name, failed), row in stage_rules.VM.items()
         if row.recovery in ("step", "closes") and not failed
     ]
     return [name for above, name in sorted(steps) if above > rank]

@@ -29,7 +29,13 @@ SETTINGS: Columns = {
 @click.command("version")
 @options.json("As one JSON document.")
 def version_command(*, as_json: bool) -> None:
-    """Say which version this is."""
+    """Say which version this is.
+
+    \b
+    Examples:
+      esc-receiver version
+      esc-receiver version --json | jq -r .version
+    """
     about = {"version": __version__, "python": platform.python_version(), "api": "v1"}
     if as_json:
         print_json(about)

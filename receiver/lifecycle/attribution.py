@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.lifecycle.context import DecisionContext
 from receiver.model.entities import Vm, VmState
 from receiver.model.notification import NOTHING, Notification, Status, VmReport
@@ -54,12 +54,12 @@ class Step(NamedTuple):
     @property
     def workflow(self) -> str:
         """The workflow it belongs to."""
-        return tables.WORKFLOWS[self.trigger].name
+        return stage_rules.WORKFLOWS[self.trigger].name
 
     @property
     def ends(self) -> bool:
         """Whether it ends the workflow."""
-        return tables.WORKFLOWS[self.trigger].ends
+        return stage_rules.WORKFLOWS[self.trigger].ends
 
     @property
     def group(self) -> str | None:
@@ -69,7 +69,7 @@ class Step(NamedTuple):
     @property
     def order(self) -> tuple[int, str]:
         """The order in which steps are applied, whichever arrived first."""
-        return tables.VM[self.trigger, self.failed].rank, self.fingerprint
+        return stage_rules.VM[self.trigger, self.failed].rank, self.fingerprint
 
     def naming(self, name: str, context: DecisionContext) -> DecisionContext:
         """What is decided when it names this VM."""
@@ -99,8 +99,8 @@ class Attribution(NamedTuple):
 def step_of(n: Notification) -> Step | None:
     """The step that this message is, if it is one."""
     failed = n.status is Status.FAILED
-    workflow = tables.WORKFLOWS.get(n.trigger or "")
-    if workflow is None or (n.trigger or "", failed) not in tables.VM:
+    workflow = stage_rules.WORKFLOWS.get(n.trigger or "")
+    if workflow is None or (n.trigger or "", failed) not in stage_rules.VM:
         return None
     vm, target = n.vm or NOBODY, n.target or NOBODY
     shown = {"source": (vm.name,), "target": (target.name,), "either": (vm.name, target.name)}[workflow.shown_by]
@@ -173,7 +173,7 @@ def _paired(rest: list[tuple[Step, list[str]]]) -> list[Attribution]:
 
 
 def _chosen(step: Step, candidates: list[str], *, is_begun: bool) -> Attribution:
-    what = tables.WORKFLOWS[step.trigger].is_open
+    what = stage_rules.WORKFLOWS[step.trigger].is_open
     if len(candidates) == 1:
         how = f"its transaction knows one VM {what}" if is_begun else "it is the only VM of its group"
         return Attribution(step, candidates[0], how)
@@ -224,7 +224,7 @@ def given(before: Vm, after: Vm, steps: list[Step], key: str) -> Vm:
 
 def note_workflow(memory: dict[str, Any], trigger: str, key: str) -> None:
     """Remember that a message of a workflow named the VM, and whether it has ended it."""
-    workflow, stored = tables.WORKFLOWS[trigger], memory.get("workflows", {})
+    workflow, stored = stage_rules.WORKFLOWS[trigger], memory.get("workflows", {})
     mine = stored.get(key, {})
     kept = {other: said for other, said in stored.items() if other in memory.get("tracks", {})}
     memory["workflows"] = {**kept, key: {**mine, workflow.name: workflow.ends or mine.get(workflow.name, False)}}
@@ -233,7 +233,7 @@ def note_workflow(memory: dict[str, Any], trigger: str, key: str) -> None:
 def _by_instance(vms: Mapping[str, Vm], step: Step) -> str | None:
     """The VM whose instance it names, if it names one that is known."""
     sides = {"source": [step.vm], "target": [step.target], "either": [step.vm, step.target]}
-    uuids = {side.uuid for side in sides[tables.WORKFLOWS[step.trigger].shown_by] if side.uuid}
+    uuids = {side.uuid for side in sides[stage_rules.WORKFLOWS[step.trigger].shown_by] if side.uuid}
     found = [name for name, vm in vms.items() if vm.vm_uuid in uuids]
     if not found and step.vm.uuid in uuids:
         found = [name for name, vm in vms.items() if step.vm.uuid in vm.memory.get("uuids", {})]

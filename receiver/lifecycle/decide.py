@@ -5,7 +5,7 @@ This file joins the entities' own rules; it must not hold any of them.
 
 from __future__ import annotations
 
-from receiver.lifecycle import attribution, tables
+from receiver.lifecycle import attribution, stage_rules
 from receiver.lifecycle import deployment as deployments
 from receiver.lifecycle import operation as operations
 from receiver.lifecycle import resource as resources
@@ -55,7 +55,7 @@ def decide(
 
 def is_about_every_vm(n: Notification, operation: Operation | None) -> bool:
     """Whether it is decided against all VMs of its deployment."""
-    if n.trigger == "SERVICE_UNDEPLOYED" or (n.trigger or "", n.status is Status.FAILED) in tables.EVERY_VM:
+    if n.trigger == "SERVICE_UNDEPLOYED" or (n.trigger or "", n.status is Status.FAILED) in stage_rules.EVERY_VM:
         return True
     return bool(operation and operation.memory.get("unnamed")) or attribution.step_of(n) is not None
 
@@ -154,14 +154,14 @@ class _Decider:
         """A message may not say which VM it is about: the operation counts it, and notes a failure on the deployment,
         unless it is found out which VM it is (docs/esc-callbacks.md#3.2, #10)."""
         n, failed = self.context.notification, self.context.failed
-        row = tables.VM.get((n.trigger or "", failed))
+        row = stage_rules.VM.get((n.trigger or "", failed))
         if row is None or self.context.again:
             return None, ""  # counted and noted when it was applied first
         if step is None and (not failed or _shows_a_vm(n, row)):
             return None, ""
         if self.operation and not self.operation.is_new_nameless():
             return DUPLICATE, ""
-        return None if step else NAMELESS, tables.progress(n.trigger or "", row, failed=failed)
+        return None if step else NAMELESS, stage_rules.progress(n.trigger or "", row, failed=failed)
 
     def _record_deployment(
         self,
@@ -241,7 +241,7 @@ def _names_a_vm(n: Notification) -> bool:
     return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
 
 
-def _shows_a_vm(n: Notification, row: tables.VmRow) -> bool:
+def _shows_a_vm(n: Notification, row: stage_rules.VmRow) -> bool:
     """Whether it says which VM it is about, on the side where that stands."""
     sides = (n.target,) if row.about == "target" else (n.vm, n.target)
     return any(side and (side.name or side.uuid) for side in sides)

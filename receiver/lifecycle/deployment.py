@@ -1,10 +1,10 @@
-"""What a message does to its deployment. Applies `tables.DEPLOYMENT`; must not know the tables of VMs or operations."""
+"""What a message does to its deployment, by `stage_rules.DEPLOYMENT`. Must not know the rules of VMs or operations."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from receiver.lifecycle import delayed, tables
+from receiver.lifecycle import delayed, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.ordering_marks import OrderingMarks
@@ -67,16 +67,16 @@ def _unseen(context: DecisionContext, report: DeploymentReport, incarnation: int
 
 
 class DeploymentApplication(RuleApplication[Deployment]):
-    """A message applied to its deployment: by its row of `tables.DEPLOYMENT`, or as a VM's stage without one."""
+    """A message applied to its deployment: by its row of `stage_rules.DEPLOYMENT`, or as a VM's stage without one."""
 
     def __init__(self, context: DecisionContext, before: Deployment, report: DeploymentReport) -> None:
-        self.row = tables.DEPLOYMENT.get((context.notification.trigger or "", context.failed))
+        self.row = stage_rules.DEPLOYMENT.get((context.notification.trigger or "", context.failed))
         self.report = report
         super().__init__(context, before, self.row.chain if self.row else "up")
 
     def new_marks(self) -> OrderingMarks:
         """Fresh while the deployment was never up."""
-        fresh = self.before.state in tables.NEVER_ACTIVE and not self.memory.get("was_up")
+        fresh = self.before.state in stage_rules.NEVER_ACTIVE and not self.memory.get("was_up")
         return OrderingMarks(self.context.now, self.context.now, fresh=fresh)
 
     def decide(self) -> RuleResult:
@@ -125,21 +125,25 @@ class DeploymentApplication(RuleApplication[Deployment]):
         row = self.row
         if row is None:
             return self._by_vm_stage()
-        reported = None if self.report.state in tables.NEVER_FROM_A_REPORT else self.report.state
-        if row.to == tables.FAILS_FIRST_DEPLOY:
+        reported = None if self.report.state in stage_rules.NEVER_FROM_A_REPORT else self.report.state
+        if row.to == stage_rules.FAILS_FIRST_DEPLOY:
             return row.rank, DeploymentState.ERROR if self.marks.fresh else reported
-        return row.rank, reported if row.to == tables.AS_REPORTED else row.to
+        return row.rank, reported if row.to == stage_rules.AS_REPORTED else row.to
 
     def _by_vm_stage(self) -> tuple[int, str | None]:
         """A VM's stage moves the service only to where its own stages do not lead."""
         n, reported = self.context.notification, self.report.state
         if n.family is not Family.DEPLOYMENT:
             return 0, None
-        if reported and reported in tables.REPORTED_BY_VM_STAGE:
-            return tables.REPORTED_BY_VM_STAGE[reported], reported
-        begins = self.marks.fresh and self.before.state in tables.NOT_YET_CREATED and n.trigger in tables.DEPLOY_STAGES
+        if reported and reported in stage_rules.REPORTED_BY_VM_STAGE:
+            return stage_rules.REPORTED_BY_VM_STAGE[reported], reported
+        begins = (
+            self.marks.fresh
+            and self.before.state in stage_rules.NOT_YET_CREATED
+            and n.trigger in stage_rules.DEPLOY_STAGES
+        )
         if begins and reported is None:
-            return tables.DEPLOYING_UNREPORTED_RANK, DeploymentState.DEPLOYING
+            return stage_rules.DEPLOYING_UNREPORTED_RANK, DeploymentState.DEPLOYING
         return 0, None
 
     def _move(self, to: str) -> None:
@@ -167,7 +171,7 @@ class DeploymentApplication(RuleApplication[Deployment]):
             return
         if self.before.external_deployment_id is not None:
             del facts["external_deployment_id"]
-        self.learn(facts, row.rank if row else tables.REPORTED_BY_VM_STAGE.get(self.report.state or "", 1))
+        self.learn(facts, row.rank if row else stage_rules.REPORTED_BY_VM_STAGE.get(self.report.state or "", 1))
         if self["external_deployment_id"] != self.before.external_deployment_id:
             self.memory["named_by"] = self.context.transaction_id
         if row:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from receiver.lifecycle import attribution, tables
+from receiver.lifecycle import attribution, stage_rules
 from receiver.lifecycle import vm as vms
 from receiver.lifecycle.attribution import Attribution, Step
 from receiver.lifecycle.context import LEARNED, DecisionContext, RuleResult
 from receiver.lifecycle.deployment import DeploymentApplication
 from receiver.lifecycle.draft import DecisionBuilder, Draft
 from receiver.lifecycle.instances import aliases
-from receiver.lifecycle.tables import VmRow
+from receiver.lifecycle.stage_rules import VmRow
 from receiver.lifecycle.vm import VmApplication
 from receiver.model.entities import DeploymentState, Vm, VmState
 from receiver.model.notification import VmReport
@@ -54,7 +54,7 @@ class DeploymentVms:
 
     def apply_named(self) -> tuple[RuleResult | None, str]:
         """What the message did to the VM it names (None: it was only shown), and what the operation counts by it."""
-        row = tables.VM.get((self.context.notification.trigger or "", self.context.failed), SHOWN)
+        row = stage_rules.VM.get((self.context.notification.trigger or "", self.context.failed), SHOWN)
         report = _report(self.context, row)
         known = self._find(report)
         name = report.name or (known.vm_name if known else None)
@@ -62,7 +62,7 @@ class DeploymentVms:
             return None, ""
         vm, result = self._apply(self.context, name, row, report)
         if said := self._deployment.memory.get("every_vm", {}).get(self._deployment.key):
-            self._apply(self.context, name, tables.EVERY_VM[said[0], said[1]], NOT_A_VM)
+            self._apply(self.context, name, stage_rules.EVERY_VM[said[0], said[1]], NOT_A_VM)
         if row is not SHOWN or name not in self._results:
             self._results[name] = result, row.note or ""
         return None if row is SHOWN else result, vm.counted
@@ -71,7 +71,7 @@ class DeploymentVms:
         """What a service's stage says of all its VMs, those that are known and those still to come."""
         context, deployment = self.context, self._deployment
         case = context.notification.trigger or "", context.failed
-        if context.again or (row := tables.EVERY_VM.get(case)) is None:
+        if context.again or (row := stage_rules.EVERY_VM.get(case)) is None:
             return
         tracks = deployment.memory["tracks"]
         remembered = {key: said for key, said in deployment.memory.get("every_vm", {}).items() if key in tracks}
@@ -93,7 +93,7 @@ class DeploymentVms:
         """Give the steps that name no VM to the VMs that they are about; what became of the new one."""
         if not self._steps:
             return None
-        key = self.context.key(tables.VM[self._steps[0].trigger, self._steps[0].failed].chain)
+        key = self.context.key(stage_rules.VM[self._steps[0].trigger, self._steps[0].failed].chain)
         bases = {name: self._base(vm) for name, vm in self._stored.items()}
         bases |= {name: draft.as_row() for name, draft in self._drafts.items()}
         found = attribution.attribute(bases, self._steps, key)
@@ -163,7 +163,7 @@ class DeploymentVms:
         vm = self._draft(name)
         base, came_of_it = vm.as_row(), (TAKEN_BACK, "")
         for step, _, because in sorted(mine, key=lambda one: one.step.order):
-            context, row, before = step.naming(name, self.context), tables.VM[step.trigger, step.failed], vm.state
+            context, row, before = step.naming(name, self.context), stage_rules.VM[step.trigger, step.failed], vm.state
             _, came = self._apply(context, name, row, _report(context, row))
             if vm.state != before or came_of_it[0] is TAKEN_BACK:
                 came_of_it = came._replace(reason=_known_because(came.reason, because)), row.note or ""
@@ -177,7 +177,7 @@ class DeploymentVms:
 
     def _told(self, one: Attribution) -> RuleResult:
         """What became of a step that was just received."""
-        row = tables.VM[one.step.trigger, one.step.failed]
+        row = stage_rules.VM[one.step.trigger, one.step.failed]
         if one.name is not None:
             return RuleResult(row.rule, _known_because(row.reason, one.because), changed=True)
         rule = "nameless-failure" if one.step.failed else UNATTRIBUTED
@@ -214,7 +214,7 @@ def _report(context: DecisionContext, row: VmRow) -> VmReport:
     vm, target = n.vm or NOT_A_VM, n.target or NOT_A_VM
     if row.about == "target":
         return target
-    if n.trigger in tables.RECOVERY_TARGETS and not context.failed and target.uuid:
+    if n.trigger in stage_rules.RECOVERY_TARGETS and not context.failed and target.uuid:
         return target if target.name else replace(target, name=vm.name)
     return vm
 

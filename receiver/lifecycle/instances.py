@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.lifecycle.context import DecisionContext
 from receiver.lifecycle.draft import Draft
 from receiver.lifecycle.ordering_marks import MARKS_MAX, TARGETS_MAX, OrderingMarks
@@ -40,7 +40,7 @@ def living(context: DecisionContext, rank: int, marks: OrderingMarks) -> dict[st
     reported = {
         name: value for name, value in best.items()
         # The facts of a removal outrank those of a recovery, too.
-        if name != "rank" and value is not None and marks.facts.get(name, 0) <= tables.RECOVERY_RANK_MAX
+        if name != "rank" and value is not None and marks.facts.get(name, 0) <= stage_rules.RECOVERY_RANK_MAX
     }  # fmt: skip
     marks.facts |= dict.fromkeys(reported, best["rank"])
     return reported
@@ -57,7 +57,8 @@ def _note_replaced(context: DecisionContext, marks: OrderingMarks) -> None:
 
 def _note_target(context: DecisionContext, rank: int, marks: OrderingMarks) -> None:
     target = context.notification.target
-    if context.failed or context.notification.trigger not in tables.RECOVERY_TARGETS or not (target and target.uuid):
+    is_recovery = not context.failed and context.notification.trigger in stage_rules.RECOVERY_TARGETS
+    if not is_recovery or not (target and target.uuid):
         return
     known = marks.targets.get(target.uuid)
     if known is None or known["rank"] < rank:

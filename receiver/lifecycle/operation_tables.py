@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from receiver.lifecycle.tables import FAILED, OK
+from receiver.lifecycle.stage_rules import FAILED, OK
 from receiver.model.entities import OperationState as O
 
 

@@ -1,15 +1,15 @@
-"""What an ESC says of itself: in or out of service (docs/esc-callbacks.md#10). Applies `tables.SOURCE`.
+"""What an ESC says of itself: in or out of service (docs/esc-callbacks.md#10). Applies `stage_rules.SOURCE`.
 
 It is about no deployment and opens no operation. Must not know any other entity's tables.
 """
 
 from __future__ import annotations
 
-from receiver.lifecycle import delayed, tables
+from receiver.lifecycle import delayed, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED
 from receiver.lifecycle.context import DUPLICATE, DecisionContext, RuleResult
 from receiver.lifecycle.draft import DecisionBuilder, Draft
-from receiver.lifecycle.tables import SourceRow
+from receiver.lifecycle.stage_rules import SourceRow
 from receiver.model.entities import Decision, Source, SourceState, entity_id
 from receiver.model.notification import Notification, Outcome, Status
 
@@ -20,7 +20,7 @@ SEEN_MAX = 16
 
 def is_about_source(n: Notification) -> bool:
     """Whether it is about the ESC that sent it, and nothing else."""
-    return (n.trigger or "", n.status is Status.FAILED) in tables.SOURCE
+    return (n.trigger or "", n.status is Status.FAILED) in stage_rules.SOURCE
 
 
 def decide_source(context: DecisionContext, known: Source | None) -> Decision:
@@ -28,7 +28,7 @@ def decide_source(context: DecisionContext, known: Source | None) -> Decision:
     n = context.notification
     builder = DecisionBuilder(n)
     draft = Draft(context, known or _unseen(n))
-    row = tables.SOURCE[n.trigger or "", context.failed]
+    row = stage_rules.SOURCE[n.trigger or "", context.failed]
     result = _apply(draft, row)
     if draft.state != draft.before.state:
         draft["changed_at"] = n.received_at

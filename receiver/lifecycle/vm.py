@@ -1,13 +1,13 @@
-"""What a message does to one VM. Applies `tables.VM`; must not know deployments' or operations' tables."""
+"""What a message does to one VM. Applies `stage_rules.VM`; must not know deployments' or operations' tables."""
 
 from __future__ import annotations
 
-from receiver.lifecycle import attribution, delayed, instances, tables
+from receiver.lifecycle import attribution, delayed, instances, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.draft import Draft
 from receiver.lifecycle.ordering_marks import OrderingMarks
-from receiver.lifecycle.tables import VmRow
+from receiver.lifecycle.stage_rules import VmRow
 from receiver.model.entities import Deployment, Vm, VmState, entity_id
 from receiver.model.notification import VmReport
 
@@ -33,7 +33,7 @@ def remove(vm: Draft[Vm]) -> None:
 
 
 class VmApplication(RuleApplication[Vm]):
-    """A message applied to the VM it is about, by its row of `tables.VM`."""
+    """A message applied to the VM it is about, by its row of `stage_rules.VM`."""
 
     def __init__(
         self, context: DecisionContext, before: Vm, row: VmRow, report: VmReport, *, deployment_gone: bool
@@ -69,7 +69,7 @@ class VmApplication(RuleApplication[Vm]):
             result = DEPLOYMENT_GONE
         self.counted = self._progress()
         trigger = self.context.notification.trigger or ""
-        if trigger in tables.WORKFLOWS and not self.context.again:
+        if trigger in stage_rules.WORKFLOWS and not self.context.again:
             attribution.note_workflow(self.memory, trigger, self.key)
         return result
 
@@ -99,14 +99,14 @@ class VmApplication(RuleApplication[Vm]):
         if row.to is not None:
             return reported if reported in row.refine else row.to
         if row.shows and self.marks.fresh:
-            return row.shows_else if reported in tables.NEVER_FROM_A_REPORT else reported
+            return row.shows_else if reported in stage_rules.NEVER_FROM_A_REPORT else reported
         return None
 
     def _move(self, to: str) -> None:
         row = self.row
         self.move(to, row.chain)
         if row.recovery is None:
-            is_open = self.before.recovery_open and row.rank <= tables.RECOVERY_RANK_MAX
+            is_open = self.before.recovery_open and row.rank <= stage_rules.RECOVERY_RANK_MAX
         else:
             is_open = row.recovery in ("opens", "step")
         self.update(recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
@@ -131,7 +131,7 @@ class VmApplication(RuleApplication[Vm]):
         if row.recovery:
             self.update(instances.living(self.context, row.rank, self.marks))
         elif row.about != "every":
-            self.learn_last_operation(row.rank + (tables.FAILURE_SHOWS if self.context.failed else 0))
+            self.learn_last_operation(row.rank + (stage_rules.FAILURE_SHOWS if self.context.failed else 0))
         instances.remember_instance(self)
 
     def _learn_monitored_late(self) -> None:
@@ -149,5 +149,5 @@ class VmApplication(RuleApplication[Vm]):
         trigger, row = self.context.notification.trigger or "", self.row
         if row.about == "every":
             return ""
-        codes = "s" + tables.progress(trigger, row, failed=self.context.failed)
+        codes = "s" + stage_rules.progress(trigger, row, failed=self.context.failed)
         return "".join(code for code in codes if self.marks.counts(code))

@@ -81,7 +81,7 @@ class Outbox:
         self._connect = connect
         self._settings = settings
         self._on_wake = on_wake
-        self._sql = statements("publishing/relay.sql")
+        self._sql = statements("publishing/outbox.sql")
         self._connection: Connection | None = None
         self._used_s = 0.0
         self._asked_to_leave = False

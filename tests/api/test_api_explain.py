@@ -12,7 +12,7 @@ import pytest
 
 from receiver.api.next_steps import NEXT, RESTS, expected
 from receiver.config.overdue_after import OVERDUE_AFTER_S
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.model.entities import Vm, VmState
 from tests.support import feed, field
 from tests.support.batches import letter, of_deployment
@@ -105,7 +105,7 @@ async def test_what_is_past_its_retention_is_said_to_be(postgres_dsn: str, conne
 def test_every_state_either_leads_on_or_rests() -> None:
     """Recovering goes by the steps of a recovery; every message named is one that the lifecycle knows."""
     assert set(VmState) == {*NEXT, *RESTS, VmState.RECOVERING}
-    assert all((trigger, tables.OK) in tables.VM for triggers in NEXT.values() for trigger in triggers)
+    assert all((trigger, stage_rules.OK) in stage_rules.VM for triggers in NEXT.values() for trigger in triggers)
 
 
 @pytest.mark.parametrize(

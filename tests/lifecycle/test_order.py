@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.model.entities import DeploymentState
 from receiver.model.notification import Notification
 from tests.support.lifecycle import World, notification
@@ -18,8 +18,8 @@ SERVICES = st.sampled_from([None, *DeploymentState])
 NAMES = st.sampled_from(["a", "b"])
 GROUPS = {"a": "g", "b": "g", "c": "h"}
 UUIDS = st.sampled_from(["u1", "u2", "u3", None])
-VM_TRIGGERS = sorted({trigger for trigger, _ in tables.VM})
-SERVICE_TRIGGERS = sorted({t for t, _ in tables.DEPLOYMENT if t.startswith("SERVICE")})
+VM_TRIGGERS = sorted({trigger for trigger, _ in stage_rules.VM})
+SERVICE_TRIGGERS = sorted({t for t, _ in stage_rules.DEPLOYMENT if t.startswith("SERVICE")})
 
 
 Said = dict[str, Any]
@@ -45,7 +45,7 @@ def messages(draw: Any) -> Said:
 @st.composite
 def workflow_messages(draw: Any) -> Said:
     """Those of recovery and scaling, and what else may be said meanwhile: many do not say which VM they are about."""
-    trigger = draw(st.sampled_from([*sorted(tables.WORKFLOWS), "VM_ALIVE", "VM_UNDEPLOYED", "VM_MONITOR_UNSET"]))
+    trigger = draw(st.sampled_from([*sorted(stage_rules.WORKFLOWS), "VM_ALIVE", "VM_UNDEPLOYED", "VM_MONITOR_UNSET"]))
     said: Said = {"trigger": trigger, "failed": draw(st.booleans()), "number": draw(st.integers(0, 1))}
     match draw(st.sampled_from(["named", "named", "group", "target", "nothing", "service"])):
         case "named":
@@ -54,7 +54,7 @@ def workflow_messages(draw: Any) -> Said:
             said |= {"target": draw(UUIDS), "target_name": name} if draw(st.booleans()) else {}
         case "group":
             said |= {"group": draw(st.sampled_from(["g", "h"]))}
-        case "target" if trigger in tables.WORKFLOWS and trigger != "VM_SCALE_OUT_DEPLOYED":
+        case "target" if trigger in stage_rules.WORKFLOWS and trigger != "VM_SCALE_OUT_DEPLOYED":
             said |= {"target": draw(st.sampled_from(["u1", "u2", "u4", "u5"])), "group": draw(st.sampled_from("gh"))}
         case "service":
             said |= {"trigger": draw(st.sampled_from(SERVICE_TRIGGERS))}

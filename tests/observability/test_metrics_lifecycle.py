@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from receiver.config.settings import Settings
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.model.notification import Notification, ResourceReport
 from receiver.observability.lifecycle_metrics import ATTEMPTS, ENDS, STARTED, Flapping
 from receiver.observability.metrics import Metrics
@@ -97,7 +97,7 @@ def test_recoveries_are_counted_with_what_they_tried() -> None:
 
 def test_every_rule_that_is_counted_is_one_of_the_lifecycles() -> None:
     """A rule that is renamed must be renamed here."""
-    rules = {row.rule for row in tables.VM.values()}
+    rules = {row.rule for row in stage_rules.VM.values()}
     assert {*ENDS, *ATTEMPTS, STARTED} <= rules
     assert {rule for rule in rules if "recover" in rule} == {*ENDS, *ATTEMPTS, STARTED}
 

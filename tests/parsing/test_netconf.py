@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.lifecycle import operation_tables, tables
+from receiver.lifecycle import operation_tables, stage_rules
 from receiver.model.notification import Channel, Family, Notification, Outcome, Status
 from receiver.parsing.parser import channel_of, parse
 from receiver.parsing.vocabulary import LIFECYCLE_TRIGGERS, RESOURCE_EVENTS, SAYS_ALL_BY_ITS_NAME
@@ -141,9 +141,9 @@ def test_without_any_status_nothing_is_taken_for_success(trigger: str) -> None:
     assert n.raw_trigger == trigger
     alike = all(
         getattr(table.get((trigger, False)), "rule", None) == getattr(table.get((trigger, True)), "rule", None)
-        for table in (tables.VM, tables.DEPLOYMENT, tables.SOURCE)
+        for table in (stage_rules.VM, stage_rules.DEPLOYMENT, stage_rules.SOURCE)
     ) and operation_tables.CLOSERS.get((trigger, False)) == operation_tables.CLOSERS.get((trigger, True))
-    told = {*tables.VM, *tables.DEPLOYMENT, *tables.SOURCE, ("VM_SCALE_OUT_INIT", False)}
+    told = {*stage_rules.VM, *stage_rules.DEPLOYMENT, *stage_rules.SOURCE, ("VM_SCALE_OUT_INIT", False)}
     says_all = trigger in SAYS_ALL_BY_ITS_NAME
     assert says_all == (alike and (trigger, False) in told)
     assert (n.trigger is not None) == says_all

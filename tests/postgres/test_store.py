@@ -110,7 +110,7 @@ async def columns(connection: Connection, table: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "file", ["postgres/batch.sql", "postgres/partitions.sql", "publishing/relay.sql", "jobs/entity_counts.sql"]
+    "file", ["postgres/batch.sql", "postgres/partitions.sql", "publishing/outbox.sql", "jobs/entity_counts.sql"]
 )
 async def test_every_statement_fits_the_schema(connection: Connection, file: str) -> None:
     """PostgreSQL prepares each against the migrated schema."""

@@ -28,7 +28,7 @@ from receiver.config.sources import Source
 from receiver.errors import ReceiverError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.http.server import _ANSWERS
-from receiver.lifecycle import operation_tables, tables
+from receiver.lifecycle import operation_tables, stage_rules
 from receiver.lifecycle.resource import VERBS
 from receiver.model.entities import (
     DeploymentState,
@@ -203,12 +203,13 @@ def test_every_message_has_its_row() -> None:
     """Each trigger, well or badly, moves something, ends an operation, or is known to move nothing."""
     verbs = tuple(f"{verb}_" for verb in VERBS)
     cases = {(trigger, failed) for trigger in TRIGGERS for failed in (False, True) if not trigger.startswith(verbs)}
-    assert cases - {*tables.VM, *tables.DEPLOYMENT, *tables.SOURCE, *operation_tables.CLOSERS} == set(MOVE_NOTHING)
+    moving = {*stage_rules.VM, *stage_rules.DEPLOYMENT, *stage_rules.SOURCE, *operation_tables.CLOSERS}
+    assert cases - moving == set(MOVE_NOTHING)
 
 
 def test_every_row_is_for_a_message_that_can_be_read() -> None:
     """No table speaks of a trigger that the parser never gives."""
-    named = {trigger for trigger, _ in (*tables.VM, *tables.DEPLOYMENT, *operation_tables.CLOSERS)} | set(
+    named = {trigger for trigger, _ in (*stage_rules.VM, *stage_rules.DEPLOYMENT, *operation_tables.CLOSERS)} | set(
         operation_tables.KINDS
     )
     assert named - TRIGGERS == set()
@@ -216,7 +217,7 @@ def test_every_row_is_for_a_message_that_can_be_read() -> None:
 
 def test_every_message_that_moves_a_vm_is_drawn() -> None:
     """But the steps within a recovery, which leave it RECOVERING."""
-    moving = {trigger for (trigger, failed), row in tables.VM.items() if row.to and not failed}
+    moving = {trigger for (trigger, failed), row in stage_rules.VM.items() if row.to and not failed}
     within = {"VM_RECOVERY_REBOOT", "VM_RECOVERY_UNDEPLOYED", "VM_RECOVERY_DEPLOYED"}
     diagram = PARTS["vm-diagram"]()
     assert {trigger for trigger in moving if trigger not in diagram} == within
@@ -226,7 +227,8 @@ def test_every_rule_is_in_the_lifecycle_page() -> None:
     """Also those that are in no table: an operator looks a rule up there."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "receiver" / "lifecycle").glob("*.py"))
     written = set(re.findall(r'(?:RuleResult|Decision\(Outcome\.\w+,)\(?\s*"([a-z-]+)"', text))
-    written |= {row.rule for table in (tables.VM, tables.DEPLOYMENT, tables.SOURCE) for row in table.values()}
+    tables = (stage_rules.VM, stage_rules.DEPLOYMENT, stage_rules.SOURCE)
+    written |= {row.rule for table in tables for row in table.values()}
     written |= {f"operation-{state.lower()}" for state in OperationState if state not in ("UNSEEN", "OPEN")}
     assert {rule for rule in written if f"`{rule}`" not in TEXTS["docs/lifecycle.md"]} == set()
 

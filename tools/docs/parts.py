@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from receiver.events.cloudevents import OutboxRow, transition_event
-from receiver.lifecycle import operation_tables, resource, tables
+from receiver.lifecycle import operation_tables, resource, stage_rules
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
 from receiver.parsing.parser import parse
 from tests.support.commands import commands
@@ -29,7 +29,7 @@ from tools.docs.figures import metrics
 from tools.docs.security_parts import SECURITY_PARTS
 from tools.docs.walk import Case, Edge
 
-Row = TypeVar("Row", tables.VmRow, tables.DeploymentRow)
+Row = TypeVar("Row", stage_rules.VmRow, stage_rules.DeploymentRow)
 
 DEPTH_MAX = 64
 ARRIVED = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -103,7 +103,7 @@ def _summary(edges: Sequence[Edge], final: str) -> str:
 
 
 def _vm_table() -> str:
-    return _stage_table(tables.VM, _leads_to(walk.vm_edges(), VmState.UNDEPLOYED), _remarks)
+    return _stage_table(stage_rules.VM, _leads_to(walk.vm_edges(), VmState.UNDEPLOYED), _remarks)
 
 
 def _stage_table(rows: Mapping[Case, Row], leads_to: Mapping[Case, str], remarks: Callable[[Row], str]) -> str:
@@ -124,7 +124,7 @@ def _stage_table(rows: Mapping[Case, Row], leads_to: Mapping[Case, str], remarks
     )
 
 
-def _remarks(row: tables.VmRow) -> str:
+def _remarks(row: stage_rules.VmRow) -> str:
     said = {
         "about `vm_target`": row.about == "target",
         f"{', '.join(sorted(row.refine))} when reported so": bool(row.refine),
@@ -139,15 +139,15 @@ def _remarks(row: tables.VmRow) -> str:
 
 
 def _deployment_table() -> str:
-    edges = (e for e in walk.deployment_edges() if (e.trigger, e.failed) in tables.DEPLOYMENT)
+    edges = (e for e in walk.deployment_edges() if (e.trigger, e.failed) in stage_rules.DEPLOYMENT)
     leads_to = _leads_to(edges, DeploymentState.UNDEPLOYED)
-    return _stage_table(tables.DEPLOYMENT, leads_to, _deployment_remarks)
+    return _stage_table(stage_rules.DEPLOYMENT, leads_to, _deployment_remarks)
 
 
-def _deployment_remarks(row: tables.DeploymentRow) -> str:
+def _deployment_remarks(row: stage_rules.DeploymentRow) -> str:
     said = {
-        "a reported state counts": row.to in (tables.AS_REPORTED, tables.FAILS_FIRST_DEPLOY),
-        "never ACTIVE before: ERROR": row.to == tables.FAILS_FIRST_DEPLOY,
+        "a reported state counts": row.to in (stage_rules.AS_REPORTED, stage_rules.FAILS_FIRST_DEPLOY),
+        "never ACTIVE before: ERROR": row.to == stage_rules.FAILS_FIRST_DEPLOY,
         f"noted `{row.note}`": row.note is not None,
         "never late for another operation": row.exempt,
     }
@@ -155,7 +155,7 @@ def _deployment_remarks(row: tables.DeploymentRow) -> str:
 
 
 def _reports_table() -> str:
-    rows = [(f"`{state}`", str(rank)) for state, rank in tables.REPORTED_BY_VM_STAGE.items()]
+    rows = [(f"`{state}`", str(rank)) for state, rank in stage_rules.REPORTED_BY_VM_STAGE.items()]
     return _table(["reported service state", "rank"], rows)
 
 
@@ -196,13 +196,13 @@ def _kinds_table() -> str:
 def _sources_table() -> str:
     rows = [
         (f"`{trigger}`", _outcome(failed=failed), f"**{row.to}**", f"`{row.rule}`", row.reason, str(row.rank))
-        for (trigger, failed), row in tables.SOURCE.items()
+        for (trigger, failed), row in stage_rules.SOURCE.items()
     ]
     return _table(["message", "says", "leads to", "rule", "reason", "rank within one transaction id"], rows)
 
 
 def _workflows_table() -> str:
-    by_name = groupby(tables.WORKFLOWS.items(), lambda item: item[1].name)
+    by_name = groupby(stage_rules.WORKFLOWS.items(), lambda item: item[1].name)
     rows = []
     for name, messages in by_name:
         told = list(messages)

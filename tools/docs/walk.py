@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from receiver.lifecycle import Current, Windows, decide, operation_tables, overdue, tables
+from receiver.lifecycle import Current, Windows, decide, operation_tables, overdue, stage_rules
 from receiver.model.entities import Deployment, DeploymentState, Entity, Operation, Resource, ResourceState, Vm, VmState
 from receiver.model.notification import DeploymentReport, Family, Notification, ResourceReport, Status, VmReport
 from receiver.parsing.vocabulary import RESOURCE_EVENTS
@@ -49,7 +49,7 @@ class Edge:
 
 def vm_edges() -> Iterator[Edge]:
     """Every row of the VM table from every state of a VM, and a deployment's end as its VMs see it."""
-    for trigger, failed in [*tables.VM, ("SERVICE_UNDEPLOYED", False), ("SERVICE_UNDEPLOYED", True)]:
+    for trigger, failed in [*stage_rules.VM, ("SERVICE_UNDEPLOYED", False), ("SERVICE_UNDEPLOYED", True)]:
         for state in VmState:
             if trigger.startswith("VM_") or state != VmState.UNSEEN:  # a VM that nobody named cannot go
                 yield Edge(state, trigger, failed, _after_vm(state, (trigger, failed)))
@@ -58,7 +58,7 @@ def vm_edges() -> Iterator[Edge]:
 def deployment_edges() -> Iterator[Edge]:
     """Every row of the deployment table from every state, and VM stages that report a service state."""
     reporting = {(trigger, False): reported for trigger, reported in REPORTS.items()}
-    for (trigger, failed), reported in (dict.fromkeys(tables.DEPLOYMENT) | reporting).items():
+    for (trigger, failed), reported in (dict.fromkeys(stage_rules.DEPLOYMENT) | reporting).items():
         for state in DeploymentState:
             n = _message((trigger, failed), reported=reported)
             decision = decide(Current(deployment=_deployment(state)), n, Windows())
@@ -124,7 +124,7 @@ def _state(entities: Iterable[Entity], kind: type[Entity], otherwise: str) -> st
 
 def _message(case: Case, *, reported: str | None = None, family: Family | None = None) -> Notification:
     trigger, failed = case
-    about_vm = trigger.startswith("VM_") and case in tables.VM
+    about_vm = trigger.startswith("VM_") and case in stage_rules.VM
     is_event = trigger.startswith(("VM_RECOVERY", "VM_SCALE", "VM_MANUAL")) or trigger.endswith("_COMPLETE")
     is_resource = family is Family.RESOURCE
     return Notification(
@@ -133,7 +133,7 @@ def _message(case: Case, *, reported: str | None = None, family: Family | None =
         root="", trigger=trigger, raw_trigger=trigger, status=Status.FAILED if failed else Status.OK,
         deployment=None if is_resource else DeploymentReport("d", "e", state=reported, raw_state=reported),
         vm=VmReport("vm", uuid="i") if about_vm else None,
-        target=VmReport("vm", uuid="i") if about_vm and tables.VM[case].about == "target" else None,
+        target=VmReport("vm", uuid="i") if about_vm and stage_rules.VM[case].about == "target" else None,
         resource=ResourceReport(SAMPLE_RESOURCE, "r") if is_resource else None,
     )  # fmt: skip
 

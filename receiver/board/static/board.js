@@ -14,12 +14,13 @@ import { Rows } from "./rows.js";
 import { ServerLists } from "./server_list.js";
 import { readAll, readChanged, readHealth, readOpen, readQuarantine } from "./sync.js";
 import { count, name } from "./text.js";
-import { deploymentView, vmView } from "./view_detail.js";
+import { deploymentView } from "./view_deployment.js";
 import { fleetView } from "./view_fleet.js";
 import { callbackView, feedView, quarantineView } from "./view_happened.js";
 import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
 import { sourcesView } from "./view_sources.js";
+import { vmView } from "./view_vm.js";
 
 const FRAME_MS = 100; // between drawings of what came by itself
 const REST = 6; // times as long as drawing takes: what is left to the reader and to the rest of the machine

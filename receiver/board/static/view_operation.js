@@ -5,7 +5,7 @@ import { count, name, span } from "./text.js";
 import { deploymentLink, vmLink } from "./route.js";
 import { at, code, deploymentName, facts, fetched, notice, panel, text, toDeployment } from "./parts.js";
 import { spans, timeline } from "./timeline.js";
-import { callbackList, ledger } from "./view_detail.js";
+import { callbackList, ledger } from "./histories.js";
 import { progress } from "./view_fleet.js";
 import { get, path } from "./api.js";
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from receiver.lifecycle import tables
+from receiver.lifecycle import stage_rules
 from receiver.model.entities import DeploymentState as D
 from receiver.model.entities import Resource, Vm
 from receiver.model.entities import ResourceState as R
@@ -66,8 +66,8 @@ VM_REFERENCE: Expected = {
     **each(LIVE, ["VM_SCALE_OUT_COMPLETE"], FAILED, V.ERROR),
     **each(LIVE, ["VM_SCALE_IN_COMPLETE", "VM_UNDEPLOYED"], OK, V.UNDEPLOYED),
     **each(LIVE, ["VM_UNDEPLOYED"], FAILED, V.ERROR),
-    **each((V.UNDEPLOYED,), {trigger for trigger, _ in tables.VM}, OK, SAME),
-    **each((V.UNDEPLOYED,), {trigger for trigger, _ in tables.VM}, FAILED, SAME),
+    **each((V.UNDEPLOYED,), {trigger for trigger, _ in stage_rules.VM}, OK, SAME),
+    **each((V.UNDEPLOYED,), {trigger for trigger, _ in stage_rules.VM}, FAILED, SAME),
 }  # fmt: skip
 VM_RULINGS: Expected = {
     # An update message on an unseen VM takes the reported state, else ALIVE (docs/lifecycle.md#rulings).
@@ -132,7 +132,7 @@ def vm_state(world: World) -> str:
 def message(case: Case, **facts: Any) -> Notification:
     """The message of a newer operation, about VM `a` in its known instance if it is about a VM."""
     trigger, failed = case
-    about_target = case in tables.VM and tables.VM[case].about == "target"
+    about_target = case in stage_rules.VM and stage_rules.VM[case].about == "target"
     names = {"target_name": "a", "target": "u1"} if about_target else {"vm": "a", "uuid": "u1"}
     said = {"failed": failed, "txn": "t1", "at_s": 10, **({} if trigger.startswith("SERVICE") else names), **facts}
     return notification(trigger, **said)
@@ -140,7 +140,7 @@ def message(case: Case, **facts: Any) -> Notification:
 
 def test_every_row_of_the_vm_table_is_expected_from_every_state() -> None:
     """The expectations below are whole: no row, and no state, is left out."""
-    assert set(VM_EXPECTED) == {(state, case) for case in tables.VM for state in V} | set(VM_CASCADE)
+    assert set(VM_EXPECTED) == {(state, case) for case in stage_rules.VM for state in V} | set(VM_CASCADE)
 
 
 @pytest.mark.parametrize("case", sorted({case for _, case in VM_EXPECTED}), ids=spelled)
@@ -170,7 +170,7 @@ def test_a_start_may_report_that_the_vm_is_alive(trigger: str) -> None:
 NEVER_ACTIVE = (D.UNSEEN, D.DEPLOYING, D.INERT)
 LIVE_SERVICES = [state for state in D if state is not D.UNDEPLOYED]
 OTHER_VM_EVENTS = sorted(
-    {(t, f) for t, f in tables.VM if t.startswith(("VM_RECOVERY", "VM_SCALE", "VM_MANUAL"))}
+    {(t, f) for t, f in stage_rules.VM if t.startswith(("VM_RECOVERY", "VM_SCALE", "VM_MANUAL"))}
     - {("VM_RECOVERY_COMPLETE", FAILED)}
 )
 DEPLOYMENT_REFERENCE: Expected = {
@@ -193,8 +193,8 @@ DEPLOYMENT_REFERENCE: Expected = {
     **each(set(LIVE_SERVICES) - {D.UNSEEN, D.DEPLOYING}, ["VM_DEPLOYED", "VM_ALIVE"], FAILED, SAME),
     **each(LIVE_SERVICES, {*VM_STAGES, *VM_COMPLETIONS} - {"VM_DEPLOYED", "VM_ALIVE"}, OK, SAME),
     **each(LIVE_SERVICES, {*VM_STAGES, *VM_COMPLETIONS} - {"VM_DEPLOYED", "VM_ALIVE"}, FAILED, SAME),
-    **each((D.UNDEPLOYED,), {t for t, _ in [*tables.VM, *tables.DEPLOYMENT]}, OK, SAME),
-    **each((D.UNDEPLOYED,), {t for t, _ in [*tables.VM, *tables.DEPLOYMENT]}, FAILED, SAME),
+    **each((D.UNDEPLOYED,), {t for t, _ in [*stage_rules.VM, *stage_rules.DEPLOYMENT]}, OK, SAME),
+    **each((D.UNDEPLOYED,), {t for t, _ in [*stage_rules.VM, *stage_rules.DEPLOYMENT]}, FAILED, SAME),
 }  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def a_deployment_in(state: str) -> World:
 
 def test_every_message_is_expected_for_a_deployment_in_every_state() -> None:
     """The expectations are whole: what moves VMs or deployments, from every state."""
-    cases = {*tables.VM, *tables.DEPLOYMENT}
+    cases = {*stage_rules.VM, *stage_rules.DEPLOYMENT}
     assert set(DEPLOYMENT_REFERENCE) == {(state, case) for case in cases for state in D}
 
 
