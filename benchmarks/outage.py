@@ -1,4 +1,5 @@
-"""What the service does without PostgreSQL: how fast it spools, what that takes of memory, how fast it drains.
+"""What the service does without PostgreSQL: how fast it spools, what that takes of memory, how fast it drains, and how
+an outage is felt by who posts (`felt`).
 
 Beside it, in alternating rounds, the server that does nothing. Each callback that is answered is fsynced. This file
 must not know how a result is shown.
@@ -11,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import aiohttp
 
+from benchmarks.felt import Felt, feel_freeze, feel_kills
 from benchmarks.load import Heard, Load
 from benchmarks.stand import Program, ask
 from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
@@ -27,6 +30,8 @@ CONNECTIONS = 128
 HELD = 50_000
 LIVE_RATE = 500.0
 LIVE_SECONDS_MAX = 3_600.0
+LIVE_NUMBERS_MAX = 10_000_000
+"""More than the numbers of requests beside the drain."""
 TIMEOUT_S = 3_600.0
 POLL_S = 0.5
 SPOOL_BYTES_MAX = 20_000_000_000
@@ -49,6 +54,8 @@ class Found:
     """Until the direct way was taken again, with `live` callbacks coming meanwhile."""
     drained: int = 0
     live: int = 0
+    killed: Felt = field(default_factory=Felt)
+    frozen: Felt = field(default_factory=Felt)
 
     @property
     def ratio(self) -> float:
@@ -93,6 +100,8 @@ class Outage:
             await self._filled(service, session)
             self._tell("PostgreSQL comes back")
             await self._drained(postgres, service, session)
+            self._tell("PostgreSQL dies and comes back, and freezes")
+            await self._felt(postgres, service, session)
         return self._found
 
     def _service(self, postgres_dsn: str, nats_url: str) -> Program:
@@ -134,6 +143,13 @@ class Outage:
         finally:
             live.cancel()
             await asyncio.wait([live])
+
+    async def _felt(self, postgres: EmbeddedPostgres, service: Program, session: aiohttp.ClientSession) -> None:
+        calm = partial(self._until_direct, session)
+        found, first = self._found, self._next + LIVE_NUMBERS_MAX
+        found.killed, first = await feel_kills(service.port, DEPLOYMENTS, first, postgres, calm)
+        found.frozen, self._next = await feel_freeze(service.port, DEPLOYMENTS, first, postgres)
+        await calm()
 
     async def _until_direct(self, session: aiohttp.ClientSession) -> None:
         async with asyncio.timeout(TIMEOUT_S):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from benchmarks.compare import NOTHING, ORDINARY, SERVICE, Plan, Results, Round
+from benchmarks.felt import Felt
 from benchmarks.outage import Found
 from benchmarks.shapes import Shapes
 
@@ -46,6 +47,12 @@ def outage_table(found: Found) -> Table:
         ("memory more than at its beginning (wanted: 50 MB or less)", f"{grown / 1e6:+,.0f} MB"),
         ("drained/s beside live traffic (wanted: 3,000 or more)", f"{found.drain_rate:,.0f}"),
         ("  of that, live callbacks/s", f"{found.live / found.drain_seconds:,.0f}"),
+        ("200 callbacks/s before an outage, p99", f"{1e3 * found.killed.before_p99_s:,.0f} ms"),
+        ("PostgreSQL killed and back, three times: slowest answer (wanted: 1 s or less)", _felt(found.killed)),
+        ("  answers 202, p99 (wanted: 50 ms or less)", f"{1e3 * found.killed.spooled_p99_s:,.0f} ms"),
+        ("  first callback after its return (wanted: 1 s or less)", f"{1e3 * found.killed.first_after_s:,.0f} ms"),
+        ("PostgreSQL frozen: slowest answer (wanted: COMMIT_TIMEOUT_S, 2 s, or less)", _felt(found.frozen)),
+        ("  first callback after its return (wanted: 1 s or less)", f"{1e3 * found.frozen.first_after_s:,.0f} ms"),
     ):
         table.add_row(what, value)
     return table
@@ -65,6 +72,11 @@ def shapes_table(found: Shapes) -> Table:
         f"Of {other}: rate {rates:.2f}, processor time {costs:.2f}; {found.stored:,} callbacks stored before."
     )
     return table
+
+
+def _felt(felt: Felt) -> str:
+    refused = f", {felt.refused:,} refused" if felt.refused else ""
+    return f"{1e3 * felt.slowest_s:,.0f} ms of {felt.answers:,}{refused}"
 
 
 class Target(NamedTuple):

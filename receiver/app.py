@@ -104,6 +104,7 @@ class App:
 
     async def _start(self) -> None:
         self.tls.open()
+        self.broker.check()
         if self._traces:
             self._undo.callback(self._traces.close)
         self._undo.push_async_callback(self.readers.close)

@@ -148,6 +148,10 @@ class StreamRefusedError(ReceiverError):
     """JetStream refuses what the relay publishes, and trying again cannot help."""
 
 
+class NotAllowedError(StreamRefusedError):
+    """NATS does not allow it to this user; the message names the permission."""
+
+
 class StreamLostError(StreamRefusedError):
     """The stream lacks what it had acknowledged: it was emptied, truncated or made anew."""
 

@@ -30,6 +30,16 @@ class StreamPlace(NamedTuple):
     last_sequence: int
 
 
+class TlsClient(Client):
+    """Tells no secret to a server that offers no TLS although TLS was asked for; nats-py would go on without."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        begins = self.options["tls_handshake_first"] or info.get("tls_required", False)
+        if initial_connection and "tls" in self.options and not begins:
+            raise NatsError("it offers no TLS, although TLS is asked for")
+        await super()._process_info(info, initial_connection)
+
+
 class Connection:
     """One connection; `options` are those of nats-py's `connect`: `user_credentials`, `tls`, `token` …"""
 
@@ -39,6 +49,8 @@ class Connection:
         self._timeout_s = connect_timeout_s
         self._options = options
         self._client: Client | None = None
+        self._forbidden = ""
+        """What the server said that this user may not do: such questions have no answer, and end by their time."""
 
     @property
     def jetstream(self) -> JetStreamContext:
@@ -49,10 +61,12 @@ class Connection:
 
     async def open(self) -> None:
         """Raises FeedUnreachableError, which does not show the password that a URL may hold."""
-        client, faults = Client(), [""]
+        client, faults = TlsClient(), [""]
 
         async def note(error: Exception) -> None:
             faults[0] = f": {error}"
+            if "permissions violation" in str(error).lower():
+                self._forbidden = f" ({error})"
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -87,7 +101,7 @@ class Connection:
         except NotFoundError as error:
             raise StreamMissingError(f"this NATS has no stream {name}: has a receiver been connected to it?") from error
         except AWAY as error:
-            raise FeedError(f"JetStream does not answer: {error}") from error
+            raise FeedError(f"JetStream does not answer: {error}{self._forbidden}") from error
 
     async def stream_now(self, name: str) -> StreamPlace:
         """The same; raises nats-py's errors."""

@@ -21,13 +21,14 @@ from click.core import ParameterSource
 
 from esc_receiver_client import EscFeed, Event, NotAnEventError, SyncEscReceiver
 from esc_receiver_client.questions import FEED_BEGINNING
-from receiver.cli import options
+from receiver.cli import nats_options, options
 from receiver.cli.endpoints_file import read_endpoints
 from receiver.cli.terminal import colour_of
 from receiver.events.cloudevents import SUBJECTS
 from receiver.events.subjects import token
 from receiver.model.entities import EntityKind
 from receiver.model.sanitize import plain
+from receiver.publishing.nats_access import NatsAccess
 
 EPILOG = """\b
 Examples:
@@ -49,6 +50,14 @@ Examples:
     help="Read from these NATS servers instead, comma between, unless --url is given.",
 )
 @options.data_dir("Folder of an embedded receiver; its endpoints.json tells where NATS is.")
+@nats_options.access
+@click.option(
+    "--subject-prefix",
+    envvar="ESC_RECEIVER_SUBJECT_PREFIX",
+    default=SUBJECTS,
+    show_default=True,
+    help="First tokens of the feed's subjects.",
+)
 @click.option(
     "--stream",
     envvar="ESC_RECEIVER_STREAM_NAME",
@@ -76,6 +85,8 @@ def tail_command(
     token: str | None,
     nats_url: str | None,
     data_dir: Path | None,
+    access: nats_options.Access,
+    subject_prefix: str,
     stream: str,
     from_start: bool,
     limit: int | None,
@@ -97,21 +108,21 @@ def tail_command(
                 for entry in islice(entries, limit):
                     click.echo(plain(orjson.dumps(entry).decode()) if as_json else _line(entry))
         else:
-            subjects = _subjects(filters["entity"], filters["change"], filters["source"])
+            subjects = _subjects(subject_prefix, filters["entity"], filters["change"], filters["source"])
             show = _as_cloud_event if as_json else _as_line
             how = {"subjects": subjects, "start": "beginning" if from_start else "new"}
-            asyncio.run(_print(nats_url, stream, how, show, filters["deployment"], limit))
+            asyncio.run(_print(access(nats_url), stream, how, show, filters["deployment"], limit))
     except KeyboardInterrupt:
         return
 
 
 async def _print(
-    nats_url: str, stream: str, how: Any, show: Callable[[Event], str], deployments: Sequence[str], limit: int | None
+    access: NatsAccess, stream: str, how: Any, show: Callable[[Event], str], deployments: Sequence[str], limit: int | None
 ) -> None:
     """The events of these deployments, or all; the subject's place of a deployment depends on the entity."""
     shown = 0
     async with (
-        EscFeed(nats_url, stream=stream, name="esc-receiver tail") as feed,
+        EscFeed(access.servers, stream=stream, name="esc-receiver tail", **access.options()) as feed,
         aclosing(feed.subscribe(**how)) as events,
     ):
         async for event in events:
@@ -130,9 +141,9 @@ def _deployment(event: Event) -> str | None:
         return None
 
 
-def _subjects(entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
+def _subjects(prefix: str, entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
     """Non-overlapping subjects that match the filters. What follows the source has at least one token, or none."""
-    starts = [".".join((SUBJECTS, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
+    starts = [".".join((prefix, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
     return [f"{start}{end}" for start in starts for end in ("", ".>")]
 
 

@@ -206,6 +206,7 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
 def _tls_clashes(settings: Settings) -> Iterator[tuple[str, str]]:
     for name, needed in (
         ("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file"), ("tls_client_ca_file", "tls_cert_file"),
+        ("nats_cert_file", "nats_key_file"), ("nats_key_file", "nats_cert_file"),
     ):  # fmt: skip
         if getattr(settings, name) is not None and getattr(settings, needed) is None:
             yield name, f"is of no use without {needed}"

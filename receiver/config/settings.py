@@ -35,6 +35,14 @@ class Settings(BaseSettings):
     postgres_dsn: str = _secret("", "PostgreSQL to keep callbacks in: `postgresql://user:password@host/database`.")
     nats_url: str = _secret("nats://127.0.0.1:4222", "NATS servers, separated by commas; may carry `user:password@`.")
     nats_credentials: str = _secret("", "The text of a NATS credentials (`.creds`) file, if NATS asks for one.")
+    nats_ca_file: Path | None = _setting(
+        None, "Authorities that may sign the certificate of NATS, PEM, instead of the system's."
+    )
+    nats_cert_file: Path | None = _setting(
+        None, "Client certificate to show to NATS, PEM; read again at each connection."
+    )
+    nats_key_file: Path | None = _setting(None, "Its private key, PEM, without a passphrase.")
+    nats_tls_first: bool = _setting(False, "Begin with TLS, for servers with `handshake_first`.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = _setting(9010, "Port to serve on; 0 takes a free one.", ge=0, le=65535)
     tls_cert_file: Path | None = _setting(None, "Certificate to serve HTTPS with, PEM, its chain behind it.")
@@ -100,11 +108,13 @@ class Settings(BaseSettings):
     batch_callbacks_max: PositiveInt = _setting(256, "Most callbacks in one transaction.")
     batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes of bodies in one transaction.")
     commits_max: PositiveInt = _setting(2, "Most transactions with callbacks at one time.")
-    commit_timeout_s: PositiveFloat = _setting(2, "Time for one transaction.")
+    commit_timeout_s: PositiveFloat = _setting(
+        2, "Time for a callback to be committed, or else spooled; a silent PostgreSQL is felt no longer."
+    )
     commit_races_max: PositiveInt = _setting(
         10, "How often a batch is judged again because another receiver was quicker."
     )
-    commit_retry_s: PositiveFloat = _setting(0.1, "Pause before a broken transaction is tried again.")
+    commit_retry_s: PositiveFloat = _setting(0.1, "Pause before a broken transaction is tried again a second time.")
     commit_reconnects_max: NonNegativeInt = _setting(
         1, "How often a transaction is tried again because its connection broke, before its callbacks are spooled."
     )
@@ -212,6 +222,10 @@ class Settings(BaseSettings):
         60, "Time for PostgreSQL to give one portion of the ledger that the stream is compared with."
     )
     relay_takeover_s: PositiveFloat = _setting(2, "How often a standby tries to become the relay.")
+    subject_prefix: str = _setting(
+        "esc.v1", "First tokens of the feed's subjects; another one for each database on one NATS account.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$", max_length=128,
+    )  # fmt: skip
     stream_name: str = _setting("ESC", "JetStream stream of the feed.", pattern=r"^[^\s.*>/\\]+$")
     stream_replicas: int = _setting(1, "Copies of the stream in a NATS cluster.", ge=1, le=5)
     stream_bytes_max: int = _setting(-1, "Largest stream in bytes; -1: no limit.", ge=-1)

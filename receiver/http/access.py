@@ -16,8 +16,8 @@ from typing import Any
 
 from receiver.config.sources import Network, Source, Subject, read_subject
 from receiver.errors import AddressError, BasicCredentialsError, CertificateError, CredentialsError, UnknownSourceError
-from receiver.http.certificates import subject_of
 from receiver.http.sender_address import SenderAddresses
+from receiver.tls.certificates import subject_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 
-from receiver.config.settings import PREFIX, Settings
+from receiver.config.settings import Settings
 from receiver.errors import SetupError
-from receiver.http.certificates import NoCertificateError, Validity, validity_of
 from receiver.observability.metrics import Metrics
+from receiver.tls.tls_files import (
+    Stamp,
+    TlsFileError,
+    check_certificate,
+    check_key,
+    load_authority,
+    load_pair,
+    stamp_of,
+)
 
 log = structlog.get_logger()
 
 FILES = ("tls_cert_file", "tls_key_file", "tls_client_ca_file")
-_Stamps = tuple[tuple[int, int, int] | None, ...]
-
-
-class _FileError(Exception):
-    """What is wrong with a file, and which setting names it."""
-
-    def __init__(self, setting: str, path: Path, what: str) -> None:
-        super().__init__(f"{PREFIX}{setting.upper()}: {path} {what}")
+_Stamps = tuple[Stamp, ...]
 
 
 class _Loaded(NamedTuple):
@@ -114,7 +113,7 @@ class ListenerTls:
         self._metrics.tls_certificate_expiry_timestamp_seconds.set(loaded.expires_s)
 
     def _stamps(self) -> _Stamps:
-        return tuple(_stamp(path) for name in FILES if (path := getattr(self._settings, name)))
+        return tuple(stamp_of(path) for name in FILES if (path := getattr(self._settings, name)))
 
 
 def load(settings: Settings) -> tuple[_Loaded | None, list[str]]:
@@ -126,94 +125,19 @@ def load(settings: Settings) -> tuple[_Loaded | None, list[str]]:
     faults: list[str] = []
     expires_s = 0.0
     try:
-        expires_s = _check_certificate(settings.tls_cert_file)
-    except _FileError as fault:
+        expires_s = check_certificate("tls_cert_file", settings.tls_cert_file)
+    except TlsFileError as fault:
         faults.append(str(fault))
     try:
-        _check_key(settings.tls_key_file)
+        check_key("tls_key_file", settings.tls_key_file)
         if not faults:
-            _load_pair(context, settings.tls_cert_file, settings.tls_key_file)
-    except _FileError as fault:
+            load_pair(context, "tls_cert_file", settings.tls_cert_file, "tls_key_file", settings.tls_key_file)
+    except TlsFileError as fault:
         faults.append(str(fault))
     if settings.tls_client_ca_file:
         try:
-            _load_client_authority(context, settings.tls_client_ca_file)
-        except _FileError as fault:
+            load_authority(context, "tls_client_ca_file", settings.tls_client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL  # sources ask for one; probes, Prometheus and the board have none
+        except TlsFileError as fault:
             faults.append(str(fault))
     return (None if faults else _Loaded(context, expires_s)), faults
-
-
-def _check_certificate(path: Path) -> float:
-    """When the first of its certificates expires."""
-    found = _certificates("tls_cert_file", path)
-    for validity in found:
-        if fault := _out_of_time(validity):
-            raise _FileError("tls_cert_file", path, fault)
-    return min(validity.until_s for validity in found)
-
-
-def _check_key(path: Path) -> None:
-    text = _read("tls_key_file", path)
-    if "PRIVATE KEY-----" not in text:
-        raise _FileError("tls_key_file", path, "holds no private key (PEM)")
-    if "ENCRYPTED" in text:
-        raise _FileError(
-            "tls_key_file", path, "has a passphrase, which nobody could type in; store the key without one"
-        )
-
-
-def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    try:
-        context.load_cert_chain(cert, key, password="")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise _FileError("tls_key_file", key, f"is not the key of the certificate in {cert}") from error
-        if (error.reason or "").startswith(("EE_", "CA_")):
-            raise _FileError("tls_cert_file", cert, f"is too weak ({error.reason})") from error
-        raise _FileError("tls_key_file", key, f"cannot be used ({error.reason or error})") from error
-    except OSError as error:
-        raise _FileError("tls_cert_file", cert, f"cannot be read: {error.strerror}") from error
-
-
-def _load_client_authority(context: ssl.SSLContext, path: Path) -> None:
-    found = _certificates("tls_client_ca_file", path)
-    faults = [fault for validity in found if (fault := _out_of_time(validity))]
-    if len(faults) == len(found):
-        raise _FileError("tls_client_ca_file", path, faults[0])
-    context.load_verify_locations(path)
-    if not context.cert_store_stats()["x509_ca"]:
-        raise _FileError("tls_client_ca_file", path, "holds no certificate of an authority")
-    context.verify_mode = ssl.CERT_OPTIONAL  # sources ask for one; probes, Prometheus and the board have none
-
-
-def _certificates(setting: str, path: Path) -> list[Validity]:
-    text = _read(setting, path)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
-        return validity_of(text)
-    except (ssl.SSLError, NoCertificateError, ValueError) as error:
-        raise _FileError(setting, path, "holds no certificate (PEM) that can be read") from error
-
-
-def _read(setting: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError as error:
-        raise _FileError(setting, path, f"cannot be read: {error.strerror}") from error
-
-
-def _out_of_time(validity: Validity) -> str | None:
-    now_s = time.time()
-    if validity.until_s < now_s:
-        return f"expired on {datetime.fromtimestamp(validity.until_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if validity.from_s > now_s:
-        return f"is not valid before {datetime.fromtimestamp(validity.from_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return None
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -60,6 +60,8 @@ class _Pending(NamedTuple):
 
     callback: ParsedCallback
     answer: Answer
+    accepted_s: float
+    """By the monotonic clock."""
 
 
 class Batcher:
@@ -102,7 +104,7 @@ class Batcher:
             raise CannotKeepError("the receiver is stopping")
         if self.full:
             raise CannotKeepError("too many callbacks are waiting (queue_callbacks_max, queue_bytes_max)")
-        self._queue.append(_Pending(self._parse(envelope, reading), answer))
+        self._queue.append(_Pending(self._parse(envelope, reading), answer, time.monotonic()))
         self._queued_bytes += len(envelope.body)
         self._wake_up.set()
 
@@ -196,7 +198,8 @@ class Batcher:
     async def _commit(self, batch: Sequence[_Pending], on_decided: Callable[[], None]) -> list[_Pending]:
         """Write a batch to PostgreSQL; returns what it did not take."""
         with self._metrics.commit_seconds.time():
-            results = await self._writer.write([pending.callback for pending in batch], on_decided)
+            waited_s = time.monotonic() - batch[0].accepted_s
+            results = await self._writer.write([pending.callback for pending in batch], on_decided, waited_s)
         rest = []
         for pending, result in zip(batch, results, strict=True):
             if isinstance(result, Decision):
@@ -208,7 +211,7 @@ class Batcher:
     async def _spool(self, batch: Sequence[_Pending]) -> None:
         """Write a batch to the spool. Raises CannotKeepError."""
         await self._router.spool([pending.callback for pending in batch])
-        for callback, answer in batch:
+        for callback, answer, _ in batch:
             outcome = Outcome.MALFORMED if callback.malformed else None
             if not answer.done():
                 answer.set_result(Accepted(callback.envelope.receipt, outcome, "spooled", callback.malformed or ""))
@@ -223,7 +226,7 @@ class Batcher:
 
     def _refuse(self, batch: Iterable[_Pending], error: CannotKeepError) -> None:
         """Raise the error where `accept` waits, whose caller counts it; it is counted here when nobody waits."""
-        for _, answer in batch:
+        for _, answer, _ in batch:
             if answer.done():
                 self._metrics.count_refused(Refused.CANNOT_KEEP)
             else:

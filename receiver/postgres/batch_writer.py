@@ -29,6 +29,9 @@ from receiver.postgres.wake_ups import ANY_OPERATION, WakeUps, ended_operations
 
 WriteResult = Decision | CannotKeepError
 
+POSTGRES_SHARE = 0.9
+"""Of `commit_timeout_s`; the rest is for the spool, so that the answer comes within that time."""
+
 log = structlog.get_logger()
 
 
@@ -47,17 +50,23 @@ class BatchWriter:
         self._metrics = metrics
 
     async def write(
-        self, callbacks: Sequence[ParsedCallback], on_decided: Callable[[], None] = do_nothing
+        self,
+        callbacks: Sequence[ParsedCallback],
+        on_decided: Callable[[], None] = do_nothing,
+        waited_s: float = 0.0,
     ) -> list[WriteResult]:
         """The result of each callback, in order: its decision, or why it could not be stored within `commit_timeout_s`.
 
-        `on_decided` is called when they are decided, and only PostgreSQL has work with them.
+        `on_decided` is called when they are decided, and only PostgreSQL has work with them. What they have `waited_s`
+        for their turn counts, up to half of that time, so that a silent PostgreSQL is not felt twice; and a part of it
+        is left for the spool.
         """
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in callbacks]
+        timeout_s = self._settings.commit_timeout_s
         task = _WriteTask(
             self._database, self._store, self._partitions, self._wake_ups, self._settings, self._metrics, on_decided,
-            asyncio.get_running_loop().time() + self._settings.commit_timeout_s,
+            asyncio.get_running_loop().time() + max(timeout_s / 2, POSTGRES_SHARE * timeout_s - waited_s),
         )  # fmt: skip
         try:
             await process_batch(task, callbacks, self._partitions, self._settings.commit_races_max)
@@ -117,7 +126,8 @@ class _WriteTask:
         self._broken += 1
         if self._broken > self._settings.commit_reconnects_max or isinstance(error, NOT_CONNECTED):
             raise error  # to the spool at once: an outage is not felt
-        await asyncio.sleep(self._settings.commit_retry_s)
+        if self._broken > 1:  # the first time it shows at once whether PostgreSQL is there
+            await asyncio.sleep(self._settings.commit_retry_s)
         await self._find_stored(batch)
 
     async def on_failure(self, item: ParsedCallback, error: Exception) -> None:

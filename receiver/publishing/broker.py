@@ -11,14 +11,14 @@ import logging
 from contextlib import suppress
 
 import structlog
-from nats.aio.client import Client, RawCredentials
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from receiver.config.settings import Settings
-from receiver.errors import DisconnectedError, describe
+from receiver.errors import DisconnectedError, SettingsError, describe
 from receiver.observability.metrics import Metrics
-
-RECONNECT_WAIT_S = 0.5
+from receiver.publishing.nats_access import NatsAccess
+from receiver.publishing.nats_client import NatsClient, explained
 
 log = structlog.get_logger()
 
@@ -28,6 +28,7 @@ class Broker:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._access = NatsAccess.of(settings)
         self._metrics = metrics
         self.connections = 0
         """How often it was connected: each time the broker may be another one."""
@@ -36,6 +37,12 @@ class Broker:
         self._up = asyncio.Event()
         self._logged = ""
         self._last_error = ""
+        self._forbidden = False
+        """Something was, since NATS was connected."""
+
+    def check(self) -> None:
+        """Raises SettingsError, a line for each setting or file that no connection could be made with."""
+        self._access.checked()
 
     @property
     def is_up(self) -> bool:
@@ -82,24 +89,13 @@ class Broker:
             try:
                 self._client = await self._connected()
                 await self._on_up()
-            except (NatsError, OSError, ValueError, ImportError) as error:  # also a bad address or bad credentials
+            except (NatsError, OSError, ValueError, ImportError, SettingsError) as error:  # also a bad address
                 await self._on_error(error)
 
     async def _connected(self) -> Client:
-        credentials = self._settings.nats_credentials
-        client = Client()
-        await client.connect(
-            [server.strip() for server in self._settings.nats_url.split(",")],
-            name="esc-receiver",
-            connect_timeout=self._settings.nats_connect_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
-            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
-            max_reconnect_attempts=-1,
-            user_credentials=RawCredentials(credentials) if credentials else None,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_down,
-            closed_cb=self._on_down,
-            reconnected_cb=self._on_up,
-        )
+        client = NatsClient(self._access)
+        timeout_s = self._settings.nats_connect_timeout_s
+        await client.open("esc-receiver", timeout_s, self._on_error, self._on_up, self._on_down)
         return client
 
     async def _on_up(self) -> None:
@@ -108,6 +104,7 @@ class Broker:
         self._metrics.nats_up.set(1)
         self._log_change("NATS is connected")
         self._last_error = ""
+        self._forbidden = False
 
     async def _on_down(self) -> None:
         self._up.clear()
@@ -116,9 +113,21 @@ class Broker:
             self._log_change("NATS is not connected")
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = describe(error)
+        if isinstance(error, SettingsError):
+            log.error("the files for NATS are wrong; the ones read before stay in use", why=str(error))
+            return
+        if self._up.is_set():
+            self._tell_forbidden(error)
+            return
+        self._last_error = explained(error)
         if not self._logged:
             self._log_change("NATS cannot be reached; trying on", error=self._last_error)
+
+    def _tell_forbidden(self, error: Exception) -> None:
+        """Of what is published or asked for in one go the server forbids each, and one line is enough."""
+        if not self._forbidden and "permissions violation" in str(error).lower():
+            log.warning("NATS does not allow something to this user", why=describe(error))
+            self._forbidden = True
 
     def _log_change(self, event: str, **facts: str) -> None:
         """Log each change once, however often it is tried in between."""

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -37,6 +38,8 @@ from receiver.publishing.stream_setup import (
 )
 
 _TAIL_MESSAGES_MAX = 256
+
+log = structlog.get_logger()
 
 
 class StreamMessage(NamedTuple):
@@ -77,6 +80,8 @@ class JetStream:
         self._broker = broker
         self._settings = settings
         self._timeout_s = settings.publish_timeout_s
+        self._told: dict[str, str] = {}
+        """By stream: why it is used as it is."""
 
     @property
     def connections(self) -> int:
@@ -97,7 +102,7 @@ class JetStream:
         stream = await ensure_stream(client, feed_plan(self._settings), database_id, self._timeout_s)
         if not whosever:
             require_ours(stream, database_id)
-        return stream
+        return self._told_of(stream)
 
     async def look(self, database_id: str) -> StreamState:
         """The feed's stream as it is: neither created nor changed. Raises StreamTakenError when it is another's."""
@@ -108,7 +113,8 @@ class JetStream:
 
     async def claim_feed(self, database_id: str) -> StreamState:
         """Write into the stream whose it is, and bring it to its limits."""
-        return await claim_stream(await self._broker.client(), feed_plan(self._settings), database_id, self._timeout_s)
+        client, plan = await self._broker.client(), feed_plan(self._settings)
+        return self._told_of(await claim_stream(client, plan, database_id, self._timeout_s))
 
     async def claim(self, database_id: str) -> None:
         """Both, whosever they were; what another database put into the bucket goes."""
@@ -124,7 +130,18 @@ class JetStream:
         client, plan = await self._broker.client(), bucket_plan(self._settings)
         stream = await ensure_stream(client, plan, database_id, self._timeout_s)
         require_ours(stream, database_id)
-        return stream if stream.owner else await claim_stream(client, plan, database_id, self._timeout_s)
+        if not stream.owner:
+            stream = await claim_stream(client, plan, database_id, self._timeout_s)
+        return self._told_of(stream)
+
+    def _told_of(self, stream: StreamState) -> StreamState:
+        """Warn of a stream that could not be brought to its limits, once for each reason."""
+        if stream.left_alone and stream.left_alone != self._told.get(stream.name):
+            log.warning(
+                "the stream differs from the settings and is used as it is", stream=stream.name, why=stream.left_alone
+            )
+        self._told[stream.name] = stream.left_alone
+        return stream
 
     async def id_at(self, stream: StreamState, sequence: int) -> str | None:
         """The `Nats-Msg-Id` of the message there; empty: it has none; None: there is no message."""

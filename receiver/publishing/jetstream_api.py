@@ -14,10 +14,19 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from receiver.errors import DeposedError, DisconnectedError, NotAcknowledgedError, StreamRefusedError, describe
+from receiver.errors import (
+    DeposedError,
+    DisconnectedError,
+    NotAcknowledgedError,
+    NotAllowedError,
+    StreamRefusedError,
+    describe,
+)
+from receiver.publishing.nats_client import ForbiddenError
 
 NO_STREAM = 10059
 NO_MESSAGE = 10037
+SUBJECTS_TAKEN = 10065
 _NOT_THE_LAST = frozenset({10070, 10071, 10158})
 """Another message or another sequence is the last, or the message is on its way in already."""
 
@@ -71,6 +80,10 @@ async def get_message(client: Client, stream: str, which: Mapping[str, Any], tim
 def translated(error: Exception, what: str) -> Exception:
     """The error of ours for an error of the NATS client that `what` met."""
     match error:
+        case ForbiddenError():
+            return NotAllowedError(
+                f"{error}: the NATS user of this receiver lacks it (docs/operations.md#nats-permissions)"
+            )
         case NoRespondersError():
             return StreamRefusedError(f"nobody answers on {what}: is JetStream on, and does the stream exist?")
         case MaxPayloadError():

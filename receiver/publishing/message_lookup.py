@@ -17,7 +17,7 @@ from receiver.config.settings import Settings
 from receiver.errors import ReceiverError
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream_api import get_message
-from receiver.publishing.messages import MESSAGE_ID
+from receiver.publishing.messages import MESSAGE_ID, prefixed
 
 CLOCKS_APART = timedelta(minutes=5)
 """The broker may tell another time than the receiver."""
@@ -39,6 +39,7 @@ class MessageLookup:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
         self._stream = settings.stream_name
+        self._prefix = settings.subject_prefix
         self._timeout_s = settings.ping_timeout_s
 
     async def find(self, subject: str, message_id: str, made_at: datetime) -> Place | None:
@@ -47,7 +48,8 @@ class MessageLookup:
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._find(await self._broker.client(), subject, message_id, made_at - CLOCKS_APART)
+                client, subject = await self._broker.client(), prefixed(subject, self._prefix)
+                return await self._find(client, subject, message_id, made_at - CLOCKS_APART)
         except (ReceiverError, TimeoutError):
             return None
 

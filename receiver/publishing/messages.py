@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from receiver.config.settings import Settings
-from receiver.events.cloudevents import item_json, shortened
+from receiver.events.cloudevents import SUBJECTS, item_json, shortened
 from receiver.publishing.outbox import Row, Rows
 
 CONTROL_BYTES = 256
@@ -30,9 +30,14 @@ class Message(NamedTuple):
     payload: bytes
 
 
-def feed_message(row: Row, bytes_max: int) -> Message:
+def feed_message(row: Row, bytes_max: int, prefix: str = SUBJECTS) -> Message:
     """The message of an outbox row, of at most `bytes_max` with its headers."""
-    return Message(row["subject"], orjson.loads(row["headers"]), _payload(row, bytes_max))
+    return Message(prefixed(row["subject"], prefix), orjson.loads(row["headers"]), _payload(row, bytes_max))
+
+
+def prefixed(subject: str, prefix: str) -> str:
+    """The subject as it is published: the ledger and the outbox know the default prefix alone."""
+    return subject if prefix == SUBJECTS else prefix + subject.removeprefix(SUBJECTS)
 
 
 def kv_messages(rows: Rows, bytes_max: int, settings: Settings) -> list[Message]:

@@ -176,8 +176,8 @@ class Relay:
     async def _publish(self, rows: Rows, tail: Tail) -> int:
         """How many are new in the stream. One that the broker says it has already is as good as published."""
         started_s = time.monotonic()
-        limit = tail.feed.message_bytes_max
-        chain = [feed_message(row, limit) for row in rows]
+        limit, prefix = tail.feed.message_bytes_max, self._settings.subject_prefix
+        chain = [feed_message(row, limit, prefix) for row in rows]
         acknowledged = await self._jetstream.publish(chain, tail.feed_sequence)
         self._one_by_one = acknowledged.duplicate
         if acknowledged.duplicate:

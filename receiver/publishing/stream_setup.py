@@ -14,9 +14,15 @@ from typing import Any, NamedTuple
 from nats.aio.client import Client
 
 from receiver.config.settings import Settings
-from receiver.errors import DeposedError, NotAcknowledgedError, StreamRefusedError, StreamTakenError
-from receiver.events.cloudevents import SUBJECTS
-from receiver.publishing.jetstream_api import NO_STREAM, JetStreamError, call_api, get_message, request_json
+from receiver.errors import DeposedError, NotAcknowledgedError, NotAllowedError, StreamRefusedError, StreamTakenError
+from receiver.publishing.jetstream_api import (
+    NO_STREAM,
+    SUBJECTS_TAKEN,
+    JetStreamError,
+    call_api,
+    get_message,
+    request_json,
+)
 from receiver.publishing.messages import EXPECTED_SEQUENCE, MESSAGE_ID
 
 SERVER_VERSION_MIN = (2, 11)
@@ -52,6 +58,8 @@ class StreamState(NamedTuple):
     """How long a message stays; 0: for ever."""
     message_bytes_max: int
     """Headers and payload together."""
+    left_alone: str = ""
+    """Why it is not as it should be, where that could not be changed."""
 
 
 class StreamPlan(NamedTuple):
@@ -81,7 +89,7 @@ def feed_plan(settings: Settings) -> StreamPlan:
         "storage": "file",
         "allow_direct": True,
     }
-    return StreamPlan(settings.stream_name, f"{SUBJECTS}.>", limits, created_with)
+    return StreamPlan(settings.stream_name, f"{settings.subject_prefix}.>", limits, created_with)
 
 
 def bucket_plan(settings: Settings) -> StreamPlan:
@@ -110,7 +118,7 @@ async def ensure_stream(client: Client, plan: StreamPlan, database_id: str, time
     info = await _look(client, plan, database_id, timeout_s)
     _require_usable(plan, info["config"])
     if _owner(info["config"]) == database_id:
-        info = await _brought_to_limits(client, plan, info, database_id, timeout_s)
+        return await _brought_to_limits(client, plan, info, database_id, timeout_s)
     return _state(client, info)
 
 
@@ -129,7 +137,7 @@ async def claim_stream(client: Client, plan: StreamPlan, database_id: str, timeo
     """Write the database's id into the stream's metadata, and bring it to its limits."""
     info = await _look(client, plan, database_id, timeout_s)
     _require_usable(plan, info["config"])
-    return _state(client, await _brought_to_limits(client, plan, info, database_id, timeout_s))
+    return await _brought_to_limits(client, plan, info, database_id, timeout_s)
 
 
 def require_ours(stream: StreamState, database_id: str) -> None:
@@ -161,18 +169,38 @@ async def _look(client: Client, plan: StreamPlan, database_id: str, timeout_s: f
     info = await _info(client, plan, timeout_s)
     if info is None:
         config = {"name": plan.name, "subjects": [plan.subject], "metadata": {OWNER: database_id}}
-        info = await call_api(client, f"STREAM.CREATE.{plan.name}", config | plan.created_with | plan.limits, timeout_s)
+        info = await _created(client, plan, config | plan.created_with | plan.limits, timeout_s)
     return info
+
+
+async def _created(client: Client, plan: StreamPlan, config: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    try:
+        return await call_api(client, f"STREAM.CREATE.{plan.name}", config, timeout_s)
+    except JetStreamError as error:
+        if error.err_code != SUBJECTS_TAKEN:
+            raise
+    names = await call_api(client, "STREAM.NAMES", {"subject": plan.subject}, timeout_s)
+    others = ", ".join(names.get("streams") or ["another"])
+    raise StreamTakenError(
+        f"stream {plan.name} cannot be made: {plan.subject} belongs to stream {others} of the same NATS account, "
+        f"another receiver's or an operator's; {CURE}"
+    )
 
 
 async def _brought_to_limits(
     client: Client, plan: StreamPlan, info: dict[str, Any], database_id: str, timeout_s: float
-) -> dict[str, Any]:
+) -> StreamState:
+    """One that merely differs, and cannot be changed, is used as it is."""
     config = info["config"]
     wanted = config | plan.limits | {"metadata": config.get("metadata", {}) | {OWNER: database_id}}
     if wanted == config:
-        return info
-    return await call_api(client, f"STREAM.UPDATE.{plan.name}", wanted, timeout_s)
+        return _state(client, info)
+    try:
+        return _state(client, await call_api(client, f"STREAM.UPDATE.{plan.name}", wanted, timeout_s))
+    except (NotAllowedError, JetStreamError) as error:
+        differing = [f"{name} is {config.get(name)}, not {value}" for name, value in plan.limits.items()
+                     if config.get(name) != value] or ["it does not say whose it is"]  # fmt: skip
+        return _state(client, info)._replace(left_alone=f"{', '.join(differing)}; {error}")
 
 
 def _state(client: Client, info: Mapping[str, Any]) -> StreamState:

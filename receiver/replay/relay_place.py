@@ -81,6 +81,7 @@ async def relay_place(settings: Settings) -> AsyncIterator[RelayPlace]:
     jetstream = JetStream(broker, settings)
     comparison = FeedComparison(database, jetstream, settings)
     rebuild = StreamRebuild(database, settings, readers)
+    broker.check()
     await database.open()
     try:
         await check_schema(database)

@@ -19,9 +19,9 @@ from structlog.testing import capture_logs
 from receiver.config.loading import load as load_settings
 from receiver.config.settings import Settings
 from receiver.errors import SettingsError, SetupError
-from receiver.http.certificates import subject_of, validity_of
 from receiver.http.tls import ListenerTls
 from receiver.observability.metrics import Metrics
+from receiver.tls.certificates import subject_of, validity_of
 from tests.support.certificates import Authority
 from tests.support.ingress import serving
 from tests.support.waiting import until

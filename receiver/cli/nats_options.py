@@ -1,0 +1,62 @@
+"""How a command is told of NATS: the receiver's own settings, as options. Must not know what is read there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receiver.errors import SetupError
+from receiver.publishing.nats_access import NatsAccess
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS = (
+    click.option("--nats-credentials-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CREDENTIALS_FILE", show_envvar=True,
+                 help="A NATS credentials (.creds) file."),
+    click.option("--nats-credentials", envvar="ESC_RECEIVER_NATS_CREDENTIALS", hidden=True),
+    click.option("--nats-ca-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CA_FILE", show_envvar=True,
+                 help="Authorities that may sign the certificate of NATS, PEM."),
+    click.option("--nats-cert-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CERT_FILE", show_envvar=True,
+                 help="Client certificate to show to NATS, PEM."),
+    click.option("--nats-key-file", type=_FILE, envvar="ESC_RECEIVER_NATS_KEY_FILE", show_envvar=True,
+                 help="Its private key, PEM."),
+    click.option("--nats-tls-first", is_flag=True, envvar="ESC_RECEIVER_NATS_TLS_FIRST", show_envvar=True,
+                 help="Begin with TLS, for servers with handshake_first."),
+)  # fmt: skip
+Access = Callable[[str], NatsAccess]
+"""The access to NATS at these servers. Raises SetupError for a credentials file that cannot be read."""
+
+
+def access(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options, and `access` of what they say."""
+
+    @wraps(command)
+    def called(
+        *arguments: Any,
+        nats_credentials_file: Path | None,
+        nats_credentials: str | None,
+        nats_ca_file: Path | None,
+        nats_cert_file: Path | None,
+        nats_key_file: Path | None,
+        nats_tls_first: bool,
+        **others: Any,
+    ) -> Any:
+        def made(url: str) -> NatsAccess:
+            credentials = _content(nats_credentials_file) if nats_credentials_file else nats_credentials or ""
+            return NatsAccess(url, credentials, nats_ca_file, nats_cert_file, nats_key_file, nats_tls_first)
+
+        return command(*arguments, access=made, **others)
+
+    for option in reversed(_OPTIONS):
+        called = option(called)
+    return called
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"ESC_RECEIVER_NATS_CREDENTIALS_FILE: {path} cannot be read: {error}") from error
