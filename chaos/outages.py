@@ -13,12 +13,13 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import psutil
+from nats.errors import Error as NatsError
 
 from chaos.plan import Event
 from chaos.stage import CONNECTIONS_MAX, Stage, connected
 from receiver.embedded.child_process import Server
 
-DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, OSError, TimeoutError)
 FEED = "ESC"
 TABLES = ("callbacks", "deployments", "operations", "vms", "transitions", "outbox", "relay")
 SESSIONS = "pg_stat_activity WHERE datname = current_database() AND application_name <> 'chaos'"

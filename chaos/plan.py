@@ -22,15 +22,22 @@ POSTGRES_FAULTS = (
     "fail-over",
 )  # fmt: skip
 NATS_FAULTS = ("kill-nats", "empty-nats", "freeze-nats", "cut-nats", "tear-nats", "stall-nats", "kill-nats-leader")
+STREAM_FAULTS = (
+    "edit-stream", "restart-edit-restart", "trim-stream", "hole-in-stream", "restore-stream", "strangers-publish",
+    "two-databases",
+)  # fmt: skip
 WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed", "clock-back")
-ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
+ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *STREAM_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
 REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
 """Only under these may a sender see anything but the right answer."""
 FREEZING = frozenset({"freeze-receiver"})
 SMALL_SPOOL_BYTES = 200_000
+STRANGERS = "esc.v1.theirs."
+"""Subjects of those who publish to the feed's stream and are none of ours."""
 APART: Mapping[str, frozenset[str]] = {
     "fail-over": frozenset({*POSTGRES_FAULTS, "both-down", "dark-start"}),
-    "kill-nats-leader": frozenset({*NATS_FAULTS, "both-down", "dark-start"}),
+    "kill-nats-leader": frozenset({*NATS_FAULTS, *STREAM_FAULTS, "both-down", "dark-start"}),
+    "two-databases": frozenset({"empty-nats", "restore-stream", "dark-start"}),
     "clock-back": frozenset({"one-of-two-killed"}),
 }
 """What is on a stage of its own (a pair, a cluster), and which faults have no place there."""
@@ -102,6 +109,8 @@ def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
     settings["commit_timeout_s"] = 1 if seed % 2 else 3
     if "kill-draining" in names:
         settings["drain_batch_max"] = rng.choice((8, 32))
+    if "hole-in-stream" in names:
+        settings["verify_interval_s"] = 1
     if "spool-full" in names:
         settings["spool_bytes_max"] = SMALL_SPOOL_BYTES
     elif "spool-disk-full" in names:
@@ -129,7 +138,16 @@ def _together(faults: list[str]) -> list[str]:
     return faults
 
 
-_KINDS = (RECEIVER_FAULTS, POSTGRES_FAULTS, POSTGRES_FAULTS, NATS_FAULTS, SPOOL_FAULTS, WHOLE_FAULTS)
+_KINDS = (
+    RECEIVER_FAULTS,
+    POSTGRES_FAULTS,
+    POSTGRES_FAULTS,
+    NATS_FAULTS,
+    STREAM_FAULTS,
+    STREAM_FAULTS,
+    SPOOL_FAULTS,
+    WHOLE_FAULTS,
+)
 
 
 def _event(fault: str, rng: Random) -> Event:

@@ -28,7 +28,7 @@ from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.player import Player, Target
 from esc_lab.simulator.report import Summary
 from esc_lab.simulator.traffic import Traffic
-from tests.support.auditor import is_empty
+from tests.support.auditor import is_complete, is_empty
 from tests.support.waiting import until
 
 CALM_TIMEOUT_S = 90.0
@@ -107,6 +107,7 @@ async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -
     await stage.heal()
     await _calm(stage.receivers, session)
     await _published(stage)
+    await _mended(stage)
     for task in watching:
         task.cancel()
     for receiver in stage.receivers:
@@ -177,6 +178,18 @@ async def _published(stage: Stage) -> None:
     except TimeoutError:
         words = "; ".join(receiver.last_words() for receiver in stage.receivers)
         raise ReceiverFailedError(f"the outbox was not empty in {CALM_TIMEOUT_S} s: {words}") from None
+
+
+async def _mended(stage: Stage) -> None:
+    """Until nothing is missing in the stream."""
+    if not stage.taken:
+        return
+    try:
+        async with stage.connection() as connection:
+            await until(partial(is_complete, connection, stage.nats_url), CALM_TIMEOUT_S)
+    except TimeoutError:
+        words = "; ".join(receiver.last_words() for receiver in stage.receivers)
+        raise ReceiverFailedError(f"the stream was not mended in {CALM_TIMEOUT_S} s: {words}") from None
 
 
 async def _watch(receiver: Receiver, findings: list[str]) -> None:

@@ -138,8 +138,14 @@ class Stage:
         self.pair = Pair(folder / "pair") if plan.has("fail-over") else None
         self.cluster = Cluster(folder / "cluster") if plan.has("kill-nats-leader") else None
         self.receivers: list[Receiver] = []
+        self.other: Receiver | None = None
+        """With a database of its own, on the same NATS."""
         self.told: list[str] = []
         """What was done, and when."""
+        self.taken: list[str] = []
+        """Ids of messages that a strike took out of the stream."""
+        self.out_of_order: set[str] = set()
+        """Of those, what comes late because nobody could know at once that it was gone."""
 
     @property
     def dsn(self) -> str:
@@ -158,6 +164,11 @@ class Stage:
             async with self.world.administrator() as connection:
                 await connection.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
                 await connection.execute(f"CREATE DATABASE {self.database} TEMPLATE {TEMPLATE}")
+                if self.plan.has("two-databases"):
+                    await connection.execute(f"DROP DATABASE IF EXISTS {self.database}_other WITH (FORCE)")
+                    await connection.execute(f"CREATE DATABASE {self.database}_other TEMPLATE {TEMPLATE}")
+                    async with connected(database_dsn(self.world.postgres.dsn, f"{self.database}_other")) as other:
+                        await other.execute("UPDATE relay SET database_id = gen_random_uuid()")  # it is no copy
             undo.push_async_callback(self._strike)
             if self.pair:
                 await undo.enter_async_context(self.pair.running())
@@ -169,7 +180,9 @@ class Stage:
                 await undo.enter_async_context(wire.laid())
             self.silent_host.stall()
             self.receivers = [self._receiver(number) for number in range(self.plan.receivers)]
-            for receiver in self.receivers:
+            if self.plan.has("two-databases"):
+                self.other = self._other()
+            for receiver in filter(None, (*self.receivers, self.other)):
                 undo.push_async_callback(receiver.kill)
             yield self
 
@@ -203,6 +216,16 @@ class Stage:
         name, own_clock = f"receiver-{number}", self.plan.has("clock-back")
         return Receiver(name, self.folder / name, free_port(), settings, own_clock=own_clock)
 
+    def _other(self) -> Receiver:
+        """It has the same stream, or the same subjects."""
+        apart = {"stream_name": "OTHER", "kv_bucket": "other"} if self.plan.seed % 2 else {}
+        folder = self.folder / "other"
+        settings = {
+            "postgres_dsn": database_dsn(self.world.postgres.dsn, f"{self.database}_other"),
+            "nats_url": self.world.nats.url, "spool_dir": folder / "spool",
+        } | dict(QUICK) | apart  # fmt: skip
+        return Receiver("other", folder, free_port(), settings)
+
     def _dsn_to_use(self) -> str:
         """A receiver's: through the wire, or of both of a pair."""
         if self.pair:
@@ -221,6 +244,7 @@ class Stage:
         await self.world.heal()
         async with self.world.administrator() as connection:
             await connection.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+            await connection.execute(f"DROP DATABASE IF EXISTS {self.database}_other WITH (FORCE)")
         client = await nats.connect(self.world.nats.url)
         jetstream = client.jetstream()
         for stream in await jetstream.streams_info():

@@ -12,7 +12,7 @@ from functools import partial
 
 import aiohttp
 
-from chaos import outages
+from chaos import outages, streams
 from chaos.outages import DOWN, Strike
 from chaos.plan import Event
 from chaos.process import Receiver
@@ -164,6 +164,13 @@ STRIKES: dict[str, Strike] = {
     "freeze-nats": outages.freezer("nats"),
     "kill-nats-leader": outages.kill_nats_leader,
     "fail-over": outages.fail_over,
+    "edit-stream": streams.edit_stream,
+    "restart-edit-restart": streams.restart_edit_restart,
+    "trim-stream": streams.trim_stream,
+    "hole-in-stream": streams.hole_in_stream,
+    "restore-stream": streams.restore_stream,
+    "strangers-publish": streams.strangers_publish,
+    "two-databases": streams.two_databases,
     "silent-host": outages.silent_host,
     "clock-back": _clock_back,
     "both-down": outages.both_down,

@@ -16,7 +16,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option("--nats-credentials-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CREDENTIALS_FILE", show_envvar=True,
                  help="A NATS credentials (.creds) file."),
-    click.option("--nats-credentials", envvar="ESC_RECEIVER_NATS_CREDENTIALS", hidden=True),
+    click.option("--nats-credentials", envvar="ESC_RECEIVER_NATS_CREDENTIALS", show_envvar=True,
+        help="The text of such a file; better in a variable or a file than on a command line."),
     click.option("--nats-ca-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CA_FILE", show_envvar=True,
                  help="Authorities that may sign the certificate of NATS, PEM."),
     click.option("--nats-cert-file", type=_FILE, envvar="ESC_RECEIVER_NATS_CERT_FILE", show_envvar=True,

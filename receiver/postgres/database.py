@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -177,7 +177,7 @@ def _deadline_s(timeout_s: float) -> float:
 def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
     """Cut the connection at a time of the loop's clock; whatever fails on it from then on is a TimeoutError."""
     loop = asyncio.get_running_loop()
-    cut = loop.call_at(until_s, connection.terminate)
+    cut = loop.call_at(until_s, _terminate, connection)
     try:
         yield
     except Exception as error:
@@ -189,6 +189,11 @@ def cut_at(until_s: float, connection: Connection) -> Iterator[None]:
         raise
     finally:
         cut.cancel()
+
+
+def _terminate(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it is on its way back into the pool, and no longer ours to cut
+        connection.terminate()
 
 
 async def do_not_reset(connection: object) -> None:

@@ -5,9 +5,9 @@ Must not know the streams, nor when a message is published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -40,7 +40,7 @@ def prefixed(subject: str, prefix: str) -> str:
     return subject if prefix == SUBJECTS else prefix + subject.removeprefix(SUBJECTS)
 
 
-def kv_messages(rows: Rows, bytes_max: int, settings: Settings) -> list[Message]:
+def kv_messages(rows: Rows | Sequence[Mapping[str, Any]], bytes_max: int, settings: Settings) -> list[Message]:
     """The latest item of each key. An item that is put again must be taken again, so ids are made anew each time."""
     latest = {row["kv_key"]: row for row in rows if row["kv_key"] is not None}
     nonce = token_hex(8)
@@ -53,7 +53,7 @@ def kv_messages(rows: Rows, bytes_max: int, settings: Settings) -> list[Message]
     return messages
 
 
-def _payload(row: Row, bytes_max: int) -> bytes:
+def _payload(row: Row | Mapping[str, Any], bytes_max: int) -> bytes:
     """Cut down where the broker would not take it whole: a message too large must not stop the feed."""
     payload: bytes = row["payload"].encode()
     payload_bytes_max = bytes_max - len(row["headers"]) - CONTROL_BYTES

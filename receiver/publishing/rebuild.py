@@ -102,6 +102,11 @@ class StreamRebuild:
             position = await connection.fetchval(self._sql["before_all"]) - len(missing) + 1
             return await self._post(connection, position, len(missing), self._missing(connection, missing), report)
 
+    async def rows_of(self, ids: Sequence[UUID]) -> list[OutboxRow]:
+        """The messages of these ledger entries, with today's items; nothing is published. Raises asyncpg's errors."""
+        async with self._database.acquire() as connection:
+            return await self._of_entries(connection, await connection.fetch(self._sql["these_entries"], ids))
+
     async def _post(self, connection: Connection, first: int, messages: int, portions: Portions, report: Report) -> int:
         """Insert the portions from position `first` on; how many rows that were."""
         position = first

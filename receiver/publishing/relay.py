@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -47,6 +49,9 @@ FAILURES: dict[type[ReceiverError], PublishFailure] = {
     NotAcknowledgedError: PublishFailure.TIMEOUT,
     DisconnectedError: PublishFailure.DISCONNECTED,
 }
+
+_CHAIN_MAX = 4_096
+"""At least as many as one batch has: so many at the end of a shortened feed may be missing in the bucket."""
 
 log = structlog.get_logger()
 
@@ -190,7 +195,7 @@ class Relay:
             self._metrics.publish_lag_seconds.observe(max(0.0, now_s - row["at"].timestamp()))
         return len(rows)
 
-    async def _put(self, rows: Rows, tail: Tail) -> int:
+    async def _put(self, rows: Rows | Sequence[Mapping[str, Any]], tail: Tail) -> int:
         """Put the latest item of each key into the bucket; how many keys there were."""
         chain = kv_messages(rows, tail.feed.message_bytes_max, self._settings)
         if chain:
@@ -233,6 +238,8 @@ class Relay:
     async def _fill_up(self, tail: Tail, progress: Progress) -> int:
         feed, repair = tail.feed, self._to_repair(tail.feed, progress)
         recovered = await self._recover(tail, progress.stream, min(progress.sequence, feed.last_sequence))
+        async for portion in self._jetstream.ids_after(feed, max(0, feed.last_sequence - _CHAIN_MAX)):
+            await self._put(await repair.items_of([message.uuid for message in portion if message.uuid]), tail)
         await repair.fill_up(feed, progress.sequence, self._outbox.elect)
         tail.feed_message_id = await self._jetstream.id_at(feed, feed.last_sequence)
         await self._outbox.fall_back(feed.identity, feed.last_sequence, tail.feed_message_id)

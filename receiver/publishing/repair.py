@@ -5,7 +5,9 @@ Only whoever is the relay may do it, between two batches. Must not know how a lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -58,6 +60,11 @@ class Repair:
             "the stream was cut short: what it has lost is published again",
             stream=feed.name, messages=messages, acknowledged=acknowledged, ends_at=feed.last_sequence,
         )  # fmt: skip
+
+    async def items_of(self, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        """Rows for the bucket: what a copy of both streams has in the feed, it need not have in the bucket yet."""
+        with postgres_errors():
+            return [row._asdict() for row in await self._rebuild.rows_of(ids)]
 
     async def close_holes(self, found: Comparison) -> None:
         """Messages are missing somewhere in the stream: what is still missing is published again, at its end."""

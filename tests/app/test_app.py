@@ -9,6 +9,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.support.auditor import Connection, assert_feed_equals_ledger, assert_
 from tests.support.batches import of_deployment
 from tests.support.program import Load, program, run
 from tests.support.samples import SAMPLES, Sample
+from tests.support.waiting import a_session_waits
 
 DEPLOYED = SAMPLES["rec-deploy-01-vm-deployed"]
 ALIVE = SAMPLES["rec-deploy-02-vm-alive"]
@@ -358,11 +360,7 @@ async def test_a_second_signal_exits_at_once(
             assert (await post(session, DEPLOYED)).status == 200
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             waiting = asyncio.create_task(post(session, ALIVE))
-            await feed.until(
-                lambda: connection.fetchval(
-                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')"
-                )
-            )
+            await feed.until(partial(a_session_waits, connection))
             stuck.signal(signal.SIGTERM)
             await stuck.says("a second signal exits at once")
             stuck.signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -19,14 +20,10 @@ from tests.support import feed
 from tests.support.auditor import Connection
 from tests.support.batches import accepting, of_deployment
 from tests.support.samples import MALFORMED, SAMPLES, Sample, envelope_of
+from tests.support.waiting import a_session_waits
 
 DEPLOYED = SAMPLES["rec-deploy-01-vm-deployed"]
 ALIVE = SAMPLES["rec-deploy-02-vm-alive"]
-
-# Within a transaction PostgreSQL would show the same picture each time.
-WAITING_FOR_A_LOCK = """
-    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock') FROM pg_stat_clear_snapshot()
-"""
 
 
 def deployed(number: int) -> Sample:
@@ -79,7 +76,7 @@ async def test_too_many_bytes_are_turned_away(postgres_dsn: str, connection: Con
         async with connection.transaction():
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             first = place.accept(ALIVE)
-            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            await feed.until(partial(a_session_waits, connection))
             second, third = place.accept(deployed(1)), place.accept(deployed(2))
             with pytest.raises(CannotKeepError, match="queue_bytes_max"):
                 await third
@@ -106,15 +103,12 @@ async def test_those_that_come_during_a_commit_go_together_next(
         async with connection.transaction():
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             first = place.accept(ALIVE)
-            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            await feed.until(partial(a_session_waits, connection))
             others = [place.accept(deployed(n)) for n in range(20)]
         await asyncio.gather(first, *others)
     assert list((await transactions(connection)).values()) == [1, 1, 20]
 
 
-WAITING_TO_INSERT = """
-    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid') FROM pg_stat_clear_snapshot()
-"""
 ANOTHER_OPERATION = """
     INSERT INTO operations
     SELECT (jsonb_populate_record(o, jsonb_build_object('id', gen_random_uuid(), 'transaction_id', $1::text))).*
@@ -133,7 +127,7 @@ async def test_while_one_transaction_is_written_others_that_are_about_other_thin
         await transaction.start()  # its row is in the way of the first one's
         await connection.execute(ANOTHER_OPERATION, envelope_of(held_up).transaction_id)
         first = place.accept(held_up)
-        await feed.until(lambda: connection.fetchval(WAITING_TO_INSERT))
+        await feed.until(partial(a_session_waits, connection, "wait_event = 'transactionid'"))
         second, third = place.accept(same), place.accept(other)
         assert (await third).outcome is Outcome.APPLIED
         assert {first.done(), second.done()} == {False}
@@ -152,7 +146,7 @@ async def test_with_one_transaction_at_a_time_all_wait_for_it(
         await transaction.start()
         await connection.execute(ANOTHER_OPERATION, envelope_of(deployed(1)).transaction_id)
         first = place.accept(deployed(1))
-        await feed.until(lambda: connection.fetchval(WAITING_TO_INSERT))
+        await feed.until(partial(a_session_waits, connection, "wait_event = 'transactionid'"))
         others = [place.accept(deployed(n)) for n in (2, 3)]
         await transaction.rollback()
         await asyncio.gather(first, *others)
@@ -182,7 +176,7 @@ async def test_a_full_queue_turns_away_and_loses_nothing(
         async with connection.transaction():
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             first = place.accept(ALIVE)
-            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            await feed.until(partial(a_session_waits, connection))
             told = [place.accept(deployed(n)) for n in range(8)]
             _, waiting = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
             assert place.batcher.full
@@ -215,7 +209,7 @@ async def test_a_run_that_is_cut_short_refuses_what_it_could_not_keep(
         async with connection.transaction():
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             told = [place.accept(sample) for sample in (ALIVE, *map(deployed, range(6)))]
-            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            await feed.until(partial(a_session_waits, connection))
             gone = [told.pop(0), told.pop()]
             for task in gone:
                 task.cancel()
@@ -236,7 +230,7 @@ async def test_a_sender_that_goes_away_is_kept_and_counted_all_the_same(
         async with connection.transaction():
             await connection.fetch("SELECT FROM deployments FOR UPDATE")
             told = place.accept(ALIVE)
-            await feed.until(lambda: connection.fetchval(WAITING_FOR_A_LOCK))
+            await feed.until(partial(a_session_waits, connection))
             told.cancel()
             await asyncio.wait([told])
     assert sum((await transactions(connection)).values()) == 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
-from receiver.postgres.database import Database
+from receiver.postgres.database import Database, cut_at
 from receiver.postgres.driver_errors import CONNECTION_LOST
 
 
@@ -49,3 +50,18 @@ async def test_what_a_receiver_has_locked_is_let_go_when_nothing_is_heard_of_it(
     with pytest.raises(CONNECTION_LOST):
         await wait_for_the_silent_one()
     await database.close()
+
+
+async def test_time_that_is_over_while_a_connection_goes_back_is_no_error(
+    pool: asyncpg.Pool[asyncpg.Record],
+) -> None:
+    """It may be another's by then, so it is left alone."""
+    loop, faults = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    connection = await pool.acquire()
+    with cut_at(loop.time() + 0.001, connection):
+        await pool.release(connection)
+        await asyncio.sleep(0.01)
+    assert faults == []
+    async with pool.acquire() as again:
+        assert await again.fetchval("SELECT 1") == 1

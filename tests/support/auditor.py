@@ -7,7 +7,7 @@ of the simulator's expected state, which is compared with it (`ExpectedState.che
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -123,13 +123,21 @@ def assert_ids_are_derived(entries: Sequence[asyncpg.Record]) -> None:
             ordinals[pair] += 1
 
 
-async def published(connection: Connection, nats_url: str) -> list[Stored]:
-    """The feed, when the outbox is empty; every message is as its schema says."""
+async def published(connection: Connection, nats_url: str, strangers: str = "-") -> list[Stored]:
+    """The feed, when the outbox is empty; every message is as its schema says. Those of strangers are passed over."""
     await feed.until(lambda: is_empty(connection))
-    messages = await feed.stored(nats_url)
+    messages = [message for message in await feed.stored(nats_url) if not message.subject.startswith(strangers)]
     for message in messages:
         feed.validate(message)
     return messages
+
+
+async def is_complete(connection: Connection, nats_url: str) -> bool:
+    """Whether the stream has all that the ledger has."""
+    entries = await connection.fetch("SELECT id FROM transitions")
+    return {entry["id"] for entry in entries} <= {
+        message.id for message in await feed.stored(nats_url) if message.has_id
+    }
 
 
 async def is_empty(connection: Connection) -> bool:
@@ -137,8 +145,13 @@ async def is_empty(connection: Connection) -> bool:
     return not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)")
 
 
-async def assert_feed_equals_ledger(connection: Connection, messages: Sequence[Stored]) -> None:
-    """Every ledger entry once, in order per entity, and every unclassified callback once; nothing else."""
+async def assert_feed_equals_ledger(
+    connection: Connection, messages: Sequence[Stored], late: Container[str] = ()
+) -> None:
+    """Every ledger entry once, in order per entity, and every unclassified callback once; nothing else.
+
+    Of `late` messages the order is not asked.
+    """
     entries = await ledger(connection)
     unclassified = await connection.fetch("SELECT receipt FROM callbacks WHERE outcome = 'unclassified'")
     ids = [message.id for message in messages]
@@ -146,7 +159,7 @@ async def assert_feed_equals_ledger(connection: Connection, messages: Sequence[S
     assert set(ids) == {entry["id"] for entry in entries} | {row["receipt"] for row in unclassified}
     order: dict[str, list[int]] = defaultdict(list)
     for message in messages:
-        if "item" in message.event:
+        if "item" in message.event and str(message.id) not in late:
             order[message.event["item"]["id"]].append(message.event["sequence"])
     for entity, sequences in order.items():
         assert sequences == sorted(sequences), entity

@@ -183,6 +183,11 @@ class Stored:
         return UUID(self.headers["Nats-Msg-Id"])
 
     @property
+    def has_id(self) -> bool:
+        """A stranger's may have none."""
+        return "Nats-Msg-Id" in self.headers
+
+    @property
     def event(self) -> Any:
         """Its payload, read."""
         return orjson.loads(self.payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
+from typing import Any
 
 PATIENCE_S = 30
 
@@ -16,3 +17,9 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = PAT
             if await condition():
                 return
             await asyncio.sleep(min(0.001 * 2**tries, 0.05))
+
+
+async def a_session_waits(connection: Any, how: str = "wait_event_type = 'Lock'") -> bool:
+    """Whether a session of PostgreSQL does; within a transaction it goes on to show the sessions of the first look."""
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {how})"))  # noqa: S608 - our own words
