@@ -117,7 +117,12 @@ def tail_command(
 
 
 async def _print(
-    access: NatsAccess, stream: str, how: Any, show: Callable[[Event], str], deployments: Sequence[str], limit: int | None
+    access: NatsAccess,
+    stream: str,
+    how: Any,
+    show: Callable[[Event], str],
+    deployments: Sequence[str],
+    limit: int | None,
 ) -> None:
     """The events of these deployments, or all; the subject's place of a deployment depends on the entity."""
     shown = 0
