@@ -19,11 +19,12 @@ import click
 import orjson
 from click.core import ParameterSource
 
-from esc_receiver_client import EscFeed, Event, NotAnEventError, SyncEscReceiver
+from esc_receiver_client import EscFeed, Event, FeedUnreachableError, NotAnEventError, SyncEscReceiver
 from esc_receiver_client.questions import FEED_BEGINNING
 from receiver.cli import nats_options, options
 from receiver.cli.endpoints_file import read_endpoints
 from receiver.cli.terminal import colour_of
+from receiver.errors import SetupError
 from receiver.events.cloudevents import SUBJECTS
 from receiver.events.subjects import token
 from receiver.model.entities import EntityKind
@@ -114,6 +115,11 @@ def tail_command(
             asyncio.run(_print(access(nats_url), stream, how, show, filters["deployment"], limit))
     except KeyboardInterrupt:
         return
+    except FeedUnreachableError as error:
+        if "SSL" not in str(error):
+            raise
+        hint = "NATS_CA_FILE says who may sign its certificate, NATS_CERT_FILE what is shown to it"
+        raise SetupError(f"{error}; {hint}") from error
 
 
 async def _print(

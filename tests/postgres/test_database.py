@@ -59,9 +59,9 @@ async def test_time_that_is_over_while_a_connection_goes_back_is_no_error(
     loop, faults = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _, context: faults.append(context))
     connection = await pool.acquire()
-    with cut_at(loop.time() + 0.001, connection):
+    with cut_at(loop.time() + 1, connection):
         await pool.release(connection)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1.1)
     assert faults == []
     async with pool.acquire() as again:
         assert await again.fetchval("SELECT 1") == 1

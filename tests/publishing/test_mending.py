@@ -155,9 +155,9 @@ async def test_holes_in_the_middle_are_found_told_and_closed(field: ServedFeed) 
 
 async def test_what_a_limit_removed_is_no_hole(field: ServedFeed) -> None:
     """Compared from where the stream begins; a hole behind that is found all the same."""
-    field.settings = field.settings.model_copy(update={"stream_messages_max": 100})
+    field.settings = field.settings.model_copy(update={"stream_messages_max": 1_500})
     async with field.served() as app:
-        for seed in range(1, 3):
+        for seed in range(1, 14):
             await field.traffic(app, seed)
         state = (await field.api("STREAM.INFO.ESC"))["state"]
         assert state["first_seq"] > 1
