@@ -43,6 +43,7 @@ from receiver.postgres.store import Store
 from receiver.postgres.wake_ups import WakeUps
 from receiver.publishing.broker import Broker
 from receiver.publishing.comparison import FeedComparison
+from receiver.publishing.consumers import ConsumerList
 from receiver.publishing.jetstream import JetStream
 from receiver.publishing.message_lookup import MessageLookup
 from receiver.publishing.rebuild import StreamRebuild
@@ -86,7 +87,8 @@ class App:
         self.tls = ListenerTls(settings, self.metrics)
         self.monitors = Monitors(self.broker, settings, self.metrics)
         published = MessageLookup(self.broker, settings)
-        self.api = Api(self.database.connect, settings, self.metrics, published.find)
+        readers = ConsumerList(self.broker, settings)
+        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()

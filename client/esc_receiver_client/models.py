@@ -131,6 +131,21 @@ class CallbackWithHeaders(Callback):
     headers: list[list[str]]
 
 
+class Consumer(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    name: str
+    durable: bool
+    subjects: list[str]
+    reading: bool
+    pending: int
+    unacknowledged: int
+    redelivered: int
+    last_delivered_at: AwareDatetime | None
+    last_acknowledged_at: AwareDatetime | None
+
+
 class Deployment(BaseModel):
     """
     A deployment, as in the KV bucket and on the feed.

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.position import PATTERN
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
@@ -132,6 +133,7 @@ def components() -> dict[str, Schema]:
         "Resource": _published("resource"),
         "Operation": _published("operation"),
         "Source": of(**SOURCE_TYPES),
+        "Consumer": of(**CONSUMER_TYPES),
         "Transition": of(**TRANSITION_TYPES, position=_POSITION),
         "Callback": of(**CALLBACK_TYPES, body_bytes=int, position=_POSITION),
         "DeploymentWithVms": _with(

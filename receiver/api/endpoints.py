@@ -217,6 +217,12 @@ def _others() -> list[Endpoint]:
             reference("Source"), examples.SOURCE, (SOURCE.in_path,), problems=(404,), single=True,
         ),
         Endpoint(
+            "consumers", "/consumers", "Who reads the feed at JetStream",
+            "By name: what each has yet to be given, what is open, what it was given more than once, and when it "
+            "acknowledged last, as JetStream says at this moment. 503 while NATS does not answer.",
+            of(items=array_of(reference("Consumer"))), {"items": [examples.CONSUMER]},
+        ),
+        Endpoint(
             "explain", "/explain/{source}/{vm_name}", "Why a VM is in its state",
             "The callback, the rule, the state before, what is expected next and by when, and whether it is published.",
             reference("Explanation"), examples.EXPLANATION, (SOURCE.in_path, VM_NAME.in_path, DEPLOYMENT),

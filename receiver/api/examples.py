@@ -98,3 +98,10 @@ FEED = f'id: {POSITION}\ndata: {{"entity":"vm","name":"vm-1","to_state":"ALIVE",
 def page(item: dict[str, Any], cursor: str) -> dict[str, Any]:
     """A page of one item, behind which there is more."""
     return {"items": [item], "next": cursor}
+
+
+CONSUMER = {
+    "name": "billing", "durable": True, "subjects": ["esc.v1.vm.>"], "reading": True, "pending": 0,
+    "unacknowledged": 2, "redelivered": 0, "last_delivered_at": "2026-01-31T12:00:01.123456Z",
+    "last_acknowledged_at": "2026-01-31T12:00:01.234567Z",
+}  # fmt: skip

@@ -19,6 +19,7 @@ from receiver.api import entity_lists, ledger_lists
 from receiver.api.answers import json_answer, raw, single
 from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
+from receiver.api.consumer_list import ListConsumers, consumers
 from receiver.api.docs_page import Docs
 from receiver.api.endpoints import PREFIX, Endpoint, catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
@@ -49,8 +50,16 @@ Query = Mapping[str, Any]
 class Api:
     """Answers requests about all that the receiver has stored."""
 
-    def __init__(self, connect: Connect, settings: Settings, metrics: Metrics, find: FindMessage | None = None) -> None:
-        """`connect` opens the connection on which the ledger is followed; `find` looks into the feed's stream."""
+    def __init__(
+        self,
+        connect: Connect,
+        settings: Settings,
+        metrics: Metrics,
+        find: FindMessage | None = None,
+        list_consumers: ListConsumers | None = None,
+    ) -> None:
+        """`connect` opens the connection on which the ledger is followed; the others look into the feed's stream."""
+        self._list_consumers = list_consumers
         self._settings = settings
         self._endpoints = catalogue(settings)
         for endpoint in self._endpoints:  # known label sets start at zero
@@ -79,6 +88,7 @@ class Api:
             "callback_raw": self._callback_raw,
             "transitions": partial(self._ledger, TRANSITIONS, transition_item),
             "sources": self._all_sources,
+            "consumers": self._consumers,
             "source": self._source,
             "explain": self._explain,
             "stats": self._count,
@@ -182,6 +192,9 @@ class Api:
         if row is None:
             raise NothingFoundError("no callback has this receipt, or it is past its retention")
         return row
+
+    async def _consumers(self, _: web.Request, __: Query) -> web.Response:
+        return json_answer({"items": await consumers(self._list_consumers)})
 
     async def _all_sources(self, _: web.Request, __: Query) -> web.Response:
         return json_answer({"items": await self._sources.all()})

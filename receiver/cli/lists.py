@@ -53,6 +53,16 @@ SOURCES: Columns = {
         item["reason"] or ("" if item["configured"] else "not configured any more") or item["refused_because"] or ""
     ),
 }
+CONSUMERS: Columns = {
+    "CONSUMER": lambda item: item["name"],
+    "READING": lambda item: "yes" if item["reading"] else "no",
+    "BEHIND": lambda item: str(item["pending"]),
+    "OPEN": lambda item: str(item["unacknowledged"]),
+    "AGAIN": lambda item: str(item["redelivered"]),
+    "LAST ACK": lambda item: local_time(item["last_acknowledged_at"]) or "none yet",
+    "SUBJECTS": lambda item: " ".join(item["subjects"]) or "all",
+    "NOTES": lambda item: "" if item["durable"] else "goes with its client",
+}
 GONE = (DeploymentState.UNDEPLOYED, VmState.UNDEPLOYED)
 
 
@@ -147,6 +157,22 @@ def sources_command(*, client: SyncEscReceiver, output: Output) -> None:
       esc-receiver sources -o csv > sources.csv
     """
     print_items(client.get("sources")["items"], SOURCES, "source", output)
+
+
+@click.command("consumers")
+@options.output
+@options.reading
+def consumers_command(*, client: SyncEscReceiver, output: Output) -> None:
+    """List who reads the feed at NATS, and how far behind each is.
+
+    \b
+    BEHIND has yet to be delivered, OPEN is not acknowledged, AGAIN of that was delivered more than once.
+    \b
+    Examples:
+      esc-receiver consumers
+      esc-receiver consumers -o json | jq 'select(.pending > 1000) | .name'
+    """
+    print_items(client.get("consumers")["items"], CONSUMERS, "name", output)
 
 
 def print_list(

@@ -15,7 +15,7 @@ from receiver import __version__
 from receiver.cli.about import completion_command, config_command, version_command
 from receiver.cli.explain import explain_command
 from receiver.cli.ledger import callbacks_command, ledger_command
-from receiver.cli.lists import deployments_command, resources_command, sources_command, vms_command
+from receiver.cli.lists import consumers_command, deployments_command, resources_command, sources_command, vms_command
 from receiver.cli.migrate import migrate_command
 from receiver.cli.operations import operations_command
 from receiver.cli.replay import replay_command
@@ -115,6 +115,7 @@ def main() -> None:
 
 
 for command in (
+    consumers_command,
     callbacks_command,
     completion_command,
     config_command,

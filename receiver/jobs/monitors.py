@@ -32,6 +32,12 @@ class Monitors:
         self._broker = broker
         self._settings = settings
         self._metrics = metrics
+        self._of_consumers = (
+            (metrics.consumer_pending_messages, lambda one: one.pending),
+            (metrics.consumer_unacknowledged_messages, lambda one: one.unacknowledged),
+            (metrics.consumer_redelivered_messages, lambda one: one.redelivered),
+            (metrics.consumer_acknowledged_timestamp_seconds, _acknowledged_s),
+        )
         self._trouble = TroubleLog("disk or stream cannot be looked at now; it is tried again", logging.INFO)
 
     async def run(self) -> None:
@@ -76,20 +82,21 @@ class Monitors:
         metrics.stream_messages.set(messages)
         metrics.stream_bytes.set(size)
         metrics.stream_consumers.set(len(consumers))
-        for gauge, numbers in (
-            (metrics.consumer_pending_messages, ((one.name, one.pending) for one in consumers)),
-            (metrics.consumer_unacknowledged_messages, ((one.name, one.unacknowledged) for one in consumers)),
-        ):
+        for gauge, number_of in self._of_consumers:
             gauge.clear()
-            set_all(
-                gauge, fold(((metrics.fit(name), number) for name, number in numbers), self._settings.consumers_max)
-            )
+            numbers = ((metrics.fit(one.name) if one.durable else "", number_of(one)) for one in consumers)
+            set_all(gauge, fold(numbers, self._settings.consumers_max))
 
 
-def fold(consumers: Iterable[tuple[str, int]], named_max: int) -> Mapping[tuple[str, ...], float]:
+def fold(consumers: Iterable[tuple[str, float]], named_max: int) -> Mapping[tuple[str, ...], float]:
     """The first `named_max` by name. Nameless ones and the rest share `(other)`, at the greatest of their numbers."""
     found: dict[tuple[str, ...], float] = {}
     for name, number in sorted(consumers):
         key = (name,) if name and (name,) not in found and len(found) < named_max else (OTHER,)
         found[key] = max(found.get(key, 0), number)
     return found
+
+
+def _acknowledged_s(consumer: StreamConsumer) -> float:
+    """When it acknowledged last; 0: never."""
+    return consumer.last_acknowledged_at.timestamp() if consumer.last_acknowledged_at else 0.0

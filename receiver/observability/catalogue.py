@@ -232,6 +232,12 @@ class Catalogue:
     consumer_unacknowledged_messages = gauge(
         "messages", "Messages that a consumer was given and has not acknowledged.", CONSUMER, lazy=True
     )
+    consumer_redelivered_messages = gauge(
+        "messages", "Those of them that it was given more than once.", CONSUMER, lazy=True
+    )
+    consumer_acknowledged_timestamp_seconds = gauge(
+        "seconds", "When a consumer acknowledged last; 0: not yet.", CONSUMER, lazy=True
+    )
 
     # The windows.
 

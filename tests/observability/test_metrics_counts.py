@@ -133,13 +133,24 @@ async def test_readers_of_the_stream_are_told_by_the_relay_alone(nats_url: str) 
     jetstream = client.jetstream()
     await jetstream.add_stream(name="ESC", subjects=["esc.v1.>"])
     await jetstream.publish("esc.v1.x", b"1")
-    await jetstream.pull_subscribe("esc.v1.>", durable="billing", stream="ESC")
+    billing = await jetstream.pull_subscribe("esc.v1.>", durable="billing", stream="ESC")
     await watch.measure_stream()
     assert shown(metrics, "consumer_pending_messages") == shown(metrics, "stream_messages") == {}
     metrics.relay_leader.set(1)
     await watch.measure_stream()
     assert shown(metrics, "consumer_pending_messages") == {("billing",): 1}
     assert shown(metrics, "stream_messages") == {(): 1}
+    assert shown(metrics, "consumer_acknowledged_timestamp_seconds") == {}
+    (message,) = await billing.fetch(1)
+    await message.nak()
+    (message,) = await billing.fetch(1)
+    await watch.measure_stream()
+    assert shown(metrics, "consumer_unacknowledged_messages") == {("billing",): 1}
+    assert shown(metrics, "consumer_redelivered_messages") == {("billing",): 1}
+    await message.ack_sync()
+    await watch.measure_stream()
+    assert shown(metrics, "consumer_redelivered_messages") == {}
+    assert shown(metrics, "consumer_acknowledged_timestamp_seconds")[("billing",)] > 1_600_000_000
     await jetstream.pull_subscribe("esc.v1.>", durable="d" * 200, stream="ESC")
     await watch.measure_stream()
     assert max(len(name) for (name,) in shown(metrics, "consumer_pending_messages")) == 128

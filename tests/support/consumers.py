@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 from nats.js.api import ConsumerInfo, StreamConfig
+from nats.js.errors import NotFoundError
 
 from esc_receiver_client import EscFeed, Event
 from receiver.events.cloudevents import OutboxRow
@@ -19,7 +20,10 @@ T = TypeVar("T")
 async def publish(url: str, rows: Sequence[OutboxRow], stream: str = "ESC") -> None:
     """Put messages into the feed's stream as the relay does."""
     async with feed.jetstream(url) as js:
-        await js.add_stream(StreamConfig(name=stream, subjects=["esc.v1.>"]))
+        try:
+            await js.stream_info(stream)
+        except NotFoundError:
+            await js.add_stream(StreamConfig(name=stream, subjects=["esc.v1.>"]))
         for row in rows:
             await js.publish(row.subject, row.payload.encode(), headers=orjson.loads(row.headers))
 

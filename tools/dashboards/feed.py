@@ -54,6 +54,11 @@ BOARD = Board(
               {"{{consumer}}": "max by (consumer) (esc_receiver_consumer_pending_messages)"}, width=HALF),
         lines("Given and not acknowledged", "By reader.",
               {"{{consumer}}": "max by (consumer) (esc_receiver_consumer_unacknowledged_messages)"}, width=HALF),
+        lines("Given again", "Messages open for a reader that it was given more than once.",
+              {"{{consumer}}": "max by (consumer) (esc_receiver_consumer_redelivered_messages)"}, width=HALF),
+        lines("Last acknowledgement", "How long ago, by reader.",
+              {"{{consumer}}": "time() - max by (consumer) (esc_receiver_consumer_acknowledged_timestamp_seconds > 0)"},
+              unit="s", width=HALF),
         lines(
             "Live feed and waits", "Those who follow `/api/v1/feed`, and requests that wait for an operation to end.",
             {"readers": "sum(esc_receiver_feed_readers)", "waits": "sum(esc_receiver_waits)"}, width=HALF,
