@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -22,7 +23,7 @@ from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError
 from receiver.http.health import Dependency, Health
 from receiver.http.ingress import Ingress
-from receiver.http.server import make_app, start_site
+from receiver.http.server import linger, make_app, start_site
 from receiver.http.tls import ListenerTls
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
@@ -50,7 +51,10 @@ from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
 from receiver.publishing.repair import Repair
 from receiver.spool import Spool
+from receiver.spool.left_spools import LeftSpools
 from receiver.spool.router import SpoolRouter
+from receiver.workers.membership import Membership
+from receiver.workers.tally import Report, report_of
 
 log = structlog.get_logger()
 
@@ -58,8 +62,16 @@ log = structlog.get_logger()
 class App:
     """One receiver. `start`, then `run`, then `stop`; stopping twice is harmless."""
 
-    def __init__(self, settings: Settings, traces: Traces | None = None, log_writer: LogWriter | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        traces: Traces | None = None,
+        log_writer: LogWriter | None = None,
+        membership: Membership | None = None,
+    ) -> None:
+        """With a membership it is one of several workers; what is one worker's share is in its settings."""
         self.settings = settings
+        self._membership = membership
         self._traces = traces
         self.metrics = Metrics(settings.all_sources, settings=settings)
         if log_writer:
@@ -70,9 +82,10 @@ class App:
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
         self._wake_ups = WakeUps(self.database.acquire, settings)
         writer = BatchWriter(self.database, store, self.partitions, self._wake_ups, settings, self.metrics)
-        self.spool = Spool(settings)
+        self.spool = Spool(settings, membership.spool_folders if membership else ())
         self.readers = BodyReaders(settings)
         self.router = SpoolRouter(self.spool, writer, settings, self.metrics, self.readers)
+        self.left_spools = LeftSpools(self.spool, writer, settings, self.metrics, self.readers)
         self.batcher = Batcher(writer, self.router, settings, self.metrics)
         self.overdue_scan = OverdueScan(
             self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
@@ -85,10 +98,13 @@ class App:
         self.retention = Retention(self.database, self.partitions, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
         self.tls = ListenerTls(settings, self.metrics)
-        self.monitors = Monitors(self.broker, settings, self.metrics)
+        self.monitors = Monitors(self.broker, settings, self.metrics, lambda: self.spool.folder)
         published = MessageLookup(self.broker, settings)
         readers = ConsumerList(self.broker, settings)
-        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find)
+        ended = membership.tell_session_ended if membership else None
+        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended)
+        self.health = self._health()
+        self._spool_taking = uuid4().hex
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()
@@ -107,6 +123,11 @@ class App:
     async def _start(self) -> None:
         self.tls.open()
         self.broker.check()
+        if self._membership is None or self._membership.is_first:
+            for warning in open_doors(self.settings):
+                log.warning(warning)
+        if self._membership:
+            await self._membership.join(self)
         if self._traces:
             self._undo.callback(self._traces.close)
         self._undo.push_async_callback(self.readers.close)
@@ -119,10 +140,11 @@ class App:
         await self.api.open()
         self._undo.callback(self.api.close)
         ingress = Ingress(self.batcher, self.settings, self.metrics, self.readers, self._traces)
-        rooms = (ingress, self._health(), Board(), self.api)
+        rooms = (ingress, self.health, Board(), self.api)
         served = make_app(rooms, self.settings)
         served.on_shutdown.append(self.api.stop)
-        self._runner = await start_site(served, self.settings, self.metrics, self.tls.context)
+        listeners = self._membership.listeners if self._membership else ()
+        self._runner = await start_site(served, self.settings, self.metrics, self.tls.context, listeners)
         self._undo.push_async_callback(self._end_tasks)
         accepting = self._start_task(self.batcher.run(), "batcher")
         self._undo.push_async_callback(self._finish_batches, accepting)
@@ -130,7 +152,16 @@ class App:
         self._start_task(self._work(), "work")
         if self.tls.configured:
             self._start_task(self.tls.run(), "tls")
-        log.info("serving", url=self.url)
+        if self._membership:
+            self._start_task(self._belong(self._membership, self._runner), "membership")
+            await self._membership.tell_serving(self.url)
+        else:
+            log.info("serving", url=self.url)
+
+    async def _belong(self, membership: Membership, runner: web.AppRunner) -> None:
+        """Until it is replaced by another worker, and has answered whom it can; or until nobody looks after it."""
+        await membership.run()
+        await linger(runner, self.settings.worker_linger_s)
 
     async def _work(self) -> None:
         """Bring the schema up to date as soon as PostgreSQL answers, then run what needs it."""
@@ -144,6 +175,8 @@ class App:
             group.create_task(self.monitors.run())
             group.create_task(self.feed_check.run())
             group.create_task(self.api.run())
+            if self._membership is None or self._membership.is_first:
+                group.create_task(self.left_spools.run())
 
     def _health(self) -> Health:
         dependencies = (
@@ -159,9 +192,9 @@ class App:
             Dependency("retention", self._check_retention, needed=False),
         )
         warnings = list(open_doors(self.settings))
-        for warning in warnings:
-            log.warning(warning)
-        return Health(dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings))
+        return Health(
+            dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings), self._membership
+        )
 
     def _warnings(self, lasting: list[str]) -> list[str]:
         return [*lasting, *filter(None, [self.entity_counts.warning])]
@@ -231,7 +264,27 @@ class App:
             return
         await self._undo.aclose()
         self._runner = None
-        at_any_level().info("stopped", **self.metrics.sums())
+        if self._membership is None:
+            at_any_level().info("stopped", **self.metrics.sums())
+            return
+        at_any_level().info("worker stopped", worker=self._membership.number, **self.metrics.sums())
+        with suppress(ReceiverError, TimeoutError):  # the supervisor may have gone
+            await self._membership.tell_ended(self.report())
+
+    # What the supervisor of several workers asks (`Member`).
+
+    def report(self) -> Report:
+        """What was counted, in one step."""
+        holds = self.left_spools.holds(self.router.found, self._spool_taking)
+        return report_of(self.metrics.registry, self.metrics.sums(), holds)
+
+    async def readiness(self) -> dict[str, Any]:
+        """How this process is."""
+        return {**await self.health.readiness(), "mode": self.router.mode}
+
+    def end_session(self, cookie: str) -> None:
+        """A session of the board was ended at another worker."""
+        self.api.end_session(cookie)
 
     def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -252,10 +305,13 @@ class App:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, traces: Traces | None = None, log_writer: LogWriter | None = None
+    settings: Settings,
+    traces: Traces | None = None,
+    log_writer: LogWriter | None = None,
+    membership: Membership | None = None,
 ) -> AsyncIterator[App]:
     """The service, started; stopped in order at the end."""
-    app = App(settings, traces, log_writer)
+    app = App(settings, traces, log_writer, membership)
     await app.start()
     try:
         yield app

@@ -118,6 +118,10 @@ class SetupError(ReceiverError):
     """Something that the command needs is missing or unreachable."""
 
 
+class SpoolInUseError(SetupError):
+    """Another process has the spool's folder."""
+
+
 class SchemaTooNewError(SetupError):
     """The database was migrated by a newer program than this one."""
 

@@ -32,7 +32,7 @@ from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, incarnation_items, transition_item
-from receiver.api.sessions import Sessions
+from receiver.api.sessions import Sessions, TellEnded
 from receiver.api.source_list import Sources
 from receiver.api.stats import Stats
 from receiver.api.tokens import Tokens
@@ -57,15 +57,16 @@ class Api:
         metrics: Metrics,
         find: FindMessage | None = None,
         list_consumers: ListConsumers | None = None,
+        tell_session_ended: TellEnded | None = None,
     ) -> None:
-        """`connect` opens the connection on which the ledger is followed; the others look into the feed's stream."""
+        """`connect` opens the connection on which the ledger is followed; the next two look into the feed's stream."""
         self._list_consumers = list_consumers
         self._settings = settings
         self._endpoints = catalogue(settings)
         for endpoint in self._endpoints:  # known label sets start at zero
             metrics.queries.labels(endpoint.name, "200")
             metrics.query_seconds.labels(endpoint.name)
-        tokens = Tokens(settings.read_tokens, settings.session_s, settings.sessions_ended_max)
+        self._tokens = tokens = Tokens(settings.read_tokens, settings.session_s, settings.sessions_ended_max)
         self._reader = Reader(settings)
         self._waiters = Waiters(self._reader, settings, metrics)
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
@@ -74,7 +75,7 @@ class Api:
         self._sources = Sources(self._reader, settings)
         self._explainer = Explainer(self._reader, settings, self._sources, find)
         self._stats = Stats(self._reader)
-        sessions = Sessions(tokens, settings)
+        sessions = Sessions(tokens, settings, tell_session_ended)
         self._answers: Mapping[str, Answer] = {
             "deployments": partial(self._entities, DEPLOYMENTS),
             "vms": partial(self._entities, VMS),
@@ -129,6 +130,10 @@ class Api:
         """End waits and feeds, so that the server can close its connections."""
         self._waiters.stop()
         self._follower.stop()
+
+    def end_session(self, cookie: str) -> None:
+        """A session of the board was ended at another worker."""
+        self._tokens.end_session(cookie)
 
     def close(self) -> None:
         """Drop the reading connections."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -17,13 +17,16 @@ from receiver.config.settings import Settings
 from receiver.http.problem import problem
 
 BODY_BYTES_MAX = 4_096
+TellEnded = Callable[[str], Awaitable[None]]
+"""Tells the other workers of a session that was ended."""
 
 
 class Sessions:
     """Answers the endpoint `session`."""
 
-    def __init__(self, tokens: Tokens, settings: Settings) -> None:
+    def __init__(self, tokens: Tokens, settings: Settings, tell_ended: TellEnded | None) -> None:
         self._tokens = tokens
+        self._tell_ended = tell_ended
         self._settings = settings
 
     async def show(self, request: web.Request, _: Mapping[str, Any]) -> web.Response:
@@ -59,7 +62,9 @@ class Sessions:
 
     async def end(self, request: web.Request, _: Mapping[str, Any]) -> web.Response:
         """End the session and remove the cookie."""
-        self._tokens.end_session(request.cookies.get(COOKIE, ""))
+        cookie = request.cookies.get(COOKIE, "")
+        if self._tokens.end_session(cookie) and self._tell_ended:
+            await self._tell_ended(cookie)
         response = web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
         response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_https(request))
         return response

@@ -2,7 +2,8 @@
 
 A session is the time at which it ends and a number of its own, signed with its token: every receiver with the same
 settings can check it, none stores it, and it ends with its token. Only one that was logged out before its time is
-remembered until then, by the receiver that was told. Secrets are compared in constant time, all candidates each time.
+remembered until then, by the receiver that was told (all its workers). Secrets are compared in constant time, all
+candidates each time.
 """
 
 from __future__ import annotations
@@ -80,15 +81,16 @@ class Tokens:
             return frozenset()
         return self._matching(signature, lambda token: _signature(token, content))
 
-    def end_session(self, cookie: str) -> None:
-        """It opens nothing any more; of very many the first are forgotten, and end at their time."""
+    def end_session(self, cookie: str) -> bool:
+        """It opens nothing any more; of very many the first are forgotten, and end at their time. Whether it did."""
         if not self.of_session(cookie):
-            return
+            return False
         now = time.time()
         self._ended = {ended: ends_at for ended, ends_at in self._ended.items() if ends_at > now}
         self._ended[cookie] = _ends_at(cookie)
         if len(self._ended) > self._sessions_ended_max:
             del self._ended[next(iter(self._ended))]
+        return True
 
     def _matching(self, given: str, expected: Callable[[bytes], str]) -> Scopes:
         found: Scopes = frozenset()

@@ -23,6 +23,7 @@ from receiver.cli.serve import serve_command
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
 from receiver.cli.verify_feed import verify_feed_command
+from receiver.cli.worker import worker_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.model.sanitize import plain
 
@@ -133,5 +134,6 @@ for command in (
     verify_feed_command,
     version_command,
     vms_command,
+    worker_command,
 ):
     main.add_command(command)

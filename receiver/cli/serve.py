@@ -7,6 +7,10 @@ import gc
 import os
 import resource
 import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,14 @@ from receiver.cli.signals import until_signalled
 from receiver.config.exposure import open_doors
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
+from receiver.config.shares import workers_of
 from receiver.embedded.servers import Embedded
 from receiver.errors import SettingsError
 from receiver.observability import logs
 from receiver.observability.log_writer import LogWriter
 from receiver.observability.tracing import traces
+from receiver.workers.supervisor import Supervisor
+from receiver.workers.worker_process import Command
 
 log = structlog.get_logger()
 
@@ -42,6 +49,7 @@ FILES_BESIDE = 128
 @options.data_dir("Folder of the embedded servers.")
 @click.option("--host", help="Address to serve on.")
 @click.option("--port", type=int, help="Port to serve on; 0 takes a free one.")
+@click.option("--workers", metavar="N|auto", help="Processes that serve; `auto`: one for each processor.")
 def serve_command(config: Path | None, is_embedded: bool, **flags: Any) -> None:
     """Run the service, until SIGTERM or Ctrl-C.
 
@@ -50,18 +58,20 @@ def serve_command(config: Path | None, is_embedded: bool, **flags: Any) -> None:
       ESC_RECEIVER_POSTGRES_DSN=postgresql://esc@db/esc esc-receiver serve
       esc-receiver serve --config /etc/esc-receiver.toml
       esc-receiver serve --embedded --data-dir ./data
+      esc-receiver serve --workers auto
     """
     # Flags are the same settings as the variables, and win over them.
     given = {f"{PREFIX}{name.upper()}": str(value) for name, value in flags.items() if value is not None}
-    settings = load(config, {**os.environ, **given}, required=() if is_embedded else ("postgres_dsn",))
+    environment = {**os.environ, **given}
+    settings = load(config, environment, required=() if is_embedded else ("postgres_dsn",))
     if settings.refuse_open and (doors := list(open_doors(settings))):
         raise SettingsError("\n".join((*doors, f"{PREFIX}REFUSE_OPEN is on, so it is not started like this")))
     writer = logs.standard_error(settings)
     logs.configure(settings, writer)
+    program = Program(settings, config, environment, writer)
     try:
         allow_open_files(settings.connections_max)
-        serve = _serve_embedded if is_embedded else _serve
-        asyncio.run(until_signalled(lambda: serve(settings, writer)))
+        asyncio.run(until_signalled(program.serve_embedded if is_embedded else program.serve, at_once=program.abandon))
     finally:
         writer.close(settings.log_flush_timeout_s)
 
@@ -81,27 +91,63 @@ def allow_open_files(connections_max: int) -> None:
         )
 
 
-async def _serve(settings: Settings, writer: LogWriter) -> None:
-    async with running(settings, traces(os.environ), writer) as app:
-        _spare_the_collector()
-        _reload_on_hangup(app)
-        await app.run()
+@dataclass(slots=True)
+class Program:
+    """What `serve` runs: one receiver, or a supervisor and its workers."""
+
+    settings: Settings
+    config: Path | None
+    environment: Mapping[str, str]
+    writer: LogWriter
+    _supervisor: Supervisor | None = None
+
+    async def serve(self) -> None:
+        """On the PostgreSQL and NATS of the settings."""
+        async with self._running({}) as service:
+            await service.run()
+
+    async def serve_embedded(self) -> None:
+        """With both of its own."""
+        folder = self.settings.data_dir
+        async with Embedded(folder) as servers:
+            forget_endpoints(folder)
+            where = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url}
+            async with self._running(where) as service:
+                await service.until_ready()
+                write_endpoints(folder, service.url, service.settings)
+                try:
+                    await service.run()
+                finally:
+                    forget_endpoints(folder)
+
+    def abandon(self) -> None:
+        """Let no worker outlive this process when it ends at once."""
+        if self._supervisor:
+            self._supervisor.kill()
+
+    @asynccontextmanager
+    async def _running(self, where: Mapping[str, str]) -> AsyncIterator[App | Supervisor]:
+        settings, workers = self.settings.model_copy(update=where), workers_of(self.settings)
+        if workers == 1:
+            async with running(settings, traces(os.environ), self.writer) as app:
+                spare_the_collector()
+                _reload_on_hangup(app)
+                yield app
+            return
+        command = worker_command_line(self.config, self.environment, where)
+        self._supervisor = supervisor = Supervisor(settings, workers, command)
+        await supervisor.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.replace_all)
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
 
 
-async def _serve_embedded(settings: Settings, writer: LogWriter) -> None:
-    folder = settings.data_dir
-    async with Embedded(folder) as servers:
-        forget_endpoints(folder)
-        where = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url}
-        async with running(settings.model_copy(update=where), traces(os.environ), writer) as app:
-            await app.until_ready()
-            _spare_the_collector()
-            _reload_on_hangup(app)
-            write_endpoints(folder, app)
-            try:
-                await app.run()
-            finally:
-                forget_endpoints(folder)
+def worker_command_line(config: Path | None, environment: Mapping[str, str], where: Mapping[str, str]) -> Command:
+    """How a worker of this program is started; `where` overrules its settings."""
+    arguments = [sys.executable, "-m", "receiver", "worker", *(["--config", str(config)] if config else [])]
+    return Command(arguments, environment, where)
 
 
 def _reload_on_hangup(app: App) -> None:
@@ -111,7 +157,7 @@ def _reload_on_hangup(app: App) -> None:
         loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(app.tls.reload())))
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """For a process that only serves: what is loaded by now stays for good, and callbacks leave next to no cycles
     behind. Else the collector looks at all of it again and again, for a tenth of the time."""
     gc.collect()

@@ -22,6 +22,7 @@ async def until_signalled(
     signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
     *,
     at_once: Callable[[], None] = lambda: None,
+    quiet: bool = False,
 ) -> None:
     """Run `work` until it ends, or until one of `signals` cancels it; a second one does `at_once` and exits."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
@@ -34,7 +35,8 @@ async def until_signalled(
             os._exit(EXIT_AT_ONCE)
         asked = True
         task.cancel()  # before the line: a log that cannot be written must not keep us
-        log.info("stopping; a second signal exits at once")
+        if not quiet:
+            log.info("stopping; a second signal exits at once")
 
     for number in signals:
         loop.add_signal_handler(number, asked_to_stop)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from receiver.config.overdue_after import OVERDUE_AFTER_S, OverdueAfter
 from receiver.config.read_tokens import ReadTokens
 from receiver.config.sources import AddressRanges, SecretNameList, Source, Sources
+from receiver.config.worker_number import WorkerNumber
 
 PREFIX = "ESC_RECEIVER_"
 
@@ -45,6 +46,17 @@ class Settings(BaseSettings):
     nats_tls_first: bool = _setting(False, "Begin with TLS, for servers with `handshake_first`.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = _setting(9010, "Port to serve on; 0 takes a free one.", ge=0, le=65535)
+    workers: WorkerNumber = _setting(
+        1, "Processes that serve on this port, each with a spool of its own; `auto`: one for each processor."
+    )
+    worker_report_s: PositiveFloat = _setting(1, "How often a worker tells the supervisor what it has counted.")
+    worker_silence_s: PositiveFloat = _setting(60, "Silence after which a worker is killed, and started again.")
+    worker_restart_max_s: PositiveFloat = _setting(
+        30, "Longest pause before a worker that keeps dying is started again."
+    )
+    worker_linger_s: NonNegativeFloat = _setting(
+        2, "Time for which a worker that is replaced still answers on connections that are open, before it closes them."
+    )
     tls_cert_file: Path | None = _setting(None, "Certificate to serve HTTPS with, PEM, its chain behind it.")
     tls_key_file: Path | None = _setting(None, "Its private key, PEM, without a passphrase.")
     tls_client_ca_file: Path | None = _setting(
@@ -138,6 +150,9 @@ class Settings(BaseSettings):
     spool_batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes spooled with one fsync.")
     spool_age_warn_s: PositiveFloat = _setting(
         300, "Age of the oldest spooled callback at which `/readyz` says `degraded`."
+    )
+    spool_left_check_s: PositiveFloat = _setting(
+        10, "How often it is looked for spools of workers that are no more; the first worker empties them."
     )
     spool_retry_s: NonNegativeFloat = _setting(1, "Pause before a broken spool is opened again.")
     spool_timeout_s: PositiveFloat = _setting(10, "Time for the spool's disk to take a callback; beyond it: 503.")
@@ -277,6 +292,10 @@ class Settings(BaseSettings):
     def spool_folder(self) -> Path:
         """Where the spool lies."""
         return self.data_dir / "spool" if self.spool_dir is None else self.spool_dir
+
+    def spool_folder_of(self, number: int) -> Path:
+        """Where the spools of workers lie."""
+        return (self.data_dir if self.spool_dir is None else self.spool_dir) / f"spool-{number}"
 
     @property
     def all_sources(self) -> dict[str, Source]:

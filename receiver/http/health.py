@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from typing import Protocol as Shape
 
 import orjson
 from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from receiver.errors import ReceiverError
@@ -31,8 +33,18 @@ class Dependency:
     """Without it no callback can be kept; without the others the receiver is degraded."""
 
 
+class Together(Shape):
+    """All processes that serve on this port."""
+
+    async def registry(self) -> CollectorRegistry:
+        """The figures of all. Raises ReceiverError when not all are known."""
+
+    async def readiness(self) -> dict[str, Any]:
+        """How all are, in one document."""
+
+
 class Health:
-    """The paths for probes and Prometheus."""
+    """The paths for probes and Prometheus; of all processes, where there are several."""
 
     def __init__(
         self,
@@ -40,10 +52,12 @@ class Health:
         metrics: Metrics,
         ping_timeout_s: float,
         warnings: Callable[[], Iterable[str]] = tuple,
+        together: Together | None = None,
     ) -> None:
         """`warnings` tells what is amiss without being a fault."""
         self._dependencies = tuple(dependencies)
-        self._metrics = make_aiohttp_handler(metrics.registry, disable_compression=True)
+        self._registry = metrics.registry
+        self._together = together
         self._ping_timeout_s = ping_timeout_s
         self._warnings = warnings
 
@@ -52,7 +66,7 @@ class Health:
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
-            web.get("/metrics", self._metrics),
+            web.get("/metrics", self.metrics),
         ]
 
     async def healthz(self, _: web.Request) -> web.Response:
@@ -61,18 +75,29 @@ class Health:
 
     async def readyz(self, _: web.Request) -> web.Response:
         """200 when a callback could be kept, else 503; names each dependency and what is wrong with it."""
+        document = await (self._together.readiness() if self._together else self.readiness())
+        return _json(200 if document["ready"] else 503, document)
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """All figures; 503 rather than some of them, because counters must never go backwards."""
+        try:
+            registry = await self._together.registry() if self._together else self._registry
+        except (ReceiverError, TimeoutError):
+            return web.Response(status=503, text="the supervisor of the workers does not answer\n")
+        return await make_aiohttp_handler(registry, disable_compression=True)(request)
+
+    async def readiness(self) -> dict[str, Any]:
+        """How this process is."""
         faults = await asyncio.gather(*(self._fault(dependency) for dependency in self._dependencies))
         checked = list(zip(self._dependencies, faults, strict=True))
-        ready = not any(fault and dependency.needed for dependency, fault in checked)
-        document = {
-            "ready": ready,
+        return {
+            "ready": not any(fault and dependency.needed for dependency, fault in checked),
             "degraded": any(faults),
             "dependencies": {
                 dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in checked
             },
             "warnings": list(self._warnings()),
         }
-        return _json(200 if ready else 503, document)
 
     async def _fault(self, dependency: Dependency) -> str | None:
         try:

@@ -62,8 +62,8 @@ class Protocol(RequestHandler):
     takes 1 µs. While a taken request is not answered, aiohttp sees an idle connection and gets nothing to read."""
 
     __slots__ = (
-        "_all_given", "_behind", "_client", "_counted", "_express", "_heads", "_in_flight", "_limits", "_metrics",
-        "_owes_head", "on_reserve", "peer",
+        "_all_given", "_behind", "_client", "_counted", "_express", "_heads", "_in_flight", "_is_last", "_limits",
+        "_metrics", "_owes_head", "on_reserve", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,8 @@ class Protocol(RequestHandler):
         self._express = express
         self._in_flight = False
         """A request was taken and is not answered."""
+        self._is_last = False
+        """The next answer is the last."""
         self._behind = b""
         """What came meanwhile."""
         self._all_given: asyncio.Future[None] | None = None
@@ -88,6 +90,17 @@ class Protocol(RequestHandler):
         take = self._take if express else None
         self._heads = RequestParser(self._make_parser, self.max_headers, self.max_field_size, take)
         self._parser = cast(Any, self._heads)
+
+    def answer_once_more(self) -> None:
+        """Whatever it is asked next is answered as the last of this connection; idle until then, it stays open."""
+        self._is_last = True
+        make = self._request_factory
+        assert make is not None  # it is open
+
+        def make_last(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            return make(message._replace(should_close=True), *rest)
+
+        self._request_factory = make_last
 
     def _make_parser(self) -> HttpRequestParser:
         """As aiohttp makes its own."""
@@ -175,7 +188,7 @@ class Protocol(RequestHandler):
     def give(self, answer: bytes) -> None:
         """Answer the request that was taken, and go on with what came behind it."""
         self._in_flight = False
-        ends = self._close or self._force_close or not answer
+        ends = self._is_last or self._close or self._force_close or not answer
         if self.transport is not None:
             self.transport.write(answer.replace(*_ENDS, 1) if ends else answer)
         if self._all_given is not None and not self._all_given.done():

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from typing import Protocol as Shape
 
 import structlog
@@ -44,6 +47,11 @@ from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
 
+BACKLOG = 4_096
+"""Connections of a worker that wait to be accepted; the system's own limit (`net.core.somaxconn`) may be below it."""
+TURNS_TO_BEGIN = 2
+"""Of the event loop, from accepting a connection to serving it."""
+POLL_S = 0.02
 EXPRESS = web.AppKey("EXPRESS", Express)
 """What takes ordinary callbacks off the connections."""
 
@@ -101,22 +109,47 @@ def make_app(rooms: Iterable[HasRoutes], settings: Settings) -> web.Application:
 
 
 async def start_site(
-    app: web.Application, settings: Settings, metrics: Metrics, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    settings: Settings,
+    metrics: Metrics,
+    tls: ssl.SSLContext | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> web.AppRunner:
     """Serves the application, over TLS where it is given; `runner.addresses` tells where, `runner.cleanup()` ends it.
 
-    Raises SetupError when the address cannot be served on.
+    It listens on `sockets`; without any, where the settings say. Raises SetupError when it cannot be served there.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.stop_timeout_s)
     await runner.setup()
     assert runner.server is not None  # it was just set up
     runner.server.request_handler = _with_problems(runner.server.request_handler, settings, metrics)
+    limits = Limits(settings)
     try:
-        await _Site(runner, settings, metrics, tls, app.get(EXPRESS)).start()
+        for one in sockets or (None,):
+            await _Site(runner, settings, metrics, tls, app.get(EXPRESS), limits, one).start()
     except OSError as error:
         await runner.cleanup()
-        raise SetupError(_bind_error(error, settings)) from error
+        raise SetupError(bind_error(error, settings)) from error
     return runner
+
+
+async def linger(runner: web.AppRunner, linger_s: float) -> None:
+    """Take no new connection; answer once more on each that is open, until none is left or the time is over.
+
+    So a sender on a kept connection learns by an answer that it ends, not by a request that finds it closed.
+    """
+    assert runner.server is not None  # it serves
+    for site in list(runner.sites):
+        if isinstance(site, _Site):
+            await site.accept_no_more()
+        await site.stop()
+    for connection in runner.server.connections:
+        if isinstance(connection, Protocol):
+            connection.answer_once_more()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(linger_s):
+            while runner.server.connections:  # noqa: ASYNC110  # aiohttp tells nobody when one is closed
+                await asyncio.sleep(POLL_S)
 
 
 class _Site(web.BaseSite):
@@ -129,12 +162,15 @@ class _Site(web.BaseSite):
         metrics: Metrics,
         tls: ssl.SSLContext | None,
         express: Express | None,
+        limits: Limits,
+        listener: socket.socket | None,
     ) -> None:
         super().__init__(runner, ssl_context=tls)
         self._express = express
         self._settings = settings
         self._metrics = metrics
-        self._limits = Limits(settings)
+        self._limits = limits
+        self._listener = listener
 
     @property
     def name(self) -> str:
@@ -145,13 +181,27 @@ class _Site(web.BaseSite):
         """Begins to listen."""
         await super().start()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._protocol,
-            self._settings.host,
-            self._settings.port,
-            ssl=self._ssl_context,
-            ssl_handshake_timeout=self._settings.tls_handshake_timeout_s if self._ssl_context else None,
-        )
+        tls: dict[str, Any] = {"ssl": self._ssl_context}
+        if self._ssl_context:
+            tls["ssl_handshake_timeout"] = self._settings.tls_handshake_timeout_s
+        if self._listener is None:
+            self._server = await loop.create_server(self._protocol, self._settings.host, self._settings.port, **tls)
+        else:
+            self._server = await loop.create_server(self._protocol, sock=self._listener, **tls)
+            self._listener.listen(BACKLOG)  # asyncio has set it to the number that it accepts in one turn
+
+    async def accept_no_more(self) -> None:
+        """Leave what waits to whoever else listens on the socket.
+
+        asyncio drops those that it has accepted and not yet begun to serve when its server is closed; so they get a
+        turn of the loop first.
+        """
+        loop = asyncio.get_running_loop()
+        if isinstance(self._server, asyncio.Server):
+            for listener in self._server.sockets:
+                loop.remove_reader(listener.fileno())
+        for _ in range(TURNS_TO_BEGIN):
+            await asyncio.sleep(0)
 
     def _protocol(self) -> Protocol:
         manager, settings = self._runner.server, self._settings
@@ -172,7 +222,8 @@ class _Site(web.BaseSite):
         )
 
 
-def _bind_error(error: OSError, settings: Settings) -> str:
+def bind_error(error: OSError, settings: Settings) -> str:
+    """Why the address cannot be served on, for people."""
     where = f"{settings.host}:{settings.port}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken by another program; stop it, or set ESC_RECEIVER_PORT to a free port"

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import structlog
 
@@ -28,7 +29,9 @@ log = structlog.get_logger()
 class Monitors:
     """Sets the gauges of the surroundings: `run` until cancelled."""
 
-    def __init__(self, broker: Broker, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, broker: Broker, settings: Settings, metrics: Metrics, spool_folder: Callable[[], Path] | None = None
+    ) -> None:
         self._broker = broker
         self._settings = settings
         self._metrics = metrics
@@ -38,6 +41,7 @@ class Monitors:
             (metrics.consumer_redelivered_messages, lambda one: one.redelivered),
             (metrics.consumer_acknowledged_timestamp_seconds, _acknowledged_s),
         )
+        self._spool_folder = spool_folder or (lambda: settings.spool_folder)
         self._trouble = TroubleLog("disk or stream cannot be looked at now; it is tried again", logging.INFO)
 
     async def run(self) -> None:
@@ -69,7 +73,7 @@ class Monitors:
 
     async def measure_disk(self) -> None:
         """Set what is free on the spool's disk, and the number of flapping VMs. Raises OSError."""
-        usage = await asyncio.to_thread(shutil.disk_usage, self._settings.spool_folder)
+        usage = await asyncio.to_thread(shutil.disk_usage, self._spool_folder())
         self._metrics.spool_free_bytes.set(usage.free)
         self._metrics.flapping_vms.set(self._metrics.lifecycle.flapping.now(time.time()))
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from receiver.lifecycle.overdue import KINDS, RESOURCE
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, SourceState, VmState
 from receiver.model.notification import Channel, Family, Outcome
-from receiver.observability.definition import Definition, Label, counter, gauge, histogram
+from receiver.observability.definition import Definition, Label, Merge, common, counter, gauge, histogram
 from receiver.observability.labels import (
     ROOT_CHANNEL,
     CommitFailure,
@@ -70,6 +70,7 @@ CONFIGURED = Label("source", from_where="the configured sources")
 ENDPOINT = Label("endpoint", from_where="the endpoints of the query API")
 KIND = Label("kind", OPERATION_KINDS)
 TABLE = Label("table", tuple(Kept))
+WORKER = Label("worker", from_where="the places of workers, from 1; none without `workers`")
 CONSUMER = Label("consumer", from_where="durable names, the first `consumers_max`; all others together are `(other)`")
 
 
@@ -86,6 +87,9 @@ class Catalogue:
     )
     rejected_before_routing = counter(
         "requests", "Requests and connections turned away before they were routed.", Label("reason", tuple(Rejected))
+    )
+    unaccounted = counter(
+        "callbacks", "Callbacks that a worker had in hand when it was killed: what was kept of them was not counted."
     )
     in_flight = gauge("callbacks", "Callbacks received and not yet answered for.")
     request_seconds = histogram("seconds", "One callback that was kept, from its head to its answer.", SECONDS)
@@ -117,14 +121,14 @@ class Catalogue:
     spool_lost = counter("callbacks", "Callbacks that were in the spool, and that its damaged file no longer gives.")
     spool_bytes = gauge("bytes", "What the spool takes on the disk.")
     spool_limit_bytes = gauge("bytes", "Most that the spool may take (`spool_bytes_max`).")
-    spool_free_bytes = gauge("bytes", "What is free on the disk that the spool lies on.")
+    spool_free_bytes = gauge("bytes", "What is free on the disk that the spool lies on.", merged=Merge.LEAST)
     spool_oldest_timestamp_seconds = gauge(
-        "seconds", "When the oldest callback in the spool was received; 0 when there is none."
+        "seconds", "When the oldest callback in the spool was received; 0 when there is none.", merged=Merge.EARLIEST
     )
     spool_seconds = histogram("seconds", "One batch, to the disk and fsynced.", SECONDS)
     drained = counter("callbacks", "Callbacks taken from the spool to PostgreSQL.")
     drain_seconds = histogram("seconds", "One batch, from the spool to PostgreSQL.", SECONDS)
-    mode = gauge("boolean", "1 for the way that callbacks take now.", Label("mode", tuple(Mode)))
+    mode = common("boolean", "1 for the way that callbacks take now.", Label("mode", tuple(Mode)))
 
     # The lifecycle.
 
@@ -134,30 +138,32 @@ class Catalogue:
         Label("entity", tuple(EntityKind)),
         Label("to_state", from_where="the states of that entity"),
     )
-    deployments = gauge(
+    deployments = common(
         "deployments",
         "Deployments that are not gone. All receivers of a database tell the same number.",
         SOURCE,
         Label("state", _live(DeploymentState)),
     )
-    vms = gauge(
+    vms = common(
         "VMs",
         "VMs that are not gone. All receivers of a database tell the same number.",
         SOURCE,
         Label("state", _live(VmState)),
     )
-    operations = gauge(
+    operations = common(
         "operations",
         "Operations under way. All receivers of a database tell the same number.",
         KIND,
         Label("state", (OperationState.OPEN, OperationState.OVERDUE)),
     )
-    operations_overdue = gauge(
+    operations_overdue = common(
         "operations",
         "Open operations that have been silent for too long; all receivers of a database tell the same number.",
     )
-    operation_oldest_timestamp_seconds = gauge("seconds", "When the oldest open operation began; 0 when there is none.")
-    counted_timestamp_seconds = gauge("seconds", "When deployments, VMs and operations were counted last; 0: not yet.")
+    operation_oldest_timestamp_seconds = gauge(
+        "seconds", "When the oldest open operation began; 0 when there is none.", merged=Merge.EARLIEST
+    )
+    counted_timestamp_seconds = common("seconds", "When deployments, VMs and operations were counted last; 0: not yet.")
     operations_ended = counter(
         "operations",
         "Operations that ended, by their outcome at that time.",
@@ -199,19 +205,19 @@ class Catalogue:
 
     # The sources. All receivers of a database tell the same, as it was counted last.
 
-    source_out_of_service = gauge("boolean", "1 while an ESC says that it is out of service.", CONFIGURED)
-    source_state_timestamp_seconds = gauge(
+    source_out_of_service = common("boolean", "1 while an ESC says that it is out of service.", CONFIGURED)
+    source_state_timestamp_seconds = common(
         "seconds", "Since when it is in or out of service; 0: it never said anything of itself.", CONFIGURED
     )
-    source_last_message_timestamp_seconds = gauge(
+    source_last_message_timestamp_seconds = common(
         "seconds", "When a callback of it was kept last; 0: not yet.", CONFIGURED
     )
-    source_refused_callbacks = gauge("callbacks", "Callbacks of it that were refused, of all time.", CONFIGURED)
+    source_refused_callbacks = common("callbacks", "Callbacks of it that were refused, of all time.", CONFIGURED)
 
     # The feed.
 
-    outbox_messages = gauge("messages", "Messages waiting to be published.")
-    outbox_oldest_seconds = gauge("seconds", "Age of the oldest message waiting to be published.")
+    outbox_messages = common("messages", "Messages waiting to be published.")
+    outbox_oldest_seconds = common("seconds", "Age of the oldest message waiting to be published.")
     published = counter("messages", "Messages acknowledged by JetStream.", Label("stream", tuple(Published)))
     publish_seconds = histogram("seconds", "One batch, from the first publish to the last acknowledgement.", SECONDS)
     publish_lag_seconds = histogram("seconds", "One message, from its ledger entry to its acknowledgement.", SECONDS)
@@ -220,22 +226,22 @@ class Catalogue:
         "messages", "Messages put into the outbox again because the stream had lost them.", Label("loss", tuple(Mended))
     )
     feed_foreign = counter("messages", "Messages of other publishers that were found in the feed's stream.")
-    feed_missing = gauge("messages", "Messages that the last comparison of the stream with the ledger found missing.")
-    feed_checked_timestamp_seconds = gauge(
+    feed_missing = common("messages", "Messages that the last comparison of the stream with the ledger found missing.")
+    feed_checked_timestamp_seconds = common(
         "seconds", "When this receiver compared the stream with the ledger last; 0: not yet."
     )
-    relay_leader = gauge("boolean", "1 while this receiver publishes.")
-    stream_messages = gauge("messages", "Messages in the stream, as the relay last saw it.")
-    stream_bytes = gauge("bytes", "Size of the stream, as the relay last saw it.")
-    stream_consumers = gauge("consumers", "Consumers of the stream, as the relay last saw it.")
-    consumer_pending_messages = gauge("messages", "Messages that a consumer has yet to be given.", CONSUMER, lazy=True)
-    consumer_unacknowledged_messages = gauge(
+    relay_leader = common("boolean", "1 while this receiver publishes.")
+    stream_messages = common("messages", "Messages in the stream, as the relay last saw it.")
+    stream_bytes = common("bytes", "Size of the stream, as the relay last saw it.")
+    stream_consumers = common("consumers", "Consumers of the stream, as the relay last saw it.")
+    consumer_pending_messages = common("messages", "Messages that a consumer has yet to be given.", CONSUMER, lazy=True)
+    consumer_unacknowledged_messages = common(
         "messages", "Messages that a consumer was given and has not acknowledged.", CONSUMER, lazy=True
     )
-    consumer_redelivered_messages = gauge(
+    consumer_redelivered_messages = common(
         "messages", "Those of them that it was given more than once.", CONSUMER, lazy=True
     )
-    consumer_acknowledged_timestamp_seconds = gauge(
+    consumer_acknowledged_timestamp_seconds = common(
         "seconds", "When a consumer acknowledged last; 0: not yet.", CONSUMER, lazy=True
     )
 
@@ -259,11 +265,23 @@ class Catalogue:
     feed_readers = gauge("readers", "Readers of the live feed.")
     feed_dropped = counter("readers", "Readers of the live feed that were dropped as too slow.")
 
+    # The workers. Figures of several are told as one: sums, or what `Merge` says of each.
+
+    worker_up = gauge("boolean", "1 while this worker serves.", WORKER, lazy=True)
+    worker_restarts = counter(
+        "restarts", "How often this worker was started again after it had died.", WORKER, lazy=True
+    )
+    worker_received_callbacks = gauge(
+        "callbacks", "POSTs that reached a callback path of the process that is this worker now.", WORKER, lazy=True
+    )
+    worker_cpu_seconds = gauge("seconds", "What that process has taken of the processors.", WORKER, lazy=True)
+    worker_resident_bytes = gauge("bytes", "Memory that it has resident.", WORKER, lazy=True)
+
     labels_cut = counter("values", "Uses of a label value that was too long, and is cut to 128 bytes.")
 
     # The surroundings.
 
-    build_info = gauge(
+    build_info = common(
         "boolean",
         "Always 1; the labels say what runs.",
         Label("version", from_where="of this program"),
@@ -271,23 +289,27 @@ class Catalogue:
         lazy=True,
     )
     tls_certificate_expiry_timestamp_seconds = gauge(
-        "seconds", "When the first certificate of the listener's chain expires; 0: it speaks plain HTTP."
+        "seconds",
+        "When the first certificate of the listener's chain expires; 0: it speaks plain HTTP.",
+        merged=Merge.EARLIEST,
     )
-    postgres_up = gauge("boolean", "1 while PostgreSQL answers.")
-    nats_up = gauge("boolean", "1 while NATS is connected.")
-    postgres_standbys = gauge("standbys", "Standbys and other receivers of PostgreSQL's log that are connected.")
-    postgres_synchronous_standbys_named = gauge("boolean", "1 while `synchronous_standby_names` is not empty.")
+    postgres_up = gauge("boolean", "1 while PostgreSQL answers.", merged=Merge.LEAST)
+    nats_up = gauge("boolean", "1 while NATS is connected.", merged=Merge.LEAST)
+    postgres_standbys = common("standbys", "Standbys and other receivers of PostgreSQL's log that are connected.")
+    postgres_synchronous_standbys_named = common("boolean", "1 while `synchronous_standby_names` is not empty.")
     postgres_connections = gauge("connections", "Connections to PostgreSQL for writing.", Label("state", tuple(Taken)))
     postgres_limit_connections = gauge("connections", "Most connections for writing (`postgres_pool_size`).")
-    database_bytes = gauge("bytes", "Size of the database on PostgreSQL's disk; 0: not known yet.")
-    partitions_end_timestamp_seconds = gauge("seconds", "Until when there are partitions; 0: not known yet.", TABLE)
-    partitions_begin_timestamp_seconds = gauge("seconds", "Since when there are partitions; 0: not known yet.", TABLE)
-    retention_seconds = gauge("seconds", "How long a row is kept.", TABLE)
-    retention_waiting_partitions = gauge(
+    database_bytes = common("bytes", "Size of the database on PostgreSQL's disk; 0: not known yet.")
+    partitions_end_timestamp_seconds = common("seconds", "Until when there are partitions; 0: not known yet.", TABLE)
+    partitions_begin_timestamp_seconds = gauge(
+        "seconds", "Since when there are partitions; 0: not known yet.", TABLE, merged=Merge.EARLIEST
+    )
+    retention_seconds = common("seconds", "How long a row is kept.", TABLE)
+    retention_waiting_partitions = common(
         "partitions", "Partitions past retention that stay, because too few days with callbacks followed.", TABLE
     )
-    clock_skew_seconds = gauge("seconds", "How far this machine's clock is ahead of PostgreSQL's; negative: behind.")
-    clock_ahead_seconds = gauge(
+    clock_skew_seconds = common("seconds", "How far this machine's clock is ahead of PostgreSQL's; negative: behind.")
+    clock_ahead_seconds = common(
         "seconds", "How far `received_at` is ahead of this machine's clock, which was set back."
     )
     loop_lag_seconds = histogram("seconds", "How much later than asked for the event loop turned.", SECONDS[:-2])

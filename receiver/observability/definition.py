@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import product
 from typing import Any, Generic, TypeVar, overload
 
@@ -18,6 +19,16 @@ EXEMPLAR_CHARACTERS_MAX = 128 - len(EXEMPLAR_LABEL)
 """OpenMetrics allows 128 characters for name and value of an exemplar's labels together."""
 
 M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Merge(Enum):
+    """What is told of the values that several workers have of one metric."""
+
+    SUM = auto()
+    GREATEST = auto()
+    LEAST = auto()
+    EARLIEST = auto()
+    """The least that is not 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,8 @@ class Definition(Generic[M]):
     """Upper bounds, of a histogram."""
     lazy: bool = False
     """Label sets appear when first seen, because they are many or not known before."""
+    merged: Merge = Merge.SUM
+    """Of several workers."""
     name: str = ""
     """Without the prefix of all and without `_total`."""
 
@@ -101,9 +114,16 @@ def counter(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> De
     return Definition(Counter, unit, help_text, labels, lazy=lazy)
 
 
-def gauge(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Definition[Gauge]:
+def gauge(
+    unit: str, help_text: str, *labels: Label, lazy: bool = False, merged: Merge = Merge.SUM
+) -> Definition[Gauge]:
     """It rises and falls."""
-    return Definition(Gauge, unit, help_text, labels, lazy=lazy)
+    return Definition(Gauge, unit, help_text, labels, lazy=lazy, merged=merged)
+
+
+def common(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Definition[Gauge]:
+    """A gauge of something that several workers share: of what they tell the greatest counts, mostly all tell the same."""
+    return gauge(unit, help_text, *labels, lazy=lazy, merged=Merge.GREATEST)
 
 
 def histogram(

@@ -7,17 +7,25 @@ end it waits without limit for a reader that has stalled. Must not know who logs
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class LogWriter:
     """Writes to a file descriptor until `close`; None stands for a log that was closed before the program began."""
 
-    def __init__(self, file: int | None, queue_bytes_max: int, gather_s: float = 0) -> None:
-        """From one write to the next `gather_s` pass, so that thousands of lines a second wake the thread seldom."""
+    def __init__(
+        self, file: int | None, queue_bytes_max: int, gather_s: float = 0, shared_lock: int | None = None
+    ) -> None:
+        """From one write to the next `gather_s` pass, so that thousands of lines a second wake the thread seldom.
+
+        `shared_lock` is a file that other processes lock too while they write to the same log: no line is torn.
+        """
+        self._shared_lock = shared_lock
         self._file = file
         self._queue_bytes_max = queue_bytes_max
         self._queue: list[bytes] = []
@@ -96,7 +104,8 @@ class LogWriter:
             self._drop(lines.count(b"\n"))
             return False
         whole = self._line_end + lines
-        written = _write_what_can_be(self._file, whole)
+        with _locked(self._shared_lock):
+            written = _write_what_can_be(self._file, whole)
         if written:
             self._line_end = b"" if whole.endswith(b"\n", 0, written) else b"\n"
         if written < len(whole):
@@ -110,6 +119,18 @@ class LogWriter:
                 self._count(lines)
             else:
                 self._uncounted += lines
+
+
+@contextmanager
+def _locked(file: int | None) -> Iterator[None]:
+    """A record lock, which is a process's own even though all have inherited the same open file."""
+    if file is not None:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if file is not None:
+            fcntl.lockf(file, fcntl.LOCK_UN)
 
 
 def _write_what_can_be(file: int, whole: bytes) -> int:

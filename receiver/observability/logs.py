@@ -26,10 +26,10 @@ _DELETE = "\x7f"
 """The only control character of ASCII that JSON leaves as it is."""
 
 
-def standard_error(settings: Settings) -> LogWriter:
-    """The writer of the service's log; to be closed last."""
+def standard_error(settings: Settings, shared_lock: int | None = None) -> LogWriter:
+    """The writer of the service's log; to be closed last. With `shared_lock` others write to it too."""
     file = sys.stderr.fileno() if sys.stderr else None
-    return LogWriter(file, settings.log_queue_bytes_max, settings.log_gather_s)
+    return LogWriter(file, settings.log_queue_bytes_max, settings.log_gather_s, shared_lock)
 
 
 def configure(settings: Settings, writer: LogWriter | None = None) -> None:

@@ -2,7 +2,8 @@
 
 Must not know where the facts come from. Counts that must add up are changed by one method each, without an await
 inside, so that a scrape (also one synchronous step of the same thread) never sees half of a step:
-received + recovered = stored + spooled + refused + lost + in flight. No id of a VM, deployment or transaction is ever
+received + recovered = stored + spooled + refused + lost + in flight (+ unaccounted, which only a killed worker leaves:
+`receiver.workers.tally`). No id of a VM, deployment or transaction is ever
 a label; label sets that are known start at zero, so that a rate is right from the first event on.
 """
 
@@ -29,6 +30,7 @@ from receiver.observability.definition import total
 from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Kept, Mode, Refused
 from receiver.observability.lifecycle_metrics import LifecycleMetrics
 from receiver.observability.source_activity import SourceActivity
+from receiver.observability.spool_figures import SpoolFigures
 
 
 class Metrics(Catalogue):
@@ -40,6 +42,7 @@ class Metrics(Catalogue):
         self.sources = tuple(sources)
         super().__init__(self.registry, self.sources)
         self.activity = SourceActivity(self.sources)
+        self.spools = SpoolFigures(self)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.lifecycle = LifecycleMetrics(self, settings or Settings())

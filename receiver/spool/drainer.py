@@ -36,6 +36,8 @@ class SpoolDrainer:
     def __init__(
         self, spool: Spool, writer: BatchWriter, settings: Settings, metrics: Metrics, readers: BodyReaders
     ) -> None:
+        self.found: int | None = None
+        """What was found in it and counted as recovered; None while that is not known."""
         self._spool = spool
         self._writer = writer
         self._readers = readers
@@ -120,10 +122,9 @@ class SpoolDrainer:
             self._refused.clear()  # some of them may be gone
             self._metrics.count_recovered(recovered)
             self._metrics.count_lost(lost)
-        self._metrics.spool_refused_callbacks.set(len(self._refused))
-        self._metrics.spool_bytes.set(self._spool.bytes)
-        oldest = self._spool.oldest
-        self._metrics.spool_oldest_timestamp_seconds.set(oldest.timestamp() if oldest else 0)
+        if self._spool.is_known:
+            self.found = self._recovered
+        self._metrics.spools.measure(self._spool, self._spool.bytes, len(self._refused), self._spool.oldest)
 
     async def _drain(self) -> bool:
         some_left = bool(self._committed)

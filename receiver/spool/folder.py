@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
-from receiver.errors import SetupError
+from receiver.errors import SetupError, SpoolInUseError
 from receiver.spool.records import UnreadableError
 
 NAME = "spool.db"
@@ -199,7 +199,7 @@ class SpoolFolder:
         except BlockingIOError:
             holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise SetupError(
+            raise SpoolInUseError(
                 f"spool_dir: {self.path} is in use by another esc-receiver (process {holder}); each needs its own"
             ) from None
         with suppress(OSError):  # a courtesy, and the disk may be full

@@ -60,6 +60,11 @@ class SpoolRouter:
         """How many wait in the spool that PostgreSQL refuses."""
         return self._drainer.refused
 
+    @property
+    def found(self) -> int | None:
+        """How many were found in it, as far as they are counted; None while that is not known."""
+        return self._drainer.found
+
     async def open(self) -> None:
         """Take over what an earlier run left. Raises SetupError; a broken spool is logged and tried again later."""
         try:

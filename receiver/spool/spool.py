@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import CannotKeepError, SpoolBrokenError, SpoolFullError
+from receiver.errors import CannotKeepError, SpoolBrokenError, SpoolFullError, SpoolInUseError
 from receiver.model.envelope import Envelope
 from receiver.spool.executor import SerialExecutor
 from receiver.spool.records import Row, to_row
@@ -39,14 +40,11 @@ class Waiting(NamedTuple):
 class Spool:
     """Open it, put callbacks in, read the first, delete them when they are stored elsewhere, close it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, folders: Sequence[Path] = ()) -> None:
+        """It lies in the first of `folders` that nobody uses; without any, where the settings say."""
         self._settings = settings
-        self._file = SpoolFile(
-            settings.spool_folder,
-            bytes_max=settings.spool_bytes_max,
-            retry_s=settings.spool_retry_s,
-            locked_timeout_s=settings.spool_locked_timeout_s,
-        )
+        self._folders = tuple(folders) or (settings.spool_folder,)
+        self._use(self._folders[0])
         self._thread = SerialExecutor("spool")
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,8 +61,26 @@ class Spool:
         SpoolBrokenError when disk or file fail: then `put` and the others try again by themselves, and
         `recovered` says what they found.
         """
-        await self._run(self._file.open)
+        for folder in self._folders:
+            self._use(folder)
+            try:
+                await self._run(self._file.open)
+                break
+            except SpoolInUseError:
+                if folder == self._folders[-1]:
+                    raise
         return self.recovered
+
+    def _use(self, folder: Path) -> None:
+        settings = self._settings
+        self.folder = folder
+        """Where it lies."""
+        self._file = SpoolFile(
+            folder,
+            bytes_max=settings.spool_bytes_max,
+            retry_s=settings.spool_retry_s,
+            locked_timeout_s=settings.spool_locked_timeout_s,
+        )
 
     async def put(self, envelopes: Iterable[Envelope]) -> None:
         """Return when all of them are on the disk. Raises SpoolFullError or SpoolBrokenError: then none is stored.

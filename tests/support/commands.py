@@ -8,7 +8,7 @@ from receiver.cli.main import main
 
 
 def commands() -> dict[str, click.Command]:
-    """As a terminal finds them: our own and those of the entry points."""
+    """As a terminal finds them: our own and those of the entry points; not what programs start by themselves."""
     context = click.Context(main)
     found = {name: main.get_command(context, name) for name in main.list_commands(context)}
-    return {name: command for name, command in found.items() if command is not None}
+    return {name: command for name, command in found.items() if command is not None and not command.hidden}

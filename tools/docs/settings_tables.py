@@ -14,7 +14,7 @@ from receiver.config.settings import PREFIX, Settings, is_secret
 
 FIRST = (
     "postgres_dsn", "nats_url", "host", "port", "data_dir",
-    "sources", "default_source", "trusted_proxies", "read_tokens", "refuse_open", "body_bytes_max",
+    "workers", "sources", "default_source", "trusted_proxies", "read_tokens", "refuse_open", "body_bytes_max",
     "spool_bytes_max", "commit_timeout_s", "reorder_window_s", "overdue_after_s", "callbacks_retention_days",
     "ledger_retention_days", "stream_age_max_s", "stream_bytes_max", "migrate", "log_level",
 )  # fmt: skip
@@ -32,6 +32,7 @@ GROUPS = {
     "Publishing to NATS": ("nats_", "subject_", "publish_", "relay_", "rebuild_", "verify_", "stream_", "kv_"),
     "Retention, partitions, clocks": ("callbacks_", "ledger_", "partition", "maintenance_", "clock_"),
     "Metrics": ("counts_", "tenants_", "consumers_", "flapping_", "loop_"),
+    "Workers": ("worker_",),
     "Stopping": ("stop_",),
 }  # fmt: skip
 """Heading, and how the names of its settings begin."""

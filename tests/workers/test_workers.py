@@ -1,0 +1,256 @@
+"""Several workers are one receiver: one port, one set of figures, one relay, one sum; and they look after each other.
+
+Real processes, PostgreSQL and NATS; real kills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from receiver.embedded.child_process import free_port
+from tests.support.auditor import assert_feed_equals_ledger, assert_ledger_is_whole, published
+from tests.support.crew import Crew, Sending, adds_up, crew, kill, session, under_load, watched
+from tests.support.program import run
+from tests.support.waiting import until
+
+ABSENT = "postgresql://esc@127.0.0.1:1/esc"
+
+
+async def kept(connection: Any) -> set[str]:
+    """The receipts in PostgreSQL."""
+    return {str(row["receipt"]) for row in await connection.fetch("SELECT receipt FROM callbacks")}
+
+
+async def until_published(connection: Any) -> None:
+    """Until the outbox is empty."""
+
+    async def is_empty() -> bool:
+        return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+    await until(is_empty)
+
+
+async def test_workers_are_one_receiver(postgres_dsn: str, nats_url: str, connection: Any, tmp_path: Path) -> None:
+    """Whichever is asked, it tells of all; one of them publishes; the sum at the end is that of all."""
+    async with crew(tmp_path, postgres_dsn=postgres_dsn, nats_url=nats_url) as found:
+        await found.all_direct()
+        sending = Sending(found.url, keeping=False)
+        await sending.send(4, count=80)
+        assert sending.failed == []
+        told = [await found.figures() for _ in range(12)]
+        assert {one["received_total"] for one in told} == {80}
+        assert {one["stored_total"] for one in told} == {80}
+        each = [told[-1][f'worker_received_callbacks{{worker="{number}"}}'] for number in (1, 2)]
+        assert sum(each) == 80
+        assert min(each) > 0
+        assert told[-1]["relay_leader"] == 1
+        assert {name: told[-1][f'worker_up{{worker="{name}"}}'] for name in "12"} == {"1": 1, "2": 1}
+        ready = await found.readiness()
+        assert (ready["ready"], ready["degraded"], sorted(ready["workers"])) == (True, False, ["1", "2"])
+        assert len({*(await found.pids()).values(), found.program.process.pid}) == 3
+        await until_published(connection)
+        last = await found.stopped()
+    assert (last["received"], last["stored"], last["in_flight"], last["workers"]) == (80, 80, 0, 2)
+    assert adds_up(last)
+    assert await kept(connection) == sending.receipts
+    await assert_ledger_is_whole(connection)
+    await assert_feed_equals_ledger(connection, await published(connection, nats_url))
+
+
+async def test_a_killed_worker_is_started_again_and_nothing_kept_is_lost(
+    postgres_dsn: str, nats_url: str, connection: Any, tmp_path: Path
+) -> None:
+    """No counter falls, the sums add up at every moment, and each acknowledged callback is there, published once."""
+    async with crew(tmp_path, postgres_dsn=postgres_dsn, nats_url=nats_url) as found:
+        await found.all_direct()
+        async with watched(found) as wrong, under_load(found.url) as sending:
+            for number in (1, 2):
+                await sending.until(len(sending.receipts) + 100)
+                victim = (await found.pids())[number]
+                kill(victim)
+                line = await found.says("a worker has died; it is started again", number)
+                assert (line["worker"], line["process"], line["status"]) == (number, victim, -signal.SIGKILL)
+                await found.all_direct()
+            await sending.until(len(sending.receipts) + 100)
+        assert wrong == []
+        told = await found.figures()
+        assert [told[f'worker_restarts_total{{worker="{number}"}}'] for number in (1, 2)] == [1, 1]
+        await until_published(connection)
+        last = await found.stopped()
+    assert adds_up(last)
+    assert sending.receipts <= await kept(connection)
+    assert len(sending.failed) <= 2 * 8, sending.failed  # those whose connection died with the worker
+    await assert_ledger_is_whole(connection)
+    await assert_feed_equals_ledger(connection, await published(connection, nats_url))
+
+
+async def test_a_hangup_replaces_all_workers_and_refuses_nobody(
+    postgres_dsn: str, nats_url: str, connection: Any, tmp_path: Path
+) -> None:
+    """Not one request fails, on connections that are kept or new; no counter falls."""
+    async with crew(tmp_path, postgres_dsn=postgres_dsn, nats_url=nats_url) as found:
+        await found.all_direct()
+        before = await found.pids()
+        async with (
+            watched(found) as wrong,
+            under_load(found.url, keeping=True) as keeping,
+            under_load(found.url) as sending,
+        ):
+            await sending.until(100)
+            found.program.signal(signal.SIGHUP)
+            await found.says("all workers were replaced")
+            await sending.until(len(sending.receipts) + 100)
+        assert keeping.failed == []
+        assert sending.failed == []
+        assert wrong == []
+        after = await found.pids()
+        assert not set(before.values()) & set(after.values())
+        assert found.lines("a worker has died; it is started again") == []
+        last = await found.stopped()
+    receipts = sending.receipts | keeping.receipts
+    assert (last["received"], last["stored"], last["unaccounted"]) == (len(receipts), len(receipts), 0)
+    assert await kept(connection) == receipts
+
+
+async def test_a_worker_that_keeps_dying_waits_longer_each_time_and_the_others_serve(tmp_path: Path) -> None:
+    """New connections go to the others meanwhile, and none is refused."""
+    async with crew(tmp_path, postgres_dsn=ABSENT) as found:
+        pauses = []
+        for times in range(1, 5):
+            victim = (await found.pids())[2]
+            kill(victim)
+            pauses.append((await found.says("a worker has died; it is started again", times))["pause_s"])
+            await until(partial(_has_place, found, 2, not_pid=victim))
+        assert pauses == [0, 0.5, 1, 2]
+        kill((await found.pids())[2])
+        await found.says("a worker has died; it is started again", 5)
+        sending = Sending(found.url, keeping=False)
+        await sending.send(4, count=40)
+        assert sending.failed == []
+        ready = await found.readiness()
+        assert (ready["ready"], ready["degraded"]) == (True, True)
+        assert "worker 2" in ready["dependencies"]["workers"]["why"]
+
+
+async def _has_place(found: Crew, number: int, *, not_pid: int) -> bool:
+    return (await found.pids())[number] != not_pid
+
+
+async def test_what_waits_in_the_spools_of_all_is_stored_by_fewer(
+    postgres_dsn: str, nats_url: str, connection: Any, tmp_path: Path
+) -> None:
+    """Three workers keep callbacks on disk; of one receiver that follows, each is stored once, and counted once."""
+    async with crew(tmp_path, 3, postgres_dsn=ABSENT, nats_url=nats_url) as found:
+        sending = Sending(found.url, keeping=False)
+        await sending.send(8, count=150)
+        told = await found.sums()
+        assert (told["received"], told["spooled"]) == (150, 150)
+        last = await found.stopped()
+    assert (last["received"], last["spooled"]) == (150, 150)
+    assert all((tmp_path / f"spool-{number}" / "spool.db").exists() for number in (1, 2, 3))
+    async with crew(tmp_path, 2, postgres_dsn=postgres_dsn, nats_url=nats_url, spool_left_check_s=0.1) as found:
+        await until(lambda: _has_stored(connection, 150))
+        await until(lambda: _is(found, recovered=150, stored=150, spooled=0))
+        assert adds_up(await found.stopped())
+    assert await kept(connection) == sending.receipts
+
+
+async def _has_stored(connection: Any, number: int) -> bool:
+    return bool(await connection.fetchval("SELECT count(*) FROM callbacks") == number)
+
+
+async def _is(found: Crew, **expected: int) -> bool:
+    sums = await found.sums()
+    return {name: sums[name] for name in expected} == expected
+
+
+async def test_what_a_killed_worker_had_spooled_is_counted_once(tmp_path: Path) -> None:
+    """Another finds it in the spool: it was received before, so it is not recovered now."""
+    async with crew(tmp_path, postgres_dsn=ABSENT) as found, watched(found) as wrong:
+        sending = Sending(found.url, keeping=False)
+        await sending.send(4, count=60)
+        await until(lambda: _is(found, spooled=60))
+        for number in (1, 2):
+            kill((await found.pids())[number])
+            await found.says("a worker has died; it is started again", number)
+            await until(lambda: _all_serve(found))
+        await until(lambda: _is(found, received=60, recovered=0, spooled=60, unaccounted=0))
+        last = await found.stopped()
+    assert wrong == []
+    assert {name: last[name] for name in ("received", "recovered", "spooled")} == {
+        "received": 60, "recovered": 0, "spooled": 60,
+    }  # fmt: skip
+
+
+async def _all_serve(found: Crew) -> bool:
+    return all(worker["state"] == "serving" for worker in (await found.readiness())["workers"].values())
+
+
+async def test_workers_end_when_nobody_looks_after_them(tmp_path: Path) -> None:
+    """The supervisor is killed: they finish what they have, and the port is free."""
+    async with crew(tmp_path, postgres_dsn=ABSENT) as found:
+        workers = [psutil.Process(pid) for pid in (await found.pids()).values()]
+        kill(found.program.process.pid)
+        await asyncio.to_thread(psutil.wait_procs, workers, timeout=30)
+        assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+        await until(lambda: _ended(found, 2))
+        assert [line["spooled"] for line in found.lines("worker stopped")] == [0, 0]
+
+
+async def _ended(found: Crew, number: int) -> bool:
+    return len(found.lines("worker stopped")) == number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_port_that_others_use_is_not_shared_with_them(workers: int, tmp_path: Path) -> None:
+    """A second receiver, with or without workers, ends with one line and exit status 2."""
+    async with crew(tmp_path / "one", postgres_dsn=ABSENT) as found:
+        port = found.url.rpartition(":")[2]
+        status, _, lines = await run(
+            "serve", "--port", port, "--workers", str(workers), postgres_dsn=ABSENT, data_dir=tmp_path / "two"
+        )
+    assert status == 2
+    assert f"127.0.0.1:{port} is taken by another program" in lines[-1]
+
+
+async def test_a_worker_that_cannot_start_is_one_line_and_exit_status_2(tmp_path: Path) -> None:
+    """What is wrong is said once by each, and no process is left."""
+    (tmp_path / "spool-1").symlink_to(tmp_path)
+    status, _, lines = await run(
+        "serve", "--port", str(free_port()), "--workers", "2", postgres_dsn=ABSENT, data_dir=tmp_path
+    )
+    assert status == 2
+    assert any("spool-1 is a symbolic link" in line for line in lines)
+    assert "worker 1 did not start" in lines[-1]
+
+
+async def test_a_session_that_was_ended_is_ended_at_every_worker(
+    postgres_dsn: str, nats_url: str, tmp_path: Path
+) -> None:
+    """The board logs out at one; none takes its cookie any more."""
+    async with crew(tmp_path, postgres_dsn=postgres_dsn, nats_url=nats_url, read_tokens="a-token-of-ours") as found:
+        await found.all_direct()
+        path = f"{found.url}/api/v1/session"
+        async with session() as client, client.post(path, json={"token": "a-token-of-ours"}) as answer:
+            cookie = answer.cookies["esc_receiver_session"].value
+        headers = {"Cookie": f"esc_receiver_session={cookie}"}
+
+        async def statuses() -> set[int]:
+            found_statuses = set()
+            async with session() as client:
+                for _ in range(12):
+                    async with client.get(f"{found.url}/api/v1/vms", headers=headers) as answer:
+                        found_statuses.add(answer.status)
+            return found_statuses
+
+        assert await statuses() == {200}
+        async with session() as client, client.delete(path, headers=headers) as answer:
+            assert answer.status == 204
+        assert await statuses() == {401}
