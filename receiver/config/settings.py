@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     )
     worker_report_s: PositiveFloat = _setting(1, "How often a worker tells the supervisor what it has counted.")
     worker_silence_s: PositiveFloat = _setting(60, "Silence after which a worker is killed, and started again.")
+    worker_steady_s: PositiveFloat = _setting(10, "A worker that lived as long is started again at once when it dies.")
     worker_restart_max_s: PositiveFloat = _setting(
         30, "Longest pause before a worker that keeps dying is started again."
     )

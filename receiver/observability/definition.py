@@ -122,7 +122,7 @@ def gauge(
 
 
 def common(unit: str, help_text: str, *labels: Label, lazy: bool = False) -> Definition[Gauge]:
-    """A gauge of something that several workers share: of what they tell the greatest counts, mostly all tell the same."""
+    """A gauge of what several workers share: mostly all tell the same, else the greatest counts."""
     return gauge(unit, help_text, *labels, lazy=lazy, merged=Merge.GREATEST)
 
 

@@ -25,8 +25,6 @@ from receiver.workers.readiness import Told, together
 from receiver.workers.tally import Family, Report, Tally, figure, labelled
 from receiver.workers.worker_process import Command, State, WorkerProcess
 
-STEADY_S = 10.0
-"""A worker that lived as long has not died several times in a row."""
 FIRST_PAUSE_S = 0.5
 POLL_S = 0.1
 
@@ -155,7 +153,7 @@ class Supervisor:
             async with place.lock:
                 if place.worker is not worker:
                     continue
-                deaths = 1 if lived_s >= STEADY_S else deaths + 1
+                deaths = 1 if lived_s >= self.settings.worker_steady_s else deaths + 1
                 pause_s = self._pause_s(deaths)
                 self._account(worker, status)
                 log.error(

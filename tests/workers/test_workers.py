@@ -121,7 +121,7 @@ async def test_a_hangup_replaces_all_workers_and_refuses_nobody(
 
 async def test_a_worker_that_keeps_dying_waits_longer_each_time_and_the_others_serve(tmp_path: Path) -> None:
     """New connections go to the others meanwhile, and none is refused."""
-    async with crew(tmp_path, postgres_dsn=ABSENT) as found:
+    async with crew(tmp_path, postgres_dsn=ABSENT, worker_steady_s=3600) as found:
         pauses = []
         for times in range(1, 5):
             victim = (await found.pids())[2]

@@ -134,7 +134,8 @@ BOARD = Board(
         ),
         lines("Workers", "Those that serve; and those that died and were started again.",
               {"{{instance}}": f"sum by (instance) (esc_receiver_worker_up{OF})",
-               "died {{instance}} {{worker}}": f"increase(esc_receiver_worker_restarts_total{OF}[$__rate_interval]) > 0"},
+               "died {{instance}} {{worker}}":
+                   f"increase(esc_receiver_worker_restarts_total{OF}[$__rate_interval]) > 0"},
               width=QUARTER),
         lines("Callbacks of each worker", "A second; even when the kernel divides connections evenly.",
               {"{{instance}} {{worker}}": f"rate(esc_receiver_worker_received_callbacks{OF}[$__rate_interval])"},
