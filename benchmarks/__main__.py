@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import wall, windows
+from benchmarks import consume, wall, windows
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
 from benchmarks.outage import HELD, Outage
 from benchmarks.report import document, outage_table, shapes_table, tables
@@ -24,7 +24,7 @@ from receiver.embedded.servers import Embedded
 
 OUTAGE = "outage"
 SHAPES = (ONE, FILLED)
-BESIDE = {"windows": windows.main, "wall": wall.main}
+BESIDE = {"consume": consume.main, "windows": windows.main, "wall": wall.main}
 """Runs of their own, with options of their own: `python -m benchmarks.windows --help`."""
 QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 
@@ -38,7 +38,7 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
     "programs",
     multiple=True,
     type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE, *SHAPES, *BESIDE]),
-    help="Only this program; or an outage of PostgreSQL; or traffic of another shape; or the query API; or the board.",
+    help="Only this: a program, an outage of PostgreSQL, traffic of another shape, the query API, the board, the kit.",
 )
 @click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
 @click.option("--stored", default=STORED, show_default=True, help="With a filled database: callbacks in it.")
