@@ -23,11 +23,13 @@ class SourceActivity:
     def __init__(self, sources: Collection[str]) -> None:
         self._sources = frozenset(sources)
         self._known: dict[str, Activity] = {}
+        self._heard_at: dict[str, datetime] = {}
+        """Of each source, since it was taken last."""
 
     def kept(self, source: str, received_at: datetime) -> None:
         """A callback of it was kept."""
         if source in self._sources:
-            self._known[source] = self._of(source)._replace(last_message_at=received_at)
+            self._heard_at[source] = received_at
 
     def refused(self, source: str, reason: str) -> None:
         """A callback of it was refused, for this reason."""
@@ -39,7 +41,9 @@ class SourceActivity:
 
     def take(self) -> list[Activity]:
         """What happened since it was taken last."""
-        taken, self._known = list(self._known.values()), {}
+        for source, at in self._heard_at.items():
+            self._known[source] = self._of(source)._replace(last_message_at=at)
+        taken, self._known, self._heard_at = list(self._known.values()), {}, {}
         return taken
 
     def give_back(self, taken: Iterable[Activity]) -> None:

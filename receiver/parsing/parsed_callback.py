@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -71,9 +71,16 @@ class ParsedCallback:
         """What it is about, as far as it could be read."""
         return self.notification.family if self.notification else Family.UNKNOWN
 
+    _keys: list[EntityKey] | None = field(default=None, init=False, repr=False, compare=False)
+
     @property
     def entity_keys(self) -> list[EntityKey]:
         """The entities it names; VMs belong to their deployment."""
+        if self._keys is None:  # asked for by the queue again and again
+            self._keys = self._named()
+        return self._keys
+
+    def _named(self) -> list[EntityKey]:
         n = self.notification
         if n is None:
             return []

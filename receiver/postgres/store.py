@@ -149,14 +149,15 @@ class Store:
 
         The caller has locked the rows and holds the transaction.
         """
+        rows_of = unit.changed_rows()
         for stored, name in ((False, "add_sources"), (True, "change_sources")):
-            if rows := unit.changed_rows(Source, stored=stored):
+            if rows := rows_of.get((Source, stored)):
                 await connection.executemany(self._sql[name], [tuple(row) for row in rows])
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
         await connection.fetch(
             self._sql["write"],
             [callback_row(callback, decision) for callback, decision in new],
-            *(unit.changed_rows(kind, stored=stored) for kind in _KINDS for stored in (False, True)),
+            *(rows_of.get((kind, stored), []) for kind in _KINDS for stored in (False, True)),
             list(unit.aliases.values()),
             ledger,
             *_by_column(events),

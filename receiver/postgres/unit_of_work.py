@@ -5,7 +5,8 @@ It also tells new rows from stored ones. Must not know SQL (`store`) nor how dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from uuid import UUID
 
@@ -92,10 +93,12 @@ class UnitOfWork:
         for alias in decision.aliases:
             self.aliases[alias.source, alias.vm_uuid, alias.vm_id] = alias
 
-    def changed_rows(self, kind: type[Entity], *, stored: bool) -> list[Entity]:
-        """Changed rows of one table in key order: those that are stored already, or the new ones."""
-        rows = [e for e in self.changed.values() if isinstance(e, kind) and (e.id in self.stored) is stored]
-        return sorted(rows, key=attrgetter("id"))
+    def changed_rows(self) -> Mapping[tuple[type[Entity], bool], list[Entity]]:
+        """Changed rows in key order, by their kind and whether they are stored already."""
+        found: defaultdict[tuple[type[Entity], bool], list[Entity]] = defaultdict(list)
+        for entity in sorted(self.changed.values(), key=attrgetter("id")):
+            found[type(entity), entity.id in self.stored].append(entity)
+        return found
 
     def _index(self, entity: Entity) -> None:
         self.rows[entity.id] = entity

@@ -26,6 +26,7 @@ _LOOKS_MAX = 3
 """At a document in which more is found each time; at an ordinary one it is two. Then all of it is secret."""
 
 _PLAIN = bytes(set(range(256)) - set(b"\0&!?@"))
+_CHANNELS = tuple(channel.encode() for channel in CALLBACK_CHANNELS)
 _ORDINARY = frozenset({b"", b"??"})
 _DECLARATION = re.compile(r"\A[\s\ufeff]*+<\?xml\b[^<>]*?\?>")
 _ASIDE = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>", re.DOTALL)
@@ -148,4 +149,4 @@ def _may_disguise(body: bytes) -> bool:
         b"\0" in marks or b"&" in marks or b"<!" in body or marks.count(b"?") > 2 or (b"@" in marks and b"://" in body)
     ):
         return True
-    return any(channel.encode() in body for channel in CALLBACK_CHANNELS) or not is_plain(body)
+    return any(channel in body for channel in _CHANNELS) or not is_plain(body)
