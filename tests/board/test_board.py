@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
+import nats
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -207,6 +208,34 @@ async def test_sources_show_what_each_esc_says_of_itself(app: App, chromium: Bro
         await page.goto(f"{app.url}/#/feed?entity=source")
         await expect(page.locator(".entries tbody tr")).to_have_count(2)
         assert visit.complaints == []
+
+
+async def test_history_is_there_when_the_page_opens(app: App, chromium: Browser) -> None:
+    """Latest changes and feed begin with what the ledger has; what the feed brings then is not shown twice."""
+    await post(app, deploy("dep-before"))
+    async with visiting(chromium, f"{app.url}/#/feed") as visit:
+        page = visit.page
+        await expect(page.locator(".entries tbody tr", has_text="dep-before")).to_have_count(7)
+        await post(app, deploy("dep-after"))
+        await expect(page.locator(".entries tbody tr", has_text="dep-after")).to_have_count(7)
+        await expect(page.locator(".entries tbody tr", has_text="dep-before")).to_have_count(7)
+        await page.goto(f"{app.url}/#/fleet")
+        await expect(page.locator(".changes")).to_contain_text("dep-before")
+
+
+async def test_who_reads_the_feed_is_shown(app: App, nats_url: str, chromium: Browser) -> None:
+    """Each consumer of the stream, how far behind it is, and what it was given more than once."""
+    await post(app, deploy("dep-a"))
+    client = await nats.connect(nats_url)
+    async with visiting(chromium, f"{app.url}/#/feed") as visit:
+        page = visit.page
+        await expect(page.locator(".entries tbody tr").first).to_be_visible()
+        await client.jetstream().add_consumer("ESC", durable_name="billing", ack_policy="explicit")
+        await page.get_by_text("Consumers on NATS").click()
+        row = page.locator(".consumers tr", has_text="billing")
+        await expect(row).to_contain_text("not reading")
+        assert visit.complaints == []
+    await client.close()
 
 
 async def post_field(app: App, said: Post) -> None:

@@ -4,7 +4,7 @@ import { GONE } from "./states.js";
 
 export const VMS_MAX = 20_000;
 const GONE_MAX = 500;
-const CHANGES_MAX = 400;
+export const CHANGES_MAX = 400;
 const OPERATIONS_MAX = 2_000;
 const PULSE_S = 600;
 
@@ -142,6 +142,19 @@ export class Fleet {
     for (const [id, operation] of this.operations) {
       if (this.operations.size <= OPERATIONS_MAX) return;
       if (!["OPEN", "OVERDUE"].includes(operation.state)) this.operations.delete(id);
+    }
+  }
+
+  // From the ledger: what happened before the page was opened, the latest first.
+
+  takeHistory(entries) {
+    const known = new Set(this.changes.map((change) => change.id));
+    const earlier = entries.filter((entry) => !known.has(entry.id)).reverse();
+    this.changes = [...earlier, ...this.changes].slice(-CHANGES_MAX);
+    this.tick();
+    for (const entry of earlier) {
+      const ago = this.pulseAt - Math.floor(Date.parse(entry.at) / 1000);
+      if (ago >= 0 && ago < this.pulse.length) this.pulse[this.pulse.length - 1 - ago] += 1;
     }
   }
 

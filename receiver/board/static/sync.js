@@ -2,7 +2,7 @@
 // health, lags, quarantine. It must not know how anything is shown.
 import { get, pages, ready } from "./api.js";
 import { GONE } from "./states.js";
-import { VMS_MAX } from "./fleet.js";
+import { CHANGES_MAX, VMS_MAX } from "./fleet.js";
 
 const PAGE = 1_000;
 const NEWEST_OPERATIONS = 200;
@@ -12,6 +12,7 @@ export const QUARANTINE_SHOWN = 200;
 /** Everything that is there now. `progress` is called after each page, so that what is there is shown. */
 export async function readAll(fleet, progress) {
   const stats = await get("stats");
+  await readHistory(fleet);
   for (const [list, take] of [["deployments", "takeDeployment"], ["vms", "takeVm"]]) {
     for (const state of Object.keys(stats[list] ?? {})) {
       // What is gone is as good as without number, and is asked for when somebody looks at it.
@@ -25,6 +26,12 @@ export async function readAll(fleet, progress) {
   }
   await readNewest(fleet);
   await readOpen(fleet);
+}
+
+/** The latest changes, so that feed and chart do not begin empty. */
+export async function readHistory(fleet) {
+  const page = await get("transitions", { order: "newest", limit: CHANGES_MAX });
+  fleet.takeHistory(page.items);
 }
 
 /** The latest operations: of those that came and went meanwhile the feed has told only the id. */

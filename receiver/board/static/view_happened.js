@@ -1,4 +1,4 @@
-// What happened: the live feed, quarantine, and one callback with its bytes as text.
+// What happened: the live feed and who reads it on NATS, quarantine, and one callback with its bytes as text.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { ORDER } from "./states.js";
@@ -9,6 +9,7 @@ import { get, path, raw } from "./api.js";
 
 const FEED_SHOWN = 150;
 const RAW_SHOWN = 262_144;
+const CONSUMERS_MS = 3_000;
 
 export function feedView(app) {
   const { asked } = app.route;
@@ -24,11 +25,26 @@ export function feedView(app) {
       <button type="button" aria-pressed=${Boolean(app.paused)} @click=${app.pause}>${app.paused ? "Go on" : "Hold still"}</button>
     </div>
     <div class="scroll" tabindex="0" role="region" aria-label="Changes, latest first">
+      ${consumersOf(app)}
       ${found.length === 0
         ? notice(app.fleet.changes.length ? "Nothing matches" : "Waiting for changes", "They show here the moment they are committed; the latest few hundred are kept.", nothing, "empty")
         : html`<table class="entries"><thead><tr><th>Time</th><th>What</th><th>Name</th><th>Change</th><th class="wide">Why</th></tr></thead>
             <tbody>${repeat(found, (one) => one.id, entry)}</tbody></table>`}
     </div>`;
+}
+
+/** Who reads the feed at JetStream, asked for when it is opened. */
+function consumersOf(app) {
+  const key = "consumers";
+  const shown = app.opened.has(key);
+  return html`<details class="bytes consumers" .open=${shown} @toggle=${(event) => app.open(key, event.target.open)}><summary>Consumers on NATS</summary>
+    ${shown ? fetched(app.cache.get(key, () => get("consumers"), Math.floor(app.now / CONSUMERS_MS)), "the consumers", ({ items }) =>
+      items.length
+        ? html`<table class="entries"><thead><tr><th>Name</th><th>Waits for it</th><th>Not acknowledged</th><th>Given again</th><th>Last acknowledged</th></tr></thead>
+            <tbody>${items.map((one) => html`<tr><td><bdi>${name(one.name, 60)}</bdi>${one.reading ? nothing : html` <span class="flag">not reading</span>`}</td><td class="number">${count(one.pending)}</td>
+              <td class="number">${count(one.unacknowledged)}</td><td class="number">${count(one.redelivered)}</td><td>${time(one.last_acknowledged_at, app.now)}</td></tr>`)}</tbody></table>`
+        : html`<p class="calm">Nobody reads the stream now.</p>`) : nothing}
+  </details>`;
 }
 
 const searchable = (change) => {
