@@ -43,6 +43,7 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 @click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
 @click.option("--stored", default=STORED, show_default=True, help="With a filled database: callbacks in it.")
 @click.option("--connections", multiple=True, type=click.IntRange(1), help=f"Only so many.  {list(CONNECTIONS)}")
+@click.option("--workers", type=click.IntRange(1), help="Workers of the service.  [1]")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(*, quick: bool, as_json: bool, held: int, stored: int, **chosen: Any) -> None:
     """Compare the receiver with a server that does nothing and with the ordinary way.
@@ -54,6 +55,7 @@ def main(*, quick: bool, as_json: bool, held: int, stored: int, **chosen: Any) -
       make bench ARGS="--only outage"
       make bench ARGS="--only 'one deployment' --only filled"
       make bench ARGS="--only windows --only wall"
+      make bench ARGS="--workers 2"
       python -m benchmarks --only service --connections 128 --rounds 3
     """
     plan = Plan(**(QUICK if quick else {}) | {name: value for name, value in chosen.items() if value})

@@ -45,6 +45,8 @@ class Plan:
     feed_seconds: float = 10.0
     drained: int = 20_000
     connections: Sequence[int] = CONNECTIONS
+    workers: int = 1
+    """Of the service."""
     programs: Sequence[str] = (NOTHING, ORDINARY, SERVICE)
 
 
@@ -144,6 +146,7 @@ class Comparison:
                 "ESC_RECEIVER_STREAM_NAME": STREAM,
                 "ESC_RECEIVER_DATA_DIR": str(self._folder),
                 "ESC_RECEIVER_PORT": "{port}",
+                "ESC_RECEIVER_WORKERS": str(self._plan.workers),
             }
         program = self._programs[name] = Program(name, ["-m", *arguments], self._folder / f"{name}.log", environment)
         return program

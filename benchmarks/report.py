@@ -163,7 +163,8 @@ def _target(what: str, wanted: float, found: float, *, at_least: bool) -> Target
 
 
 def _comparison(plan: Plan, results: Results) -> Table:
-    table = Table(title=f"Medians of {plan.rounds} rounds of {plan.seconds:g} s")
+    workers = f"; service: {plan.workers} workers" if plan.workers > 1 else ""
+    table = Table(title=f"Medians of {plan.rounds} rounds of {plan.seconds:g} s{workers}")
     table.add_column("conns", justify="right")
     table.add_column("program")
     for heading in ("per s", "of n.", "of o.", "p50 ms", "p99 ms", "own µs", "of n.", "PG µs", "NATS µs", "left"):

@@ -81,11 +81,19 @@ class Program:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory it ever had resident; where the kernel keeps no such mark, what it has now."""
-        status = Path(f"/proc/{self.pid}/status")
-        if not status.exists():
-            return psutil.Process(self.pid).memory_info().rss
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        """The most memory it ever had resident, with its children; where the kernel keeps no such mark, what it is now.
+
+        What they share (the program's own pages) counts for each.
+        """
+        first = psutil.Process(self.pid)
+        return sum(_peak_bytes(one) for one in (first, *first.children(recursive=True)))
+
+
+def _peak_bytes(process: psutil.Process) -> int:
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 async def ask(module: str, question: object) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,10 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from chaos.plan import ALL_FAULTS, drawn
+from chaos.plan import ALL_FAULTS, Plan, drawn
 from chaos.run import Result, run
 from chaos.stage import World
 from receiver.cli.signals import until_signalled
+
+Draw = Callable[[int], Plan]
+"""Makes the plan of a seed."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -29,10 +33,18 @@ from receiver.cli.signals import until_signalled
 @click.option("--seed", "one", type=int, help="This seed alone.")
 @click.option("--jobs", default=2, type=click.IntRange(1), help="How many at a time, each on servers of its own.")
 @click.option("--only", multiple=True, type=click.Choice(ALL_FAULTS), help="Strike with this instead of what is drawn.")
+@click.option("--workers", default=1, type=click.IntRange(1), help="Of each receiver; single ones are killed, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there.")
 @click.option("--keep", is_flag=True, help="Keep the receivers' logs and spools of every run, not only of bad ones.")
 def main(
-    seeds: int, first: int, one: int | None, jobs: int, only: tuple[str, ...], json_file: Path | None, keep: bool
+    seeds: int,
+    first: int,
+    one: int | None,
+    jobs: int,
+    only: tuple[str, ...],
+    workers: int,
+    json_file: Path | None,
+    keep: bool,
 ) -> None:
     """Strike real receivers with faults drawn from seeds, and audit what is left.
 
@@ -40,11 +52,13 @@ def main(
     Examples:
       make chaos                          20 seeds
       make chaos ARGS="--seeds 200"
+      make chaos ARGS="--workers 2"
       make chaos ARGS="--seed 17"         again what seed 17 did
     """
     wanted = [one] if one is not None else list(range(first, first + seeds))
     results: list[Result] = []
-    asyncio.run(until_signalled(lambda: _run_all(wanted, min(jobs, len(wanted)), only, results, keep=keep)))
+    draw = partial(drawn, only=only, workers=workers)
+    asyncio.run(until_signalled(lambda: _run_all(wanted, min(jobs, len(wanted)), draw, results, keep=keep)))
     results.sort(key=lambda result: result.plan.seed)
     Console().print(summary(results))
     if json_file:
@@ -54,7 +68,7 @@ def main(
     sys.exit(bool(bad))
 
 
-async def _run_all(seeds: list[int], jobs: int, only: tuple[str, ...], results: list[Result], *, keep: bool) -> None:
+async def _run_all(seeds: list[int], jobs: int, draw: Draw, results: list[Result], *, keep: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="esc-receiver-chaos-"))
     folder.chmod(0o711)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -74,19 +88,19 @@ async def _run_all(seeds: list[int], jobs: int, only: tuple[str, ...], results: 
         waiting = iter(seeds)
         async with asyncio.TaskGroup() as tasks:
             for number in range(jobs):
-                tasks.create_task(_work(folder / f"job-{number}", waiting, only, note))
+                tasks.create_task(_work(folder / f"job-{number}", waiting, draw, note))
     if not keep and not any(result.findings for result in results):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _work(folder: Path, seeds: Iterator[int], only: tuple[str, ...], note: object) -> None:
+async def _work(folder: Path, seeds: Iterator[int], draw: Draw, note: object) -> None:
     assert callable(note)
     folder.mkdir(mode=0o711)
     async with World(folder).running() as world:
         for seed in seeds:
             left = folder / f"seed-{seed}"
             left.mkdir()
-            note(await run(world, drawn(seed, only), left), left)
+            note(await run(world, draw(seed), left), left)
 
 
 def line(result: Result) -> str:

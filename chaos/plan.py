@@ -6,7 +6,7 @@ Nothing is done here. The same seed gives the same plan on every machine; `repr`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from esc_lab.simulator.delivery_faults import Faults
@@ -26,11 +26,21 @@ STREAM_FAULTS = (
     "edit-stream", "restart-edit-restart", "trim-stream", "hole-in-stream", "restore-stream", "strangers-publish",
     "two-databases",
 )  # fmt: skip
+WORKER_FAULTS = ("kill-worker", "replace-workers")
+"""Only with several workers."""
 WHOLE_FAULTS = ("both-down", "dark-start", "one-of-two-killed", "clock-back")
-ALL_FAULTS = (*RECEIVER_FAULTS, *POSTGRES_FAULTS, *NATS_FAULTS, *STREAM_FAULTS, *SPOOL_FAULTS, *WHOLE_FAULTS)
-REFUSING = frozenset({*RECEIVER_FAULTS, *SPOOL_FAULTS, "one-of-two-killed"})
+ALL_FAULTS = (
+    *RECEIVER_FAULTS,
+    *POSTGRES_FAULTS,
+    *NATS_FAULTS,
+    *STREAM_FAULTS,
+    *SPOOL_FAULTS,
+    *WHOLE_FAULTS,
+    *WORKER_FAULTS,
+)
+REFUSING = frozenset({*RECEIVER_FAULTS, "kill-worker", *SPOOL_FAULTS, "one-of-two-killed"})
 """Only under these may a sender see anything but the right answer."""
-FREEZING = frozenset({"freeze-receiver"})
+FREEZING = frozenset({"freeze-receiver", "kill-worker"})
 SMALL_SPOOL_BYTES = 200_000
 STRANGERS = "esc.v1.theirs."
 """Subjects of those who publish to the feed's stream and are none of ours."""
@@ -71,6 +81,8 @@ class Plan:
     settings: Mapping[str, object] = field(default_factory=dict)
     events: Sequence[Event] = ()
     duration_s: float = DURATION_S
+    workers: int = 1
+    """Of each receiver."""
 
     @property
     def names(self) -> list[str]:
@@ -92,8 +104,19 @@ class Plan:
         return fault in self.names
 
 
-def drawn(seed: int, only: Sequence[str] = ()) -> Plan:
-    """The plan of a seed. `only`: these faults and no others, all of them."""
+def drawn(seed: int, only: Sequence[str] = (), workers: int = 1) -> Plan:
+    """The plan of a seed. `only`: these faults and no others, all of them. With several workers one of them is killed,
+    or they are replaced, besides."""
+    plan = _drawn(seed, only)
+    if workers == 1:
+        return plan
+    rng = Random(f"chaos/{seed}/workers")
+    more = [] if only else [_event(fault, rng) for fault in (WORKER_FAULTS[0], rng.choice(WORKER_FAULTS))]
+    events = sorted([*plan.events, *more], key=lambda event: event.at_s)
+    return replace(plan, workers=workers, events=events, settings={**plan.settings, "workers": workers})
+
+
+def _drawn(seed: int, only: Sequence[str]) -> Plan:
     rng = Random(f"chaos/{seed}")
     events = [_event(fault, rng) for fault in (only or _together(_faults(rng)))]
     names = {event.fault for event in events}

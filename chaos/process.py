@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import aiohttp
 import orjson
+import psutil
 
 from chaos.clock import Clock
 from chaos.launcher import ReceiverProcess, fork_receiver, spawn_receiver
@@ -45,7 +47,7 @@ class Life:
 
 def adds_up(sums: Mapping[str, int]) -> bool:
     """docs/promises.md#promise-8."""
-    return sums["received"] + sums["recovered"] == sum(sums[name] for name in KEPT)
+    return sums["received"] + sums["recovered"] == sum(sums[name] for name in KEPT) + sums.get("unaccounted", 0)
 
 
 class Receiver:
@@ -88,9 +90,9 @@ class Receiver:
         await until(self._serves, START_TIMEOUT_S)
 
     async def kill(self) -> None:
-        """As `kill -9`; harmless when it has ended."""
+        """As `kill -9` of all its processes; harmless when it has ended."""
         if self.running:
-            self.signal(signal.SIGKILL)
+            self.signal_all(signal.SIGKILL)
             await self._ended()
 
     async def stop(self) -> Life:
@@ -115,6 +117,26 @@ class Receiver:
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, number)
 
+    def signal_all(self, number: Signals) -> None:
+        """Send it to the workers, too."""
+        workers = self.workers()
+        self.signal(number)  # first, lest it starts others
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.send_signal(number)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its processes besides the first."""
+        assert self._process is not None
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._process.pid).children()
+        return []
+
+    @property
+    def lost_a_worker(self) -> bool:
+        """Whether one died, so that not all it did was counted."""
+        return any(str(line.get("event", "")).startswith("a worker has died") for line in self.log_lines())
+
     async def metrics(self, session: aiohttp.ClientSession, timeout_s: float = 2.0) -> Counter[str]:
         """Its figures, by name with and without labels."""
         async with session.get(f"{self.url}/metrics", timeout=aiohttp.ClientTimeout(total=timeout_s)) as response:
@@ -137,6 +159,7 @@ class Receiver:
         for line in _read(self._log.read_bytes()[life.log_offset :]):
             if line.get("event") == "stopped":
                 life.sums = {name: line[name] for name in ("received", "recovered", *KEPT)}
+                life.sums["unaccounted"] = line.get("unaccounted", 0)  # which only workers tell
 
     async def _has_ended(self) -> bool:
         return not self.running
@@ -156,7 +179,7 @@ def sums_of(metrics: Counter[str]) -> dict[str, int]:
     """What must add up."""
     found = {name: metrics[f"{name}_total"] for name in ("received", "recovered", "stored", "refused")}
     now = {"spooled": metrics["spool_callbacks"], "in_flight": metrics["in_flight"]}
-    return found | now | {"lost": metrics["spool_lost_total"]}
+    return found | now | {"lost": metrics["spool_lost_total"], "unaccounted": metrics["unaccounted_total"]}
 
 
 def _read(log: bytes) -> list[dict[str, Any]]:

@@ -37,7 +37,13 @@ KEPT_MIN = 51
 DEPLOYMENTS = 30
 OPERATIONS = 6
 CONCURRENCY = 64
-CALM = {'mode{mode="direct"}': 1, "spool_callbacks": 0, "in_flight": 0}
+CALM = {
+    'mode{mode="direct"}': 1,
+    'mode{mode="spooling"}': 0,
+    'mode{mode="draining"}': 0,
+    "spool_callbacks": 0,
+    "in_flight": 0,
+}
 """What /metrics says of a receiver with nothing left to do."""
 
 

@@ -132,7 +132,9 @@ class Stage:
         self.database = f"seed_{plan.seed}"
         self.to_postgres = Wire(lambda: world.postgres.port)
         self.to_nats = Wire(lambda: world.nats.port)
-        self.spool_disks = [Disk(folder / f"spool-{number}", SPOOL_DISK_MB) for number in range(plan.receivers)]
+        self.spool_disks = [
+            Disk(folder / f"spool-{number}", plan.workers * SPOOL_DISK_MB) for number in range(plan.receivers)
+        ]
         self.silent_host = Wire(lambda: world.postgres.port)
         """One that takes connections and says nothing, named before PostgreSQL."""
         self.pair = Pair(folder / "pair") if plan.has("fail-over") else None
@@ -203,7 +205,7 @@ class Stage:
             await self.cluster.heal()
         for receiver in self.receivers:
             if receiver.running:
-                receiver.signal(signal.SIGCONT)
+                receiver.signal_all(signal.SIGCONT)
             else:
                 await receiver.start()
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
+import psutil
 
 from chaos import outages, streams
 from chaos.outages import DOWN, Strike
@@ -75,9 +77,26 @@ async def _freeze_receiver(stage: Stage, event: Event) -> None:
     receiver = _victim(stage, event)
     async with receiver.lock:
         _see_that_it_runs(receiver)
-        receiver.signal(signal.SIGSTOP)
+        receiver.signal_all(signal.SIGSTOP)
         await asyncio.sleep(event.for_s)
-        receiver.signal(signal.SIGCONT)
+        receiver.signal_all(signal.SIGCONT)
+
+
+async def _kill_worker(stage: Stage, event: Event) -> None:
+    """One of several; the supervisor starts another."""
+    workers = sorted(_victim(stage, event).workers(), key=lambda one: one.pid)
+    if not workers:
+        raise ConnectionRefusedError("no worker")
+    with suppress(psutil.NoSuchProcess):
+        workers[event.draw % len(workers)].kill()
+
+
+async def _replace_workers(stage: Stage, event: Event) -> None:
+    """As SIGHUP does; the supervisor itself goes on."""
+    receiver = _victim(stage, event)
+    if not receiver.workers():
+        raise ConnectionRefusedError("no worker")
+    receiver.signal(signal.SIGHUP)
 
 
 async def _term_receiver(stage: Stage, event: Event) -> None:
@@ -149,6 +168,8 @@ STRIKES: dict[str, Strike] = {
     "kill-draining": _kill_draining,
     "freeze-receiver": _freeze_receiver,
     "term-receiver": _term_receiver,
+    "kill-worker": _kill_worker,
+    "replace-workers": _replace_workers,
     "one-of-two-killed": _one_of_two_killed,
     "kill-postgres": outages.killer("postgres"),
     "crash-postgres": outages.crash_postgres,

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from secrets import randbelow
 from typing import Any
@@ -31,16 +32,21 @@ from esc_lab.emulator import Emulator
 from esc_lab.emulator.emulator_server import port_error
 from esc_receiver_client import EscFeed, FeedError
 from receiver import __version__
-from receiver.app import App, running
+from receiver.app import App
 from receiver.cli.endpoints_file import write_endpoints
+from receiver.cli.serve import service, worker_command
 from receiver.cli.signals import until_signalled
 from receiver.config.loading import load
-from receiver.config.settings import Settings
+from receiver.config.settings import PREFIX, Settings
 from receiver.embedded.servers import Embedded
 from receiver.model.notification import Outcome
 from receiver.observability import logs
-from receiver.observability.definition import total
+from receiver.observability.catalogue import Catalogue
+from receiver.workers.supervisor import Supervisor
+from receiver.workers.tally import Report, figure
 
+Service = App | Supervisor
+SERVERS = ("postgres_dsn", "nats_url")
 SOURCES = ("lab1", "lab2", "lab3")
 DEPLOYMENTS = 24
 PACE = 0.6
@@ -74,8 +80,9 @@ Ctrl-C ends it all and leaves nothing
     "--rate", type=click.FloatRange(0), default=20.0, show_default=True, help="Callbacks a second; 0: as many as go."
 )
 @click.option("--seed", type=int, help="Of the orders and of what ESC does; drawn and printed when not given.")
+@click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes of the receiver.")
 @click.option("--duration", type=click.FloatRange(0), default=0.0, help="Seconds after which it ends by itself.")
-def demo_command(port: int, rate: float, seed: int | None, duration: float) -> None:
+def demo_command(port: int, rate: float, seed: int | None, workers: str, duration: float) -> None:
     """Watch the whole service at work on emulated ESCs and their orchestrators, until Ctrl-C.
 
     PostgreSQL and NATS are run in a throw-away folder; Ctrl-C ends all of it and leaves no process and no file.
@@ -84,17 +91,20 @@ def demo_command(port: int, rate: float, seed: int | None, duration: float) -> N
     Examples:
       esc-receiver demo
       esc-receiver demo --port 0 --rate 200 --seed 7
+      esc-receiver demo --workers 2 --rate 200
     """
     environment = {
         "ESC_RECEIVER_PORT": str(port),
         "ESC_RECEIVER_SOURCES": orjson.dumps({name: {} for name in SOURCES}).decode(),
         "ESC_RECEIVER_LOG_LEVEL": "warning",
+        "ESC_RECEIVER_WORKERS": workers,
+        "ESC_RECEIVER_WORKER_REPORT_S": "0.25",  # as often as the view is drawn
         "ESC_RECEIVER_QUERY_RATE_PER_S": "10000",  # all orchestrators ask from one address
     }
     settings = load(None, environment, required=())
     _require_free(settings)
     logs.configure(settings)
-    demo = Demo(settings, rate, randbelow(2**31) if seed is None else seed, duration)
+    demo = Demo(settings, environment, rate, randbelow(2**31) if seed is None else seed, duration)
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     asyncio.run(until_signalled(demo.run, signals=signals, at_once=demo.abandon))
 
@@ -114,6 +124,8 @@ class Demo:
     """One demo: `run` until cancelled, or until its duration is over."""
 
     settings: Settings
+    environment: Mapping[str, str]
+    """What they were read from."""
     rate: float
     seed: int
     duration_s: float
@@ -122,6 +134,7 @@ class Demo:
     _facts: Facts = field(default_factory=Facts)
     _new_message: asyncio.Event = field(default_factory=asyncio.Event)
     _header_lines: int = 0
+    _app: Service | None = None
 
     @property
     def _is_drawn(self) -> bool:
@@ -138,6 +151,8 @@ class Demo:
 
     def abandon(self) -> None:
         """End at once: kill the servers and remove their folder, waiting for nothing."""
+        if isinstance(self._app, Supervisor):
+            self._app.kill()
         for pid in self._servers.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -149,7 +164,9 @@ class Demo:
         assert self._servers.folder is not None  # started
         folder = self._servers.folder
         where = {"postgres_dsn": self._servers.postgres_dsn, "nats_url": self._servers.nats_url, "data_dir": folder}
-        async with running(self.settings.model_copy(update=where)) as app:
+        command = worker_command(None, self._environment(folder), {name: str(where[name]) for name in SERVERS})
+        async with service(self.settings.model_copy(update=where), command) as app:
+            self._app = app
             following = asyncio.create_task(self._follow_feed(app.settings))
             try:
                 await app.until_ready()
@@ -159,11 +176,16 @@ class Demo:
                     await self._play(app, {source: emulator.url for source, emulator in found.items()})
             finally:
                 await self._catch_up(app)
-                self._print_sums(app)
+                self._print_sums(await app.fresh_report())
                 following.cancel()
                 await asyncio.wait([following])
 
-    async def _play(self, app: App, urls: Mapping[str, str]) -> None:
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """Of a worker: the machine's, without settings of somebody's real receiver."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PG"))}
+        return {**others, **self.environment, f"{PREFIX}DATA_DIR": str(folder)}
+
+    async def _play(self, app: Service, urls: Mapping[str, str]) -> None:
         self._facts.rate(0)  # the first sample
         stop = asyncio.Event()
         if self.duration_s:
@@ -180,25 +202,25 @@ class Demo:
             await playing
             serving.cancel()
 
-    async def _show(self, app: App, *tasks: asyncio.Task[Any]) -> None:
+    async def _show(self, app: Service, *tasks: asyncio.Task[Any]) -> None:
         """Until one of the tasks is over."""
         if not self._is_drawn:
             while not await _any_done(tasks, PRINTED_EVERY_S):
-                self._print(status_line(self._facts, _counts(app)))
+                self._print(status_line(self._facts, _counts(app.report())))
             return
         with Live(console=self._console, auto_refresh=False) as live:
             logs.configure(self.settings)  # anew, because the view stands in for standard error
             while not await _any_done(tasks, DRAWN_EVERY_S):
                 size = self._console.size
                 lines = min(max(VIEW_LINES_MIN, size.height - self._header_lines - 1), size.height - 1)
-                live.update(draw(self._facts, _counts(app), width=size.width, lines=lines), refresh=True)
+                live.update(draw(self._facts, _counts(app.report()), width=size.width, lines=lines), refresh=True)
         logs.configure(self.settings)
 
     def _print(self, text: str) -> None:
         """A line as it is: what is to be copied must not be broken."""
         self._console.print(text, soft_wrap=True, markup=False)
 
-    def _introduce(self, app: App, folder: Path, found: Mapping[str, Emulator]) -> None:
+    def _introduce(self, app: Service, folder: Path, found: Mapping[str, Emulator]) -> None:
         """Everything to try beside it."""
         first, *others = SOURCES
         text = INTRODUCTION.format(
@@ -216,8 +238,8 @@ class Demo:
         self._print(text)
         self._header_lines = sum(-(-max(1, len(line)) // self._console.width) for line in text.split("\n"))
 
-    def _print_sums(self, app: App) -> None:
-        sums, due = app.metrics.sums(), _counts(app).messages
+    def _print_sums(self, report: Report) -> None:
+        sums, due = report.sums, _counts(report).messages
         kept = f"kept {sums['stored']} + refused {sums['refused']} + in flight {sums['in_flight']}"
         came = self._facts.messages
         self._print(f"received {sums['received']} = {kept}; {due} messages due on the feed, {came} came")
@@ -238,22 +260,21 @@ class Demo:
         if not self._is_drawn and event["entity"] == "deployment":
             self._print(event_line(event))
 
-    async def _catch_up(self, app: App) -> None:
+    async def _catch_up(self, app: Service) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_S):
-                while self._facts.messages < _counts(app).messages:
+                while self._facts.messages < _counts(await app.fresh_report()).messages:
                     self._new_message.clear()
                     await self._new_message.wait()
 
 
-def _counts(app: App) -> Counts:
-    sums = app.metrics.sums()
+def _counts(report: Report) -> Counts:
     outcomes = dict.fromkeys(Outcome, 0)
-    for family in app.metrics.stored.collect():
-        for sample in family.samples:
-            outcomes[Outcome(sample.labels["outcome"])] += int(sample.value)
-    messages = total(app.metrics.transitions) + outcomes[Outcome.UNCLASSIFIED]
-    return Counts(sums["received"], sums["refused"], outcomes, messages)
+    for name, labels, value, _ in chain.from_iterable(family.samples for family in report.families):
+        if name == Catalogue.stored.series:
+            outcomes[Outcome(labels["outcome"])] += int(value)
+    messages = int(figure(report, Catalogue.transitions.series)) + outcomes[Outcome.UNCLASSIFIED]
+    return Counts(report.sums["received"], report.sums["refused"], outcomes, messages)
 
 
 async def _any_done(tasks: tuple[asyncio.Task[Any], ...], timeout_s: float) -> bool:

@@ -127,24 +127,37 @@ class Program:
 
     @asynccontextmanager
     async def _running(self, where: Mapping[str, str]) -> AsyncIterator[App | Supervisor]:
-        settings, workers = self.settings.model_copy(update=where), workers_of(self.settings)
-        if workers == 1:
-            async with running(settings, traces(os.environ), self.writer) as app:
-                spare_the_collector()
-                _reload_on_hangup(app)
-                yield app
-            return
-        command = worker_command_line(self.config, self.environment, where)
-        self._supervisor = supervisor = Supervisor(settings, workers, command)
-        await supervisor.start()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.replace_all)
-        try:
-            yield supervisor
-        finally:
-            await supervisor.stop()
+        settings = self.settings.model_copy(update=where)
+        command = worker_command(self.config, self.environment, where)
+        async with service(settings, command, self.writer) as running_now:
+            if isinstance(running_now, App):
+                _reload_on_hangup(running_now)
+            else:
+                self._supervisor = running_now
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running_now.replace_all)
+            yield running_now
 
 
-def worker_command_line(config: Path | None, environment: Mapping[str, str], where: Mapping[str, str]) -> Command:
+@asynccontextmanager
+async def service(
+    settings: Settings, command: Command, writer: LogWriter | None = None
+) -> AsyncIterator[App | Supervisor]:
+    """One receiver in this process; or a supervisor, and as many workers as the settings say."""
+    workers = workers_of(settings)
+    if workers == 1:
+        async with running(settings, traces(os.environ), writer) as app:
+            spare_the_collector()
+            yield app
+        return
+    supervisor = Supervisor(settings, workers, command)
+    await supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+def worker_command(config: Path | None, environment: Mapping[str, str], where: Mapping[str, str]) -> Command:
     """How a worker of this program is started; `where` overrules its settings."""
     arguments = [sys.executable, "-m", "receiver", "worker", *(["--config", str(config)] if config else [])]
     return Command(arguments, environment, where)

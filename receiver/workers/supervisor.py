@@ -77,11 +77,6 @@ class Supervisor:
         """Where it is served."""
         return next(place.worker.url for place in self._places if place.worker.url)
 
-    @property
-    def pids(self) -> list[int]:
-        """The process ids of all workers."""
-        return [worker.pid for worker in self._live]
-
     async def until_ready(self) -> None:
         """Until callbacks can be kept by all workers."""
         while not (await self.readiness())["ready"]:  # noqa: ASYNC110  # workers say it when they are asked
@@ -234,15 +229,19 @@ class Supervisor:
 
     # Speaking for all.
 
-    async def sums(self) -> dict[str, int]:
-        """What adds up, of all workers since the start."""
-        await self._ask_reports()
-        return self._tally.sums(self._reports())
-
     async def families(self) -> list[Family]:
         """All figures, of all workers since the start."""
         await self._ask_reports()
         return self._tally.families(self._reports(), self._of_workers())
+
+    def report(self) -> Report:
+        """The same and the sums, as they were told last: not older than `worker_report_s`."""
+        return Report(self._tally.families(self._reports()), self._tally.sums(self._reports()), {})
+
+    async def fresh_report(self) -> Report:
+        """The same, asked anew."""
+        await self._ask_reports()
+        return self.report()
 
     async def readiness(self) -> dict[str, Any]:
         """How all are, in one document (docs/reliability.md#workers)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,8 +23,10 @@ from receiver.app import App
 from tests.lifecycle.test_source import IN, OUT
 from tests.support.batches import letter
 from tests.support.browser import browser, deploy, named, needs_chromium, post, receiving, visiting
+from tests.support.crew import Crew, crew, kill
 from tests.support.field import Post
 from tests.support.samples import MALFORMED
+from tests.support.waiting import until
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -377,3 +380,25 @@ async def proxied(target: str, prefix: str) -> AsyncIterator[str]:
     proxy.router.add_get(prefix + "{path:.*}", forward)
     async with TestServer(proxy) as server:
         yield str(server.make_url(prefix))
+
+
+async def test_the_strip_says_how_many_workers_serve(
+    chromium: Browser, postgres_dsn: str, nats_url: str, tmp_path: Path
+) -> None:
+    """All of them; one less while one is started again. A single receiver says nothing of workers."""
+    settings = {"postgres_dsn": postgres_dsn, "nats_url": nats_url, "worker_steady_s": 3600}
+    async with crew(tmp_path, 2, **settings) as found, visiting(chromium, found.url) as visit:
+        strip = visit.page.locator(".vital", has_text="Workers")
+        await expect(strip).to_contain_text("2 of 2")
+        for times in range(1, 6):  # the pause before the last start is long enough to be seen
+            before = (await found.pids())[2]
+            kill(before)
+            await found.says("a worker has died; it is started again", times)
+            if times < 5:
+                await until(partial(_is_another, found, before))
+        await expect(strip).to_contain_text("1 of 2")
+        await expect(strip).to_contain_text("2 of 2", timeout=60_000)
+
+
+async def _is_another(found: Crew, before: int) -> bool:
+    return (await found.pids())[2] != before

@@ -85,6 +85,23 @@ async def test_it_plays_shows_and_ends_by_itself(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_several_workers_are_shown_as_one_and_end_with_it(tmp_path: Path) -> None:
+    """Their counts add up in its last line, the feed showed all of it, and no process is left."""
+    async with demo(tmp_path, "--workers", "2", "--rate", "60") as process:
+        await line_with(process, "UNSEEN → DEPLOYING")
+        children = children_of(process)
+        workers = [child for child in children if "worker" in child.cmdline()]
+        process.terminate()
+        match = SEEN.search(await rest_of(process))
+    assert process.returncode == 0
+    assert len(workers) == 2
+    assert match is not None
+    received, kept, due, came = map(int, match.groups())
+    assert received == kept > 0
+    assert due == came > 0
+    assert_nothing_is_left(tmp_path, children)
+
+
 async def test_what_it_prints_can_be_tried(tmp_path: Path) -> None:
     """The callback URL takes a callback, /readyz says ready, and nothing of the environment gets in."""
     os.environ["ESC_RECEIVER_POSTGRES_DSN"] = "postgresql://nobody@192.0.2.1/precious"

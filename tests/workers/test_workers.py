@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 
 from receiver.embedded.child_process import free_port
+from tests.cli.test_serve_tls import is_served
 from tests.support.auditor import assert_feed_equals_ledger, assert_ledger_is_whole, published
+from tests.support.certificates import Authority
 from tests.support.crew import Crew, Sending, adds_up, crew, kill, session, under_load, watched
-from tests.support.program import run
+from tests.support.program import PATIENCE_S, run
+from tests.support.samples import SAMPLES
 from tests.support.waiting import until
 
 ABSENT = "postgresql://esc@127.0.0.1:1/esc"
@@ -254,3 +259,80 @@ async def test_a_session_that_was_ended_is_ended_at_every_worker(
         async with session() as client, client.delete(path, headers=headers) as answer:
             assert answer.status == 204
         assert await statuses() == {401}
+
+
+async def test_waits_and_the_live_feed_work_at_whichever_worker(
+    postgres_dsn: str, nats_url: str, tmp_path: Path
+) -> None:
+    """Readers and waiting requests at both are told of what either of them keeps."""
+    async with crew(tmp_path, postgres_dsn=postgres_dsn, nats_url=nats_url, wake_sweep_s=3600) as found:
+        await found.all_direct()
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(session())
+            readers = [
+                await stack.enter_async_context(client.get(f"{found.url}/api/v1/feed", timeout=NO_TIMEOUT))
+                for _ in range(8)
+            ]
+            waits = [asyncio.create_task(ended(client, found.url, f"txn-{number}")) for number in range(8)]
+            await until(lambda: _waits(found, readers=8, waits=8))
+            each = psutil.Process(found.program.process.pid).children()
+            connected = [sum(one.laddr.port == _port(found) for one in worker.net_connections()) for worker in each]
+            assert min(connected) > 2, connected  # the socket it listens on, and some of these
+            for number in range(8):
+                sample = SAMPLES["rec-image-delete"]
+                headers = {**dict(sample.headers), "ESC-Transaction-Id": f"txn-{number}"}
+                async with client.post(found.url, data=sample.body, headers=headers) as answer:
+                    assert answer.status == 200
+            assert await asyncio.gather(*waits) == ["SUCCEEDED"] * 8
+            assert [await entries(reader, 8) for reader in readers] == [8] * 8
+
+
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+
+
+async def ended(client: aiohttp.ClientSession, url: str, transaction_id: str) -> str:
+    """Wait for an operation; its state."""
+    path = f"{url}/api/v1/operations/default/{transaction_id}"
+    async with client.get(path, params={"wait": "60"}, timeout=NO_TIMEOUT) as answer:
+        return str((await answer.json())["state"])
+
+
+async def entries(reader: aiohttp.ClientResponse, number: int) -> int:
+    """Wait until a reader of the feed was told of so many operations that ended."""
+    found = 0
+    async with asyncio.timeout(PATIENCE_S):
+        async for line in reader.content:
+            found += line.startswith(b"data:") and b'"SUCCEEDED"' in line and b'"operation"' in line
+            if found == number:
+                break
+    return found
+
+
+async def _waits(found: Crew, *, readers: int, waits: int) -> bool:
+    figures = await found.figures()
+    return (figures["feed_readers"], figures["waits"]) == (readers, waits)
+
+
+def _port(found: Crew) -> int:
+    return int(found.url.rpartition(":")[2])
+
+
+async def test_a_hangup_brings_new_certificates_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    """The new workers show it; when they cannot be started, the old ones stay."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    cert, key = old.certify("receiver")
+    settings = {"tls_cert_file": cert, "tls_key_file": key, "tls_check_s": 3600, "postgres_dsn": ABSENT}
+    async with crew(tmp_path / "data", 2, **settings) as found:
+        assert await is_served(_port(found), old.file)
+        workers = await found.pids()
+        new.certify("receiver")
+        found.program.signal(signal.SIGHUP)
+        await found.says("all workers were replaced")
+        assert [await is_served(_port(found), new.file) for _ in range(8)] == [True] * 8
+        cert.write_text("no certificate")
+        replaced = await found.pids()
+        assert not set(workers.values()) & set(replaced.values())
+        found.program.signal(signal.SIGHUP)
+        await found.says("a new worker does not serve; the others stay as they are")
+        assert await found.pids() == replaced
+        assert [await is_served(_port(found), new.file) for _ in range(8)] == [True] * 8

@@ -38,12 +38,22 @@ function vitals(app) {
   const quarantine = stats?.quarantine.callbacks_last_day;
   return [
     vital("Mode", modeOf(app), modeKind(app), why(ready)),
+    workers(ready),
     vital("Feed", html`<i class="beat" aria-hidden="true"></i>${feed}`, feedKind),
     vital("Changes", html`${rate(app.fleet.changeRate())}<small>/s</small>`, ""),
     vital("Publish lag", lag.text, lag.kind, lag.title),
     vital("Overdue", count(overdue), overdue ? "bad" : ""),
     vital("Quarantine 24 h", count(quarantine), quarantine ? "waiting" : ""),
   ];
+}
+
+/** How many of the workers serve; nothing where there is but one process. */
+function workers(ready) {
+  const all = Object.entries(ready?.workers ?? {});
+  if (!all.length) return nothing;
+  const well = all.filter(([, one]) => one.state === "serving" && one.ready).length;
+  const each = all.map(([number, one]) => `${number}: ${one.state}, ${one.mode ?? "?"}, started again ${one.restarts} times`);
+  return vital("Workers", `${well} of ${all.length}`, well === all.length ? "good" : "waiting", each.join("\n"));
 }
 
 export function modeOf(app) {
