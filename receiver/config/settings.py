@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     workers: WorkerNumber = _setting(
         1, "Processes that serve on this port, each with a spool of its own; `auto`: one for each processor."
     )
-    worker_report_s: PositiveFloat = _setting(1, "How often a worker tells the supervisor what it has counted.")
+    worker_report_s: PositiveFloat = _setting(2, "How often a worker tells the supervisor what it has counted.")
     worker_silence_s: PositiveFloat = _setting(60, "Silence after which a worker is killed, and started again.")
     worker_steady_s: PositiveFloat = _setting(10, "A worker that lived as long is started again at once when it dies.")
     worker_restart_max_s: PositiveFloat = _setting(
