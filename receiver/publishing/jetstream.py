@@ -24,6 +24,7 @@ from receiver.errors import DeposedError, NotAcknowledgedError
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream_api import get_message, request_json, translated
 from receiver.publishing.messages import EXPECTED_ID, EXPECTED_SEQUENCE, MESSAGE_ID, Message
+from receiver.publishing.nats_client import cancellation_kept
 from receiver.publishing.stream_setup import (
     StreamState,
     bucket_plan,
@@ -195,7 +196,8 @@ class JetStream:
             subscription = await jetstream.pull_subscribe(">", stream=stream.name, config=config)
             pending = (await subscription.consumer_info()).num_pending or 0
             while pending > 0:
-                messages = await subscription.fetch(min(pending, _TAIL_MESSAGES_MAX), timeout=self._timeout_s)
+                with cancellation_kept():
+                    messages = await subscription.fetch(min(pending, _TAIL_MESSAGES_MAX), timeout=self._timeout_s)
                 pending -= len(messages)
                 reached = messages[-1].metadata.sequence.stream
                 read = [_read(message) for message in messages]

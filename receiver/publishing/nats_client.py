@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nats.aio.client import Client
@@ -31,6 +32,17 @@ class ForbiddenError(NatsError):
 
 class PlainServerError(NatsError):
     """TLS was asked for, and the server offers none."""
+
+
+@contextmanager
+def cancellation_kept() -> Iterator[None]:
+    """Until Python 3.12, `wait_for`, on which nats-py rests, drops a cancellation that comes together with the answer;
+    whoever was to end would then go on for ever."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def nobody_listens() -> None:
@@ -98,7 +110,8 @@ class NatsClient(Client):
         asked = asyncio.ensure_future(super().request(subject, payload, timeout, old_style, headers))
         self._requests[asked] = subject
         try:
-            return await asked
+            with cancellation_kept():
+                return await asked
         except asyncio.CancelledError:
             if why := self._denied.pop(asked, None):
                 raise ForbiddenError(why) from None

@@ -264,6 +264,10 @@ def _require_usable(plan: StreamPlan, config: Mapping[str, Any]) -> None:
         raise StreamRefusedError(
             f"stream {plan.name} exists with other subjects ({has} instead of {plan.subject}); it is left alone"
         )
+    if config.get("persist_mode") == "async":
+        raise StreamRefusedError(
+            f"stream {plan.name} has persist_mode async, which acknowledges what is not written; make it anew without"
+        )
     if config["retention"] != "limits":
         raise StreamRefusedError(
             f"stream {plan.name} has retention {config['retention']}, which loses what others must still read"

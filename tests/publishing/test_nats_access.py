@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,11 +15,12 @@ from structlog.testing import capture_logs
 
 from receiver.app import App
 from receiver.config.settings import Settings
-from receiver.errors import DisconnectedError, NotAllowedError, SettingsError, StreamTakenError
+from receiver.errors import DisconnectedError, NotAllowedError, SettingsError, StreamRefusedError, StreamTakenError
 from receiver.observability.metrics import Metrics
 from receiver.publishing.broker import Broker
 from receiver.publishing.consumers import readers_of
 from receiver.publishing.jetstream import JetStream
+from receiver.publishing.jetstream_api import call_api
 from receiver.publishing.nats_access import NatsAccess
 from tests.cli.test_tail import some_of_each, tail
 from tests.support import feed
@@ -203,6 +205,20 @@ async def test_tail_has_the_same(tmp_path: Path, signer: Authority) -> None:
         assert "ESC_RECEIVER_NATS_CA_FILE" in errors
 
 
+async def test_a_cancellation_that_comes_with_the_answer_is_one(nats_url: str) -> None:
+    """`wait_for` of Python 3.11 drops it: a background task went on for ever, and the receiver did not end."""
+    async with brokered(nats_url) as broker:
+        client = await broker.client()
+        await client.request("$JS.API.INFO", b"", 5)
+        asking = asyncio.create_task(client.request("$JS.API.INFO", b"", 5))
+        while not client._resp_map:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        (answer,) = client._resp_map.values()
+        answer.add_done_callback(lambda _: asking.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
 # Permissions.
 
 
@@ -289,6 +305,15 @@ async def test_a_stream_that_an_administrator_made_is_used_as_it_is(
         assert "max_msgs is 1000000, not -1" in warned["ESC"]
         assert 'Permissions Violation for Publish to "$JS.API.STREAM.UPDATE.ESC"' in warned["ESC"]
         assert len(await feed.stored(server.url)) == 3
+
+
+async def test_a_stream_that_acknowledges_what_is_not_written_is_refused(nats_url: str) -> None:
+    """`persist_mode: async` of nats-server 2.12: an acknowledgement would mean nothing."""
+    config = {"name": "ESC", "subjects": ["esc.v1.>"], "persist_mode": "async", "storage": "file"}
+    async with brokered(nats_url) as broker:
+        await call_api(await broker.client(), "STREAM.CREATE.ESC", config, 5)
+        with pytest.raises(StreamRefusedError, match="persist_mode async"):
+            await JetStream(broker, Settings()).feed(DATABASE)
 
 
 # Two databases on one account.

@@ -127,6 +127,11 @@ def test_the_stack_has_no_known_secret() -> None:
     assert secrets == set(re.search(r"for name in (.*);", text)[1].split())  # type: ignore[index]  # else it fails
 
 
+def test_nats_of_the_stack_writes_before_it_acknowledges() -> None:
+    """Its default is every two minutes (docs/reliability.md#power)."""
+    assert "sync_interval: always" in (ROOT / "dashboards" / "provisioning" / "nats.conf").read_text("utf-8")
+
+
 async def test_nats_of_the_stack_asks_for_its_password(tmp_path: Path) -> None:
     """Also one of digits alone; by a real server with the stack's file, but for where it lies."""
     port, text = free_port(), (PROVISIONING / "nats.conf").read_text("utf-8")
