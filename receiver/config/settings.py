@@ -161,6 +161,9 @@ class Settings(BaseSettings):
         1, "Time to wait for a program (`sqlite3`) that has locked the spool's file."
     )
     drain_retry_s: PositiveFloat = _setting(0.5, "First pause before the spool is drained again.")
+    drain_timeout_max_s: PositiveFloat = _setting(
+        30, "Longest time for one transaction of the drain; it begins with `commit_timeout_s`."
+    )
     drain_retry_max_s: PositiveFloat = _setting(5, "Longest pause before it is tried again.")
     drain_refused_retry_s: PositiveFloat = _setting(
         3600, "Time after which PostgreSQL is asked again for what it refused of the spool."

@@ -54,19 +54,21 @@ class BatchWriter:
         callbacks: Sequence[ParsedCallback],
         on_decided: Callable[[], None] = do_nothing,
         waited_s: float = 0.0,
+        timeout_s: float | None = None,
     ) -> list[WriteResult]:
         """The result of each callback, in order: its decision, or why it could not be stored within `commit_timeout_s`.
 
         `on_decided` is called when they are decided, and only PostgreSQL has work with them. What they have `waited_s`
         for their turn counts, up to half of that time, so that a silent PostgreSQL is not felt twice; and a part of it
-        is left for the spool.
+        is left for the spool. With `timeout_s` nobody waits for an answer, and all of it is for PostgreSQL.
         """
         if not self._database.ready:
             return [CannotKeepError("PostgreSQL is not ready yet") for _ in callbacks]
-        timeout_s = self._settings.commit_timeout_s
+        limit_s = self._settings.commit_timeout_s
+        left_s = timeout_s or max(limit_s / 2, POSTGRES_SHARE * limit_s - waited_s)
         task = _WriteTask(
             self._database, self._store, self._partitions, self._wake_ups, self._settings, self._metrics, on_decided,
-            asyncio.get_running_loop().time() + max(timeout_s / 2, POSTGRES_SHARE * timeout_s - waited_s),
+            asyncio.get_running_loop().time() + left_s,
         )  # fmt: skip
         try:
             await process_batch(task, callbacks, self._partitions, self._settings.commit_races_max)

@@ -45,6 +45,8 @@ class SpoolDrainer:
         self._metrics = metrics
         self._portion_max = settings.drain_batch_max
         """Less after a portion that was not written: it may have been too much for `commit_timeout_s`."""
+        self._timeout_s = settings.commit_timeout_s
+        """More after a single one was not written: a slow PostgreSQL, too, takes all in the end."""
         self._ahead: asyncio.Task[Portion] | None = None
         """Reads those behind the ones that PostgreSQL is writing."""
         self._deleting: asyncio.Task[None] | None = None
@@ -97,6 +99,8 @@ class SpoolDrainer:
             if done:
                 self._portion_max = min(2 * self._portion_max, self._settings.drain_batch_max)
             else:
+                if self._portion_max == 1:
+                    self._timeout_s = max(self._timeout_s, min(2 * self._timeout_s, self._settings.drain_timeout_max_s))
                 self._portion_max = self._portion_max // 2 or 1
                 await self._begin_again()
         return done
@@ -153,7 +157,7 @@ class SpoolDrainer:
     async def _write(self, portion: Portion) -> int:
         """How many were decided or refused."""
         started_s = time.perf_counter()
-        results = await self._writer.write([callback for _, callback in portion])
+        results = await self._writer.write([callback for _, callback in portion], timeout_s=self._timeout_s)
         self._metrics.drain_seconds.observe(time.perf_counter() - started_s)
         refused: list[tuple[int, ParsedCallback]] = []
         decided = 0

@@ -88,6 +88,25 @@ async def has_stored(place: Place, callbacks: int) -> bool:
     return place.sums().get("stored") == callbacks
 
 
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.5); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT ON callbacks FOR EACH ROW EXECUTE FUNCTION slow()
+"""
+
+
+async def test_a_postgresql_that_takes_longer_than_anybody_waits_takes_all_in_the_end(
+    postgres_dsn: str, connection: Connection, tmp_path: Path
+) -> None:
+    """The drain gives it more time, since nobody waits for its answer; else the spool would never be empty again."""
+    async with accepting(postgres_dsn, tmp_path, **QUICK | {"commit_timeout_s": 0.4}) as place:
+        await feed.until(place.is_direct)
+        await connection.execute(SLOW)
+        for number in range(3):
+            assert (await place.accept(deployed(number))).outcome is None
+        await feed.until(partial(has_stored, place, 3))
+        assert place.sums() == {"received": 3, "stored": 3}
+
+
 async def test_a_table_that_may_not_be_written_is_no_fault_of_a_callback(
     postgres_dsn: str, connection: Connection, tmp_path: Path
 ) -> None:
