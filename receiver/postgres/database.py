@@ -25,6 +25,7 @@ from receiver.postgres.hosts import Hosts
 from receiver.postgres.migrations import migrate, pending
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.session import WRITING, Connection, require_own, set_up
+from receiver.postgres.tls_of_dsn import check_files
 
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.4, 5.0
 
@@ -47,7 +48,8 @@ class Database:
         """False until the schema is known to be as this program needs it."""
 
     async def open(self) -> None:
-        """Make the pool; it connects when it is used."""
+        """Make the pool; it connects when it is used. Raises SettingsError for files of TLS that cannot be used."""
+        check_files(self._settings.postgres_dsn)
         settings = self._settings
         self._pool = await asyncpg.create_pool(
             settings.postgres_dsn, min_size=0, max_size=settings.postgres_pool_size,
