@@ -21,6 +21,9 @@ FAULTS = (
     ("kill-draining", "cut-postgres", "stall-nats"),
     ("both-down", "one-of-two-killed"),
     ("clock-back", "empty-nats"),
+    ("restart-edit-restart", "trim-stream", "strangers-publish"),
+    ("restore-stream", "hole-in-stream"),
+    ("two-databases",),
 )
 
 SWAP = """
@@ -73,6 +76,8 @@ async def test_the_audit_sees_damage(world: World, tmp_path: Path) -> None:
                 findings = await audited(stage, summary, traffic)
                 assert any(finding.startswith(finder) for finding in findings), damage
                 await connection.execute(repair)
+        stage.taken.append("a message that nobody told of")
+        assert any(finding.startswith("mended") for finding in await audited(stage, summary, traffic))
 
 
 def test_a_seed_gives_the_same_plan() -> None:
