@@ -27,6 +27,8 @@ from receiver.workers.worker_process import Command, State, WorkerProcess
 
 FIRST_PAUSE_S = 0.5
 POLL_S = 0.1
+STAGES_OF_STOPPING = 3
+"""Each takes `stop_timeout_s` at most: requests, what waits for a transaction, tasks."""
 
 log = structlog.get_logger()
 
@@ -96,6 +98,10 @@ class Supervisor:
         await self._end_all()
         at_any_level().info("stopped", workers=self._workers, **self._tally.sums([]))
 
+    @property
+    def _stopping_s(self) -> float:
+        return STAGES_OF_STOPPING * self.settings.stop_timeout_s
+
     def kill(self) -> None:
         """End all workers at once."""
         for worker in self._live:
@@ -128,7 +134,7 @@ class Supervisor:
                 self._account(new, await new.ended())
                 return False
             old, place.worker = place.worker, new
-            await old.leave(self.settings.worker_linger_s + 2 * self.settings.stop_timeout_s)
+            await old.leave(self.settings.worker_linger_s + self._stopping_s)
             self._account(old, await old.ended())
             return True
 
@@ -210,7 +216,7 @@ class Supervisor:
         for worker in self._live:
             worker.signal(signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(2 * self.settings.stop_timeout_s):
+            async with asyncio.timeout(self._stopping_s):
                 await asyncio.gather(*(worker.ended() for worker in self._live))
         self.kill()
         for worker in list(self._live):
