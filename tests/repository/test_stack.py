@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from receiver.config.exposure import open_doors
 from receiver.config.loading import load
 from receiver.config.settings import PREFIX, Settings
 from receiver.embedded.child_process import free_port, listens
-from receiver.embedded.servers import bundled_nats
+from receiver.embedded.servers import bundled_nats, bundled_postgres
 from receiver.postgres.migrations import migrate
 from tests.dashboards.test_dashboards import UIDS, VIEWS
 from tests.support.commands import commands
@@ -88,6 +89,22 @@ def test_the_stack_has_what_it_should() -> None:
     declared = set(compose()["volumes"])
     mounted = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", ())}
     assert {name for name in mounted if not name.startswith(".")} == declared
+
+
+@pytest.mark.parametrize(
+    ("service", "program"), [("postgres", lambda: bundled_postgres() / "postgres"), ("nats", bundled_nats)]
+)
+def test_the_stack_is_not_older_than_what_the_tests_run(service: str, program: Callable[[], Path]) -> None:
+    """What is known of PostgreSQL and nats-server is known of the embedded ones."""
+    told = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
+    pinned = compose()["services"][service]["image"]
+    assert _version(pinned.partition(":")[2]) >= _version(told)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    found = re.search(r"\d+(\.\d+)+", text)
+    assert found, text
+    return tuple(map(int, found[0].split(".")))
 
 
 def test_every_folder_that_is_mounted_is_there() -> None:
