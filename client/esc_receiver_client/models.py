@@ -886,10 +886,6 @@ class Source(BaseModel):
     refused_because: str | None
     open_operations: int
     overdue_operations: int
-    truncated: list[str] | None = None
-    """
-    Present when the message was too large for the broker: what was cut. The whole is in the query API.
-    """
 
 
 class SourceEvent(BaseModel):
@@ -986,7 +982,44 @@ class SourceEvent(BaseModel):
     When it was decided.
     """
 
-    item: Source
+    item: SourceItem
+    truncated: list[str] | None = None
+    """
+    Present when the message was too large for the broker: what was cut. The whole is in the query API.
+    """
+
+
+class SourceItem(BaseModel):
+    """
+    The source as it stands after the entry.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    id: UUID
+    """
+    Id of this thing in the receiver's tables.
+    """
+
+    source: str
+    """
+    Its name in the receiver's settings.
+    """
+
+    state: Literal["UNSEEN", "IN_SERVICE", "OUT_OF_SERVICE"] | str
+    first_seen_at: AwareDatetime
+    changed_at: AwareDatetime
+    reason: str | None
+    """
+    Why, as it says.
+    """
+
+    sequence: int
+    """
+    The number of its latest ledger entry.
+    """
+
     truncated: list[str] | None = None
     """
     Present when the message was too large for the broker: what was cut. The whole is in the query API.

@@ -10,6 +10,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ import asyncpg
 import nats
 import nats.js.errors
 
+from receiver.config.settings import Settings
 from receiver.publishing.outbox import FORMER_LOCK_KEY
+from tests.lifecycle.test_source import OUT
 from tests.support.batches import of_deployment
 from tests.support.feed import until
+from tests.support.field import Post
 from tests.support.figures import installed
 from tests.support.program import program, run
 from tests.support.samples import SAMPLES
@@ -85,6 +89,9 @@ async def staged(folder: Path, **played: object) -> AsyncIterator[Stage]:
         stack.push_async_callback(connection.close)
         found = Stage(url, session, connection)
         await _away(found, endpoints["http"])
+        await _reads(broker)
+        await until(lambda: found.has("max(esc_receiver_operations_overdue) > 0"))
+        assert await _said(session, endpoints["http"], OUT) == 200
         await until(lambda: _has_scraped_all(found, endpoints["http"]))
         yield found
 
@@ -94,8 +101,10 @@ async def _service(folder: Path) -> AsyncIterator[dict[str, str]]:
     settings = {
         "counts_interval_s": 0.5, "loop_probe_s": 0.05, "overdue_check_s": 0.5, "reorder_window_s": 1,
         "overdue_after_s": json.dumps({"default": 1, "recovery": 3600}), "flapping_recoveries": 2,
+        "verify_interval_s": 1,
     }  # fmt: skip
-    async with program("serve", "--embedded", "--data-dir", folder, "--port", "0", **settings) as service:
+    options = ("--embedded", "--data-dir", folder, "--port", "0", "--workers", "2")
+    async with program("serve", *options, **settings) as service:
         await service.says("serving")
         await service.says("the relay now")
         listening = asyncio.create_task(_listen(service.process.stderr))
@@ -151,6 +160,10 @@ async def _play(url: str, session: aiohttp.ClientSession, played: Mapping[str, o
     for path in ("/esc/nobody/callback", "/api/v1/vms", "/api/v1/stats"):
         async with session.request("POST" if "nobody" in path else "GET", url + path, data=b"<x/>") as answer:
             await answer.read()
+    async with session.post(
+        f"{url}/esc/default/callback", data=BytesIO(bytes(2 * Settings().body_bytes_max))
+    ) as answer:
+        assert answer.status == 413
     for name, ends_with in (("young", 1), ("hurt", 4)):
         for sample in UNFINISHED[:ends_with]:
             assert await _post(session, url, sample, name) == 200
@@ -197,6 +210,9 @@ async def _has_scraped_all(stage: Stage, url: str) -> bool:
     overdue = await stage.series("max(esc_receiver_operations_overdue) > 0")
     burned = await stage.series("esc:operations_burn:rate1h > 0")
     behind = await stage.series("esc_receiver_consumer_pending_messages > 0")
+    for quiet in ("feed_checked_timestamp_seconds", "consumer_acknowledged_timestamp_seconds", "source_out_of_service"):
+        if not await stage.has(f"esc_receiver_{quiet} > 0"):
+            return False
     if not (seen and overdue and burned and behind) or float(seen[0]["value"][1]) != received:
         return False
     stage.at = str(max(one[0]["value"][0] for one in (seen, overdue, burned, behind)))
@@ -210,6 +226,18 @@ async def _subscribes(broker: Any) -> bool:
     except nats.js.errors.NotFoundError:
         return False
     return True
+
+
+async def _reads(broker: Any) -> None:
+    """Another consumer takes one message, and acknowledges it."""
+    subscription = await broker.jetstream().pull_subscribe("esc.v1.>", durable="paging", stream="ESC")
+    (message,) = await subscription.fetch(1)
+    await message.ack_sync()
+
+
+async def _said(session: aiohttp.ClientSession, url: str, post: Post) -> int:
+    async with session.post(url + post.path, data=post.body, headers=dict(post.headers)) as answer:
+        return answer.status
 
 
 async def _exists(path: Path) -> bool:

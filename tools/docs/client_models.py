@@ -41,9 +41,10 @@ def schema() -> dict[str, Any]:
     for path in sorted(files("receiver").joinpath("events/schemas").iterdir(), key=lambda path: path.name):
         name = path.name.removesuffix(".json").capitalize()
         event = orjson.loads(path.read_bytes())
-        if "item" in event["properties"]:
-            found[name]["properties"]["truncated"] = event["properties"]["item"]["properties"]["truncated"]
-            event["properties"]["item"] = {"$ref": f"#/components/schemas/{name}"}
+        if item := event["properties"].get("item"):
+            shown = name if set(item["properties"]) - {"truncated"} <= set(found[name]["properties"]) else f"{name}Item"
+            found.setdefault(shown, item)["properties"]["truncated"] = item["properties"]["truncated"]
+            event["properties"]["item"] = {"$ref": f"#/components/schemas/{shown}"}
         found[f"{name}Event"] = event
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": _lenient(found)}
 
