@@ -80,6 +80,7 @@ async def staged(folder: Path, **played: object) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         endpoints = await stack.enter_async_context(_service(folder / "data"))
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        await until(lambda: _answers(session, f"{endpoints['http']}/readyz"))
         broker = await nats.connect(endpoints["nats_url"])
         stack.push_async_callback(broker.close)
         await until(lambda: _subscribes(broker))
@@ -105,8 +106,7 @@ async def _service(folder: Path) -> AsyncIterator[dict[str, str]]:
     }  # fmt: skip
     options = ("--embedded", "--data-dir", folder, "--port", "0", "--workers", "2")
     async with program("serve", *options, **settings) as service:
-        await service.says("serving")
-        await service.says("the relay now")
+        await service.says("the relay now")  # which of two workers serves first is not known
         listening = asyncio.create_task(_listen(service.process.stderr))
         path = folder / "endpoints.json"
         try:
