@@ -13,6 +13,8 @@ from typing import Any
 import jinja2
 import orjson
 from aiohttp import hdrs, web
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from receiver.api import asyncapi
 from receiver.api.answers import JSON, tagged
@@ -49,6 +51,9 @@ def page(document: dict[str, Any], style: str) -> str:
     )
     environment.filters["compact"] = lambda value: value if isinstance(value, str) else orjson.dumps(value).decode()
     environment.filters["indented"] = _indented
+    markdown = MarkdownIt("commonmark", {"html": False})
+    environment.filters["markdown"] = lambda text: Markup(markdown.render(text))  # noqa: S704 - without HTML of its own
+    environment.filters["inline"] = lambda text: Markup(markdown.renderInline(text or ""))  # noqa: S704 - likewise
     template = environment.from_string(files("receiver").joinpath("api/docs.html").read_text("utf-8"))
     return template.render(document, style=style, feed=asyncapi.document())
 

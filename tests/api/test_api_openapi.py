@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from receiver.api.api_document import document
 from receiver.api.asyncapi import ENTITIES
+from receiver.api.docs_page import page
 from receiver.api.endpoints import catalogue
 from receiver.api.routes import Api
 from receiver.config.settings import Settings
@@ -128,6 +130,18 @@ async def test_the_page_for_people_needs_nothing_from_outside(postgres_dsn: str)
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+
+def test_texts_are_shown_and_not_their_markdown() -> None:
+    """Lists and code as such; what looks like markup in a text is none."""
+    document = orjson.loads(orjson.dumps(NOW))
+    document["info"]["description"] += "\n\n<b>bold</b>"
+    shown = page(document, style="")
+    said = re.sub(r"<pre.*?</pre>", "", shown, flags=re.DOTALL)  # examples and schemas are shown as they are
+    assert "<li>" in said.partition("<nav")[0]
+    assert "<code>next</code>" in said
+    assert "`" not in said
+    assert "<b>" not in said
 
 
 def test_clients_of_the_published_version_keep_working() -> None:
