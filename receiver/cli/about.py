@@ -11,13 +11,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from receiver import __version__
-from receiver.cli import options
+from receiver.cli import PROGRAM, options
 from receiver.cli.output import Columns, Output, print_items
 from receiver.cli.terminal import print_json
 from receiver.config.loading import effective
 from receiver.errors import SettingsError
 
-PROGRAM = "esc-receiver"
 COMPLETE = "_ESC_RECEIVER_COMPLETE"
 SETTINGS: Columns = {
     "SETTING": lambda item: item["setting"],

@@ -12,6 +12,7 @@ import stamina.instrumentation
 
 from esc_receiver_client import EscReceiverError
 from receiver import __version__
+from receiver.cli import PROGRAM
 from receiver.cli.about import completion_command, config_command, version_command
 from receiver.cli.explain import explain_command
 from receiver.cli.ledger import callbacks_command, ledger_command
@@ -27,7 +28,6 @@ from receiver.cli.worker import worker_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.model.sanitize import plain
 
-PROGRAM = "esc-receiver"
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as of any program."""
 COMMANDS_ELSEWHERE = "esc_receiver.commands"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -77,4 +76,3 @@ def _words(value: Any) -> str:
 def say_more(limit: int) -> None:
     """Say on standard error that the list goes on."""
     click.echo(f"there are more than {limit}: see --limit", err=True)
-    sys.stderr.flush()

@@ -127,7 +127,7 @@ export class Fleet {
   takeOperation(item) {
     const known = this.operations.get(item.id);
     if (known && known.sequence > item.sequence) item = { ...item, state: known.state, sequence: known.sequence };
-    this.operations.set(item.id, { ...item, search: folded(item.transaction_id, item.kind, item.deployment, item.ref) });
+    this.operations.set(item.id, item);
     this.forgetOperations();
   }
 
@@ -208,7 +208,7 @@ export class Fleet {
     if (known && change.sequence <= known.sequence) return;
     const operation = known ?? {
       id: change.entity_id, source: change.source, transaction_id: change.name, kind: "", first_seen_at: change.at,
-      deployment: change.deployment, ref: change.ref, search: folded(change.name, change.deployment, change.ref),
+      deployment: change.deployment, ref: change.ref,
     };
     const ended = !["OPEN", "OVERDUE"].includes(change.to_state);
     this.operations.set(change.entity_id, {

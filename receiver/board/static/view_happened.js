@@ -40,7 +40,7 @@ function consumersOf(app) {
   return html`<details class="bytes consumers" .open=${shown} @toggle=${(event) => app.open(key, event.target.open)}><summary>Consumers on NATS</summary>
     ${shown ? fetched(app.cache.get(key, () => get("consumers"), Math.floor(app.now / CONSUMERS_MS)), "the consumers", ({ items }) =>
       items.length
-        ? html`<table class="entries"><thead><tr><th>Name</th><th>Waits for it</th><th>Not acknowledged</th><th>Given again</th><th>Last acknowledged</th></tr></thead>
+        ? html`<table class="entries"><thead><tr><th>Name</th><th class="number">Waits for it</th><th class="number">Not acknowledged</th><th class="number">Given again</th><th>Last acknowledged</th></tr></thead>
             <tbody>${items.map((one) => html`<tr><td><bdi>${name(one.name, 60)}</bdi>${one.reading ? nothing : html` <span class="flag">not reading</span>`}</td><td class="number">${count(one.pending)}</td>
               <td class="number">${count(one.unacknowledged)}</td><td class="number">${count(one.redelivered)}</td><td>${time(one.last_acknowledged_at, app.now)}</td></tr>`)}</tbody></table>`
         : html`<p class="calm">Nobody reads the stream now.</p>`) : nothing}
