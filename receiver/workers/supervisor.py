@@ -1,4 +1,4 @@
-"""The supervisor: holds the port, keeps a worker at each place, and speaks for all of them.
+"""The supervisor: holds the port, and keeps a worker at each place. What all of them say is `aggregate`'s.
 
 Must not know callbacks, PostgreSQL or NATS: it runs none of the service itself, so that nothing there can take it down.
 """
@@ -8,21 +8,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from receiver.config.settings import Settings
 from receiver.errors import SetupError
-from receiver.observability.catalogue import Catalogue
 from receiver.observability.logs import at_any_level
+from receiver.workers.aggregate import Aggregate, Place
 from receiver.workers.line import LineError
 from receiver.workers.listeners import Listeners, listen
-from receiver.workers.readiness import Told, together
-from receiver.workers.tally import Family, Report, Tally, figure, labelled
+from receiver.workers.tally import Family, Report, Tally
 from receiver.workers.worker_process import Command, State, WorkerProcess
 
 FIRST_PAUSE_S = 0.5
@@ -31,17 +28,6 @@ STAGES_OF_STOPPING = 3
 """Each takes `stop_timeout_s` at most: requests, what waits for a transaction, tasks."""
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Place:
-    """One of the `workers`, whoever is there now."""
-
-    number: int
-    worker: WorkerProcess
-    restarts: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """For whoever puts another worker there."""
 
 
 class Supervisor:
@@ -56,6 +42,7 @@ class Supervisor:
         self._live: set[WorkerProcess] = set()
         """Those whose end is not yet in the tally."""
         self._tally = Tally()
+        self._aggregate = Aggregate(self._places, self._live, self._tally, settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Lock()
         self._log_lock = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
@@ -79,9 +66,17 @@ class Supervisor:
         """Where it is served."""
         return next(place.worker.url for place in self._places if place.worker.url)
 
+    def report(self) -> Report:
+        """What all counted, as it was told last: not older than `worker_report_s`."""
+        return self._aggregate.report()
+
+    async def fresh_report(self) -> Report:
+        """The same, asked anew."""
+        return await self._aggregate.fresh_report()
+
     async def until_ready(self) -> None:
         """Until callbacks can be kept by all workers."""
-        while not (await self.readiness())["ready"]:  # noqa: ASYNC110  # workers say it when they are asked
+        while not (await self._aggregate.readiness())["ready"]:  # noqa: ASYNC110  # workers say it when they are asked
             await asyncio.sleep(POLL_S)
 
     async def run(self) -> None:
@@ -233,64 +228,13 @@ class Supervisor:
         if task.cancelled() or not task.exception():
             self._tasks.discard(task)
 
-    # Speaking for all.
-
-    async def families(self) -> list[Family]:
-        """All figures, of all workers since the start."""
-        await self._ask_reports()
-        return self._tally.families(self._reports(), self._of_workers())
-
-    def report(self) -> Report:
-        """The same and the sums, as they were told last: not older than `worker_report_s`."""
-        return Report(self._tally.families(self._reports()), self._tally.sums(self._reports()), {})
-
-    async def fresh_report(self) -> Report:
-        """The same, asked anew."""
-        await self._ask_reports()
-        return self.report()
-
-    async def readiness(self) -> dict[str, Any]:
-        """How all are, in one document (docs/reliability.md#workers)."""
-        told = await asyncio.gather(*(self._told(place) for place in self._places))
-        return together(told)
-
-    def _reports(self) -> Iterator[Report]:
-        return (worker.last for worker in self._live if worker.last)
-
-    async def _ask_reports(self) -> None:
-        """Who does not answer in time counts with what it said last."""
-        asked = (worker.report(self.settings.ping_timeout_s) for worker in self._live if worker.last)
-        for failure in await asyncio.gather(*asked, return_exceptions=True):
-            if failure and not isinstance(failure, (LineError, TimeoutError)):
-                raise failure
-
-    def _of_workers(self) -> Iterator[Family]:
-        places = {(str(place.number),): place for place in self._places}
-        yield labelled(Catalogue.worker_up, {key: place.worker.state is State.SERVING for key, place in places.items()})
-        yield labelled(Catalogue.worker_restarts, {key: place.restarts for key, place in places.items()})
-        for definition, name in (
-            (Catalogue.worker_received_callbacks, Catalogue.received.series),
-            (Catalogue.worker_cpu_seconds, "process_cpu_seconds_total"),
-            (Catalogue.worker_resident_bytes, "process_resident_memory_bytes"),
-        ):
-            yield labelled(definition, {key: figure(place.worker.last, name) for key, place in places.items()})
-
-    async def _told(self, place: Place) -> Told:
-        worker, said = place.worker, None
-        if worker.state is not State.STARTING:
-            with suppress(LineError, TimeoutError):
-                said = await worker.ask("readiness", timeout_s=2 * self.settings.ping_timeout_s)
-        return Told(
-            place.number, worker.state if worker in self._live else "restarting", worker.pid, place.restarts, said
-        )
-
     # What workers ask.
 
     async def _families(self, _: Any) -> list[Family]:
-        return await self.families()
+        return await self._aggregate.families()
 
     async def _readiness(self, _: Any) -> dict[str, Any]:
-        return await self.readiness()
+        return await self._aggregate.readiness()
 
     async def _end_session(self, cookie: str) -> None:
         asked = (

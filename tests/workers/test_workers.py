@@ -136,12 +136,12 @@ async def test_a_worker_that_keeps_dying_waits_longer_each_time_and_the_others_s
         assert pauses == [0, 0.5, 1, 2]
         kill((await found.pids())[2])
         await found.says("a worker has died; it is started again", 5)
+        ready = await found.readiness()  # at once: it pauses for four seconds
+        assert (ready["ready"], ready["degraded"]) == (True, True)
+        assert "worker 2" in ready["dependencies"]["workers"]["why"]
         sending = Sending(found.url, keeping=False)
         await sending.send(4, count=40)
         assert sending.failed == []
-        ready = await found.readiness()
-        assert (ready["ready"], ready["degraded"]) == (True, True)
-        assert "worker 2" in ready["dependencies"]["workers"]["why"]
 
 
 async def _has_place(found: Crew, number: int, *, not_pid: int) -> bool:
