@@ -27,8 +27,10 @@ WRITING = {
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
     "enable_material": "off",
+    "client_connection_check_interval": "500ms",
 }
-"""A writing session's settings: durable commits, and plans that stay right while the tables grow under them."""
+"""A writing session's settings: durable commits, plans that stay right while the tables grow under them, and an end to
+what nobody waits for: a transaction that was given up would hold its locks against the next attempt."""
 
 SHARED = (
     "a pooler lends PostgreSQL for one transaction at a time (PgBouncer: pool_mode = transaction): "

@@ -151,6 +151,8 @@ class Supervisor:
                     continue
                 deaths = 1 if lived_s >= self.settings.worker_steady_s else deaths + 1
                 pause_s = self._pause_s(deaths)
+                if pause_s:  # at once: what waits in a socket when it is left is cut
+                    self._listeners.leave(place.number)
                 self._account(worker, status)
                 log.error(
                     "a worker has died; it is started again",
@@ -165,9 +167,8 @@ class Supervisor:
         return 0.0 if deaths == 1 else min(self.settings.worker_restart_max_s, FIRST_PAUSE_S * 2.0 ** (deaths - 2))
 
     async def _pause(self, place: Place, pause_s: float) -> None:
-        """Meanwhile the others get what would come to this place; for a moment it may wait there."""
+        """Meanwhile the others get what would come to this place. Without a pause it waits there for the next worker."""
         if pause_s:
-            self._listeners.leave(place.number)
             await asyncio.sleep(pause_s)
             self._listeners.take_again(place.number)
 

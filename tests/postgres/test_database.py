@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -65,3 +66,15 @@ async def test_time_that_is_over_while_a_connection_goes_back_is_no_error(
     assert faults == []
     async with pool.acquire() as again:
         assert await again.fetchval("SELECT 1") == 1
+
+
+async def test_what_was_given_up_ends_at_postgresql_too(postgres_dsn: str, connection: asyncpg.Connection[Any]) -> None:
+    """A transaction that nobody waits for must not hold its locks: each new attempt would wait behind all those before."""
+    database = Database(Settings(postgres_dsn=postgres_dsn), Metrics())
+    await database.open()
+    with pytest.raises(TimeoutError):
+        async with database.acquire(timeout_s=0.2) as given_up, given_up.transaction():
+            await given_up.execute("SELECT pg_advisory_xact_lock(1), pg_sleep(600)")
+    await connection.execute("SET lock_timeout = '30s'")
+    await connection.execute("SELECT pg_advisory_lock(1)")
+    await database.close()
