@@ -167,7 +167,7 @@ class Supervisor:
         return 0.0 if deaths == 1 else min(self.settings.worker_restart_max_s, FIRST_PAUSE_S * 2.0 ** (deaths - 2))
 
     async def _pause(self, place: Place, pause_s: float) -> None:
-        """Meanwhile the others get what would come to this place. Without a pause it waits there for the next worker."""
+        """Meanwhile the others get what would come to this place. Without one it waits for the next worker."""
         if pause_s:
             await asyncio.sleep(pause_s)
             self._listeners.take_again(place.number)

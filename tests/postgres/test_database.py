@@ -69,7 +69,7 @@ async def test_time_that_is_over_while_a_connection_goes_back_is_no_error(
 
 
 async def test_what_was_given_up_ends_at_postgresql_too(postgres_dsn: str, connection: asyncpg.Connection[Any]) -> None:
-    """A transaction that nobody waits for must not hold its locks: each new attempt would wait behind all those before."""
+    """A transaction that nobody waits for must not hold its locks against all attempts after it."""
     database = Database(Settings(postgres_dsn=postgres_dsn), Metrics())
     await database.open()
     with pytest.raises(TimeoutError):
