@@ -8,7 +8,7 @@ CODE = receiver esc_lab client tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test random fuzz hostile chaos check audit sbom bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz hostile chaos check audit sbom chart bench docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ sbom: $(VENV)/.dev ## list the parts of what is shipped (CycloneDX) in dist/
 	@mkdir -p dist
 	@for lock in run image; do $(BIN)/python -m tools.sbom $$lock dist/esc-receiver-$$lock.cdx.json; done
 
+chart: $(VENV)/.dev $(VENV)/.chart ## have helm and kubectl in .venv/bin, for the tests of packaging/chart
+	@$(BIN)/python -m tools.kubernetes_programs
+
 bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -73,6 +76,7 @@ lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer v
 	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --extra otel --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
 	$(UV_COMPILE) pyproject.toml --extra otel --group build -c requirements/dev.lock $(ARGS) -o requirements/image.lock
 	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
+	$(UV_COMPILE) --group chart --no-deps $(ARGS) -o requirements/chart.lock
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from tools.docs import asyncapi, client_models
+from tools.docs import asyncapi, chart, client_models
 from tools.docs.openapi import COPY, renew
 from tools.docs.parts import PARTS
 
@@ -48,6 +48,7 @@ def main() -> None:
             (COPY, renew(checking=checking)),
             (asyncapi.COPY, asyncapi.renew(checking=checking)),
             (client_models.MODELS, client_models.renew(checking=checking)),
+            (chart.SCHEMA, chart.renew(checking=checking)),
         )
         if is_renewed
     ]
