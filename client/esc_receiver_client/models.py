@@ -884,6 +884,7 @@ class Source(BaseModel):
     refused: int
     refused_at: AwareDatetime | None
     refused_because: str | None
+    quarantined: int
     open_operations: int
     overdue_operations: int
 

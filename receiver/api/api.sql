@@ -35,15 +35,30 @@ SELECT vm_id, vm_uuid, valid_from, valid_to FROM vm_aliases WHERE vm_id = ANY($1
 SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 
 -- name: sources
--- What is known of sources: those that are configured ($1), and those that once were and said something of themselves.
--- Their operations under way are counted up to $2.
+-- What is known of sources: those that are configured ($1), those that once were and said something of themselves, and
+-- the $3 last heard of under names that were not configured. Their operations under way are counted up to $2, so are the
+-- latest dead letters.
+WITH dead AS MATERIALIZED (
+    SELECT source, received_at, 'unknown-source' = ANY(notes) AS is_unknown
+    FROM callbacks
+    WHERE outcome IN ('malformed', 'unclassified')
+    ORDER BY xid DESC, position DESC
+    LIMIT $2
+), quarantined AS (
+    SELECT source, count(*) AS callbacks, max(received_at) AS latest_at, bool_or(is_unknown) AS is_unknown FROM dead GROUP BY source
+), unknown AS (
+    SELECT source, latest_at FROM quarantined WHERE is_unknown ORDER BY latest_at DESC LIMIT $3
+)
 SELECT name AS source, coalesce(s.state, 'UNSEEN') AS state, s.changed_at AS since, s.reason, coalesce(s.sequence, 0) AS sequence,
-       name = ANY($1::text[]) AS configured, a.last_message_at, coalesce(a.refused, 0) AS refused, a.refused_at,
+       name = ANY($1::text[]) AS configured, coalesce(a.last_message_at, u.latest_at) AS last_message_at,
+       coalesce(d.callbacks, 0) AS quarantined, coalesce(a.refused, 0) AS refused, a.refused_at,
        a.refused_because,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OPEN' AND o.source = name LIMIT $2) AS c) AS open_operations,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OVERDUE' AND o.source = name LIMIT $2) AS c) AS overdue_operations
-FROM (SELECT unnest($1::text[]) UNION SELECT source FROM sources) AS named (name)
+FROM (SELECT unnest($1::text[]) UNION SELECT source FROM sources UNION SELECT source FROM unknown) AS named (name)
 LEFT JOIN sources AS s ON s.source = name
+LEFT JOIN quarantined AS d ON d.source = name
+LEFT JOIN unknown AS u ON u.source = name
 LEFT JOIN source_activity AS a ON a.source = name
 ORDER BY name;
 

@@ -16,11 +16,14 @@ from receiver.api.read_pool import Reader
 from receiver.config.settings import Settings
 from receiver.model.entities import SourceState
 
-OPERATIONS_COUNTED_MAX = 10_000
+COUNTED_MAX = 10_000
+"""Of operations of one state, and of dead letters of all sources."""
+UNKNOWN_MAX = 100
+"""Names that are not configured, and that callbacks came to."""
 TYPES: Mapping[str, Any] = {
     "source": str, "configured": bool, "state": SourceState, "since": datetime | None, "reason": str | None,
     "sequence": int, "last_message_at": datetime | None, "refused": int, "refused_at": datetime | None,
-    "refused_because": str | None, "open_operations": int, "overdue_operations": int,
+    "refused_because": str | None, "quarantined": int, "open_operations": int, "overdue_operations": int,
 }  # fmt: skip
 """What is shown of a source, with types."""
 
@@ -34,14 +37,14 @@ class Sources:
 
     async def all(self) -> list[dict[str, Any]]:
         """All sources, by name."""
-        rows = await self._reader.rows("sources", self._configured, OPERATIONS_COUNTED_MAX)
+        rows = await self._reader.rows("sources", self._configured, COUNTED_MAX, UNKNOWN_MAX)
         return [_item(row) for row in rows]
 
     async def one(self, name: str) -> dict[str, Any]:
         """One. Raises NothingFoundError."""
         found = next((one for one in await self.all() if one["source"] == name), None)
         if found is None:
-            raise NothingFoundError("no source of this name is configured, or was")
+            raise NothingFoundError("no source of this name is configured, or was, and nothing came to one")
         return found
 
 

@@ -49,9 +49,8 @@ SOURCES: Columns = {
     "OPEN": lambda item: str(item["open_operations"]),
     "OVERDUE": lambda item: str(item["overdue_operations"]),
     "REFUSED": lambda item: str(item["refused"]),
-    "NOTES": lambda item: (
-        item["reason"] or ("" if item["configured"] else "not configured any more") or item["refused_because"] or ""
-    ),
+    "QUARANTINE": lambda item: str(item["quarantined"]),
+    "NOTES": lambda item: item["reason"] or _unconfigured(item) or item["refused_because"] or "",
 }
 CONSUMERS: Columns = {
     "CONSUMER": lambda item: item["name"],
@@ -203,6 +202,12 @@ def print_list(
 def _present(states: type[DeploymentState | VmState], *, gone: bool) -> dict[str, Any]:
     """What asks for all that is there, unless what is gone is wanted too."""
     return {} if gone else {"state": [one for one in states if one not in GONE]}
+
+
+def _unconfigured(source: Mapping[str, Any]) -> str:
+    if source["configured"]:
+        return ""
+    return "not configured: a mistyped URL?" if source["quarantined"] else "not configured any more"
 
 
 def _notes(item: Mapping[str, Any], **words: str) -> str:

@@ -43,13 +43,14 @@ Examples:
   esc-receiver replay --quarantine --dry-run         what a new version would make of the quarantine
   esc-receiver replay --quarantine
   esc-receiver replay --since 2026-01-31T10:00 --until 2026-01-31T12:00 --source lab1 --dry-run
+  esc-receiver replay --source lba1 --to-source lab1   what came to a mistyped URL, to the right source
   esc-receiver replay --quarantine --export quarantine.jsonl
   esc-receiver replay --file quarantine.jsonl
   esc-receiver replay --to-stream                    the feed anew, where its stream was lost
 
 \b
 A file holds one JSON object a line: {"source": "lab1", "body": "<base64>", "headers": [["name", "value"], …]},
-and optionally channel, received_at, receipt, remote, ref, redacted. Without received_at it arrives now.
+and optionally channel, received_at, receipt, remote, ref, redacted, unknown_source. Without received_at it arrives now.
 """
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -66,6 +67,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option("--until", metavar="TIME", callback=_time, help="Those received before this time.")
 @click.option("--source", help="Those of this ESC instance.")
+@click.option(
+    "--to-source",
+    help="Of --source, which was not configured when they came: as if they had come to this one, which is.",
+)
 @click.option("--file", type=_FILE, help="Those of a file; what is not kept yet is kept.")
 @click.option(
     "--export", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write them to a file instead."
@@ -97,6 +102,8 @@ def replay_command(
     _check(selection, file, target, to_stream=to_stream, purge=purge, dry_run=dry_run)
     result: dict[str, Any]
     settings, failures = server_settings(config, data_dir), ""
+    if (to := selection.to_source) and to not in settings.all_sources:
+        raise SettingsError(f"--to-source: no source {to} is configured (settings: sources)")
     with progress_bar(Console(stderr=True)) as bar:
         tell = partial(bar, "callbacks")
         if to_stream:
@@ -126,9 +133,11 @@ def _check(
         raise SettingsError("--purge goes with --to-stream")
     if file and (target or selection != Selection(source=selection.source)):
         raise SettingsError("--file goes with none of --quarantine, --since, --until and --export")
+    if selection.to_source and (target or not selection.source):
+        raise SettingsError("--to-source goes with --source, which says where they came to, and not with --export")
     if target and dry_run:
         raise SettingsError("--export changes nothing, so it has no --dry-run")
-    if not file and not (selection.quarantine or selection.since or selection.until):
+    if not file and not (selection.quarantine or selection.since or selection.until or selection.to_source):
         raise SettingsError("say which callbacks: --quarantine, --since and --until, or --file")
 
 

@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     default_source: bool | None = _setting(
         None, "Whether the source `default` exists without being listed; unset: only if no source is listed."
     )
+    unknown_source: Literal["keep", "refuse"] = _setting(
+        "keep", "Callbacks to a source that is not listed: `keep` them as dead letters (202), or `refuse` them (404)."
+    )
+    unknown_source_per_hour: NonNegativeInt = _setting(
+        1_000, "Most of them that are kept in an hour of the clock; beyond: 404. By each receiver."
+    )
     trusted_proxies: AddressRanges = _setting((), "Proxies whose `X-Forwarded-For` counts.")
 
     body_bytes_max: PositiveInt = _setting(1_048_576, "Largest body, as sent and as unpacked.")

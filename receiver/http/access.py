@@ -81,6 +81,13 @@ class Access:
             raise BasicCredentialsError("the HTTP Basic credentials are missing or wrong")
         return str(address) if address else sender.peer
 
+    def check_unknown(self, sender: Sender) -> str | None:
+        """The address of one that posts for a source which is not configured; raises CertificateError."""
+        if self._certificates and not sender.certificate:
+            raise CertificateError("no client certificate was shown")
+        address = self._addresses.behind(sender.peer, sender.forwarded_for)
+        return str(address) if address else sender.peer
+
     def _check_certificate(self, rules: _SourceRules, certificate: Mapping[str, Any] | None) -> None:
         if not self._certificates and not rules.subjects:
             return

@@ -36,13 +36,14 @@ from receiver.http.problem import problem
 from receiver.http.quotas import Quotas
 from receiver.http.refusal_log import RefusalLog
 from receiver.http.request_parser import refusal_of
-from receiver.http.responses import RECEIPT, acknowledgement, no_content
+from receiver.http.responses import RECEIPT, accepted, acknowledgement, no_content
 from receiver.http.sender_address import SenderAddresses
+from receiver.http.unknown_sources import UnknownSources
 from receiver.model.envelope import TRACE, Clock, Envelope, Head, HeadReader
 from receiver.model.notification import Channel, Outcome
 from receiver.model.sanitize import sanitize
 from receiver.observability.definition import exemplar
-from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Refused
+from receiver.observability.labels import ROOT_CHANNEL, Refused
 from receiver.observability.logs import CallbackLines
 from receiver.observability.metrics import Metrics
 from receiver.observability.tracing import Traced, Traces
@@ -144,6 +145,7 @@ class Ingress:
         self._clock = Clock(ahead_max_s=settings.clock_ahead_max_s, on_set_back=_log_set_back)
         metrics.clock_ahead_seconds.set_function(lambda: self._clock.ahead_s)
         self._redactor = Redactor(settings.secret_names, settings.redaction_tokens_max)
+        self._unknown = UnknownSources(settings, self._redactor)
         self.heads = HeadReader(self._redactor)
         self._lines = CallbackLines(settings)
         self._traces = traces
@@ -185,6 +187,8 @@ class Ingress:
         self.record(envelope, receipt, result, time.perf_counter() - started_s, span)
         if result.outcome is Outcome.MALFORMED:
             return malformed(receipt, result)
+        if envelope.is_of_unknown_source:
+            return accepted(receipt, result.outcome)
         if self.answers_204(arrival.source):
             return no_content(receipt)
         return acknowledgement(request, receipt, result.outcome)
@@ -200,7 +204,7 @@ class Ingress:
 
     def count_received(self, arrival: Arrival) -> None:
         """It is in flight from here on."""
-        self._metrics.count_received(self._known(arrival), arrival.channel)
+        self._metrics.count_received(arrival.source, arrival.channel)
 
     def admit(self, arrival: Arrival) -> str | None:
         """The sender's address, if it may post; raises what `Access.check` does."""
@@ -210,8 +214,11 @@ class Ingress:
             else self._access.check(arrival.source, arrival.sender)
         )
 
-    def _known(self, arrival: Arrival) -> str:
-        return arrival.source if arrival.source in self._sources else UNKNOWN_SOURCE
+    def _take_unknown(self, arrival: Arrival) -> tuple[Arrival, str | None]:
+        """As it is kept, and the sender's address; raises UnknownSourceError or CertificateError if it is not."""
+        sender, named = self._access.check_unknown(arrival.sender), self._unknown.name(arrival.source)
+        self._unknown.take(named, sender)
+        return arrival._replace(source=named), sender
 
     def record(
         self, envelope: Envelope, receipt: str, result: IntakeResult, seconds: float, span: Traced | None
@@ -242,13 +249,15 @@ class Ingress:
     def refuse(self, error: BaseException, arrival: Arrival) -> None:
         """It is answered with an error and not kept."""
         reason = next((_REASONS[kind] for kind in type(error).__mro__ if kind in _REASONS), Refused.INTERNAL_ERROR)
-        source = self._known(arrival)
+        source = self._metrics.source_label(arrival.source)
         self._metrics.count_refused(reason)
         self._metrics.activity.refused(source, reason)
         self._refusals.write(reason, self._addresses.client(arrival), source=source, why=_describe(error))
 
     async def _read_envelope(self, request: web.Request, arrival: Arrival) -> tuple[Envelope, Reading | None]:
-        settings, source, sender = self._settings, arrival.source, self.admit(arrival)
+        settings, source = self._settings, arrival.source
+        is_unknown = source not in self._sources and arrival.channel != ROOT_CHANNEL
+        arrival, sender = self._take_unknown(arrival) if is_unknown else (arrival, self.admit(arrival))
         is_limited = source in self.quotas.sources
         if is_limited:
             self.quotas.take_callback(source)
@@ -259,8 +268,9 @@ class Ingress:
         encoding = arrival.headers.get(hdrs.CONTENT_ENCODING)
         stored, reading = self.readers.store_small(sent, encoding), None
         if stored is None:
-            stored, reading = await self.readers.store(sent, encoding, source)
-        return self.envelope(arrival, sender, head, stored), reading
+            stored, reading = await self.readers.store(sent, encoding, self._metrics.source_label(source))
+        envelope = self.envelope(arrival, sender, head, stored)
+        return (envelope.of_unknown_source() if is_unknown else envelope), reading
 
     def envelope(self, arrival: Arrival, sender: str | None, head: Head, stored: StoredBody) -> Envelope:
         """The callback with its stamp. From here to the intake's queue nothing may await, so that callbacks are queued

@@ -58,6 +58,12 @@ def acknowledgement(request: web.BaseRequest, receipt: str, outcome: str | None)
     )
 
 
+def accepted(receipt: str, outcome: str | None) -> web.StreamResponse:
+    """202 for what is kept and not applied."""
+    _, body = _said(receipt, outcome)
+    return web.Response(status=202, body=body.encode(), headers={"Content-Type": "application/json", RECEIPT: receipt})
+
+
 def _said(receipt: str, outcome: str | None) -> tuple[str, str]:
     """Status line and body."""
     status = "200 OK" if outcome else "202 Accepted"

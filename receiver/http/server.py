@@ -77,7 +77,7 @@ class _Answer:
 
 
 _ANSWERS: dict[type[ReceiverError], _Answer] = {
-    UnknownSourceError: _Answer(404, "unknown-source", "No such source", "sources"),
+    UnknownSourceError: _Answer(404, "unknown-source", "No such source", "unknown_source"),
     CredentialsError: _Answer(401, "credentials", "The credentials are missing or wrong", "sources"),
     BasicCredentialsError: _Answer(
         401, "credentials", "The credentials are missing or wrong", "sources", 'Basic realm="esc-receiver"'

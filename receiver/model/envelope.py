@@ -31,7 +31,11 @@ RESOLUTION_NS = 1_000
 """Of PostgreSQL's `timestamptz`."""
 
 BODY_LEFT_OUT = "body-left-out"
-ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut", BODY_LEFT_OUT})
+UNKNOWN_SOURCE = "unknown-source"
+"""Its source is not configured: the lifecycle is not asked about it."""
+POSTED_TO = "posted-to:"
+"""With a name behind it: where it came to before it was moved to the right source."""
+_ONLY_THE_REQUEST_TOLD = frozenset({"ref-cut", BODY_LEFT_OUT, UNKNOWN_SOURCE})
 """Notes that cannot be made again from a stored callback."""
 SUSPICIOUS_CHARACTERS_MAX: Final = 4_096
 """Of header values that may hold secrets: the event loop waits while they are read. What is behind is overwritten."""
@@ -128,8 +132,28 @@ class Envelope(NamedTuple):
         return cls.of(
             head, receipt=row["receipt"], received_at=row["received_at"].astimezone(UTC), source=row["source"],
             channel=Channel(row["channel"]), remote=row["remote"], ref=row["ref"], body=row["body"],
-            redacted=row["redacted"], notes=tuple(note for note in row["notes"] if note in ONLY_THE_REQUEST_TOLD),
+            redacted=row["redacted"], notes=tuple(filter(_only_the_request_told, row["notes"])),
         )  # fmt: skip
+
+    def of_unknown_source(self) -> Envelope:
+        """The same, noted as posted for a source that is not configured."""
+        return self._replace(notes=(*self.notes, UNKNOWN_SOURCE))
+
+    @property
+    def is_of_unknown_source(self) -> bool:
+        """Whether it was posted for a source that is not configured."""
+        return UNKNOWN_SOURCE in self.notes
+
+    def moved_to(self, source: str) -> Envelope:
+        """The same, as if it had been posted for this source, which is configured."""
+        notes = tuple(note for note in self.notes if note != UNKNOWN_SOURCE)
+        if source == self.source:
+            return self._replace(notes=notes)
+        return self._replace(source=source, notes=(*notes, f"{POSTED_TO}{self.source}"))
+
+
+def _only_the_request_told(note: str) -> bool:
+    return note in _ONLY_THE_REQUEST_TOLD or note.startswith(POSTED_TO)
 
 
 class Clock:

@@ -40,6 +40,7 @@ class Metrics(Catalogue):
         disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no types
         self.registry = CollectorRegistry()
         self.sources = tuple(sources)
+        self._known = frozenset(self.sources)
         super().__init__(self.registry, self.sources)
         self.activity = SourceActivity(self.sources)
         self.spools = SpoolFigures(self)
@@ -53,9 +54,13 @@ class Metrics(Catalogue):
         self._received, self._refused = cache(self.received.labels), cache(self.refused.labels)
         self._stored = cache(self.stored.labels)
 
+    def source_label(self, source: str) -> str:
+        """The value of the label `source`."""
+        return source if source in self._known else UNKNOWN_SOURCE
+
     def count_received(self, source: str, channel: str) -> None:
         """A POST has reached a callback path; it is in flight until it is stored, spooled or refused."""
-        self._received(source, channel).inc()
+        self._received(self.source_label(source), channel).inc()
         self.in_flight.inc()
 
     def count_refused(self, reason: Refused) -> None:
@@ -65,7 +70,7 @@ class Metrics(Catalogue):
 
     def count_stored(self, source: str, family: str, outcome: str) -> None:
         """A callback was committed in PostgreSQL."""
-        self._stored(source, family, outcome).inc()
+        self._stored(self.source_label(source), family, outcome).inc()
         self.in_flight.dec()
 
     def count_spooled(self, callbacks: int) -> None:
@@ -85,7 +90,7 @@ class Metrics(Catalogue):
 
     def count_drained(self, source: str, family: str, outcome: str) -> None:
         """A callback of the spool was committed in PostgreSQL."""
-        self._stored(source, family, outcome).inc()
+        self._stored(self.source_label(source), family, outcome).inc()
         self.spool_callbacks.dec()
         self.drained.inc()
 

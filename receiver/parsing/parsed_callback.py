@@ -9,7 +9,7 @@ import structlog
 from receiver.errors import NotXmlError
 from receiver.lifecycle import DelayedContext
 from receiver.model.entities import Decision
-from receiver.model.envelope import Envelope
+from receiver.model.envelope import UNKNOWN_SOURCE, Envelope
 from receiver.model.notification import Channel, Family, Notification, Outcome
 from receiver.parsing.parser import channel_of, parse
 from receiver.parsing.reading import Reading
@@ -51,11 +51,18 @@ class ParsedCallback:
         """The decision on a callback that the lifecycle is not asked about."""
         if self.malformed is not None:
             return Decision(Outcome.MALFORMED, "malformed", self.malformed)
+        if self.envelope.is_of_unknown_source:
+            return Decision(Outcome.UNCLASSIFIED, UNKNOWN_SOURCE, "no source of this name is configured")
         if self.internal_error:
             return Decision(
                 Outcome.UNCLASSIFIED, "internal-error", "the receiver failed to judge it; it can be replayed"
             )
         return None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether what its body says would be stored, and could be at fault."""
+        return self.notification is not None and not self.internal_error
 
     def without_content(self) -> ParsedCallback:
         """The same without what its body says, which is at fault: to be stored and published, not applied."""

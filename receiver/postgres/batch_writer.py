@@ -134,7 +134,7 @@ class _WriteTask:
 
     async def on_failure(self, item: ParsedCallback, error: Exception) -> None:
         receipt = item.envelope.receipt
-        if is_about_a_row(error) and item.decision_without_lifecycle() is None:
+        if is_about_a_row(error) and item.has_content:
             log.error("a callback could not be judged; it is kept as it came", receipt=str(receipt), exc_info=error)
             await process_batch(self, [item.without_content()], self._partitions, self._settings.commit_races_max)
         else:

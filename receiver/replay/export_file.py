@@ -2,7 +2,7 @@
 
     {"source": "lab1", "body": "<base64>", "headers": [["ESC-Transaction-Id", "t1"], ["ESC-Status-Code", "200"]],
      "channel": "callback", "received_at": "2026-01-01T10:00:00.000000Z", "receipt": "<uuid>",
-     "remote": "10.1.0.5", "ref": null, "redacted": false}
+     "remote": "10.1.0.5", "ref": null, "redacted": false, "unknown_source": false}
 
 Only `source` and `body` are needed. Without `receipt` one is made of time and content, so that the same line is the
 same callback whenever it is read; without `received_at` it arrives when it is read. Secrets are overwritten, and the
@@ -32,7 +32,9 @@ from receiver.model.sanitize import sanitize
 from receiver.redaction.redactor import Redactor
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-KEYS = frozenset({"source", "body", "headers", "channel", "received_at", "receipt", "remote", "ref", "redacted"})
+KEYS = frozenset(
+    {"source", "body", "headers", "channel", "received_at", "receipt", "remote", "ref", "redacted", "unknown_source"}
+)
 _SOURCE: TypeAdapter[str] = TypeAdapter(SourceName)
 
 
@@ -44,6 +46,8 @@ def line_of(envelope: Envelope) -> bytes:
         "remote": e.remote, "ref": e.ref, "headers": e.headers, "redacted": e.redacted,
         "body": b64encode(e.body).decode(),
     }  # fmt: skip
+    if e.is_of_unknown_source:
+        fields["unknown_source"] = True
     return orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -84,11 +88,14 @@ def _envelope(line: bytes, clock: Clock, settings: Settings) -> Envelope:
     head = read_head(_headers(fields.get("headers", [])), settings.header_bytes_max, redactor)
     body, redacted = redactor.redact(raw_body)
     received_at, receipt = _when(fields, clock, raw_body)
-    return Envelope.of(
-        head, receipt=receipt, received_at=received_at, source=_source(fields["source"]),
+    is_unknown = fields.get("unknown_source") is True
+    envelope = Envelope.of(
+        head, receipt=receipt, received_at=received_at,
+        source=_text(fields, "source") or "" if is_unknown else _source(fields["source"]),
         channel=_channel(fields.get("channel")), remote=_text(fields, "remote"), ref=_text(fields, "ref"), body=body,
         redacted=redacted or fields.get("redacted") is True,
     )  # fmt: skip
+    return envelope.of_unknown_source() if is_unknown else envelope
 
 
 def _body(text: object, bytes_max: int) -> bytes:

@@ -19,6 +19,15 @@ WHERE outcome IN ('malformed', 'unclassified')
     AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
     AND source = coalesce($3::text, source);
 
+-- name: select_unknown_source
+-- The same, of those that came while no source of that name was configured.
+INSERT INTO selection
+SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
+FROM callbacks
+WHERE outcome IN ('malformed', 'unclassified') AND 'unknown-source' = ANY(notes)
+    AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
+    AND source = $3::text;
+
 -- name: portion
 -- The next $2 of the selection after number $1.
 SELECT receipt, received_at FROM selection WHERE number > $1 AND number <= $1 + $2 ORDER BY number;
@@ -48,7 +57,7 @@ WHERE entity_id = ANY($1::uuid[]) AND receipt = ANY($2::uuid[]);
 -- name: rejudge
 -- What is known of callbacks beside what arrived. This table is no ledger: it tells how each is read and judged today.
 UPDATE callbacks AS c
-SET (transaction_id, status_code, status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes)
-  = (n.transaction_id, n.status_code, n.status_message, n.family, n.trigger, n.deployment, n.vm_name, n.outcome, n.rule, n.reason, n.notes)
+SET (source, transaction_id, status_code, status_message, family, trigger, deployment, vm_name, outcome, rule, reason, notes)
+  = (n.source, n.transaction_id, n.status_code, n.status_message, n.family, n.trigger, n.deployment, n.vm_name, n.outcome, n.rule, n.reason, n.notes)
 FROM unnest($1::callback_row[]) AS n
 WHERE c.receipt = n.receipt AND c.received_at = n.received_at;

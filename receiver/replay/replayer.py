@@ -20,6 +20,7 @@ from uuid import UUID
 from receiver.config.settings import Settings
 from receiver.errors import SetupError, describe
 from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_news
+from receiver.model.entities import Decision
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
 from receiver.parsing.parsed_callback import ParsedCallback
@@ -57,8 +58,17 @@ class Replay:
     """One run. The database is opened already."""
 
     def __init__(
-        self, database: Database, store: Store, partitions: Partitions, settings: Settings, *, dry_run: bool = False
+        self,
+        database: Database,
+        store: Store,
+        partitions: Partitions,
+        settings: Settings,
+        *,
+        dry_run: bool = False,
+        to_source: str | None = None,
     ) -> None:
+        """`to_source`: where what came to an unknown source is moved."""
+        self._to_source = to_source
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -74,7 +84,7 @@ class Replay:
         connection = await self._database.connect()
         try:
             await connection.execute(self._sql["make_selection"])
-            name = "select_quarantine" if selection.quarantine else "select_all"
+            name = _statement(selection)
             done = await connection.execute(self._sql[name], selection.since, selection.until, selection.source)
             total = int(done.rpartition(" ")[2])
             yield self._batches(connection, total), total
@@ -156,9 +166,16 @@ class Replay:
     async def _read(self, one: Wanted, row: Any, now: datetime) -> ParsedCallback | None:
         """None for one that is passed over."""
         if row is not None:
-            return None if row["outcome"] == Outcome.DUPLICATE else await self._read_again(Envelope.of_row(row))
+            return None if row["outcome"] == Outcome.DUPLICATE else await self._read_again(self._placed(row))
         is_retained = one.received_at >= self._oldest(now)
         return await self._read_again(one.envelope) if one.envelope and is_retained else None
+
+    def _placed(self, row: Any) -> Envelope:
+        """As it is stored; what came to an unknown source as if to the right one, if there is one."""
+        envelope = Envelope.of_row(row)
+        source = self._to_source or envelope.source
+        is_known = envelope.is_of_unknown_source and source in self._settings.all_sources
+        return envelope.moved_to(source) if is_known else envelope
 
     async def _read_again(self, envelope: Envelope) -> ParsedCallback:
         if len(envelope.body) <= self._settings.body_inline_bytes_max:
@@ -168,11 +185,11 @@ class Replay:
     def _decide(
         self, unit: UnitOfWork, callback: ParsedCallback, row: Any, entries: set[Entry], now: datetime
     ) -> ReplayResult:
-        n = callback.notification
+        n, unjudged = callback.notification, callback.decision_without_lifecycle()
         was_applied = row is not None and row["outcome"] not in QUARANTINE
-        if n is None:
+        if n is None or unjudged is not None:
             fate = Fate.UNCHANGED if was_applied else Fate.QUARANTINED
-            return ReplayResult(callback.envelope.receipt, fate, callback, callback.decision_without_lifecycle(), row)
+            return ReplayResult(callback.envelope.receipt, fate, callback, _as_before(unjudged, row), row)
         reads_alike = was_applied and reading(callback) == tuple(row[name] for name in READING)
         earlier = EarlierResult(entries, reads_alike)
         decision = decide_again(unit.current(n), n, self._store.windows, earlier, now)
@@ -212,6 +229,20 @@ class Replay:
 
     def _oldest(self, now: datetime) -> datetime:
         return now - timedelta(days=self._settings.callbacks_retention_days)
+
+
+def _statement(selection: Selection) -> str:
+    """The name of the one that selects them."""
+    if selection.to_source:
+        return "select_unknown_source"
+    return "select_quarantine" if selection.quarantine else "select_all"
+
+
+def _as_before(decision: Decision | None, row: Any) -> Decision | None:
+    """Why a body cannot be read was best known when it arrived."""
+    if decision and row is not None and decision.outcome is Outcome.MALFORMED is Outcome(row["outcome"]):
+        return Decision(decision.outcome, row["rule"], row["reason"])
+    return decision
 
 
 class _ReplayTask:

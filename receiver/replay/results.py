@@ -78,12 +78,16 @@ class Selection:
     source: str | None = None
     quarantine: bool = False
     """Only those that were never applied."""
+    to_source: str | None = None
+    """Only those that came to `source` while nothing was configured by that name: they are moved to this one."""
 
 
 def is_rejudged(one: ReplayResult) -> bool:
     """Whether its row in `callbacks` changes. Why a body cannot be read was best known when it arrived."""
     if one.row is None or one.decision is None or one.fate is Fate.UNCHANGED:
         return False
+    if one.callback and one.callback.envelope.source != one.row["source"]:
+        return True
     stored = tuple(one.row[name] for name in ("outcome", "rule", "reason"))
     return one.decision.outcome is not Outcome.MALFORMED and stored != one.decision[:3]
 

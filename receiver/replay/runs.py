@@ -79,7 +79,7 @@ async def replay(
     """
     summary = Summary(dry_run)
     async with (
-        _opened(settings, dry_run=dry_run) as run,
+        _opened(settings, dry_run=dry_run, to_source=selection.to_source) as run,
         _batches(run, selection, file, settings) as (batches, total),
     ):
         async for batch in batches:
@@ -106,12 +106,12 @@ async def export(settings: Settings, selection: Selection, path: Path, report: R
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, *, dry_run: bool) -> AsyncIterator[Replay]:
+async def _opened(settings: Settings, *, dry_run: bool, to_source: str | None = None) -> AsyncIterator[Replay]:
     database = Database(settings, Metrics(settings.all_sources))
     await database.open()
     try:
         store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
-        run = Replay(database, store, Partitions(settings), settings, dry_run=dry_run)
+        run = Replay(database, store, Partitions(settings), settings, dry_run=dry_run, to_source=to_source)
         await check_schema(database)
         yield run
     except UNUSABLE as error:

@@ -198,7 +198,7 @@ async def test_no_such_path_is_a_problem_document_too() -> None:
 )
 async def test_who_may_not_post_is_counted_and_not_kept(path: str, status: int, reason: str, source: str) -> None:
     """A name from outside never becomes a label; only Basic is answered with a challenge."""
-    async with serving(sources=LAB | {"lan": {"allow": ["10.0.0.0/8"]}}) as server:
+    async with serving(sources=LAB | {"lan": {"allow": ["10.0.0.0/8"]}}, unknown_source="refuse") as server:
         answer = await server.request("POST", path, BODY)
         assert server.shelf.envelopes == []
         assert server.count("received_total", source=source, channel="callback") == 1
@@ -476,7 +476,7 @@ async def test_a_sender_that_waits_for_a_word_gets_it() -> None:
 async def test_a_sender_that_waits_in_vain_is_told_at_once() -> None:
     """A body that would be refused is not asked for."""
     head = b"POST /esc/%b/callback HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nExpect: %b\r\n\r\n"
-    async with serving(body_bytes_max=10) as server:
+    async with serving(body_bytes_max=10, unknown_source="refuse") as server:
         assert (await server.send(head % (b"default", 11, b"100-continue"))).status == 413
         assert (await server.send(head % (b"nowhere", 4, b"100-continue"))).status == 404
         assert (await server.send(head % (b"default", 4, b"nothing-special"), b"<a/>")).status == 200

@@ -119,8 +119,9 @@ async def test_with_an_authority_of_clients_who_posts_needs_a_certificate(tmp_pa
             403,
         ]
         assert [await listener.post(authority.file, who, "/esc/any/events") for who in (three, None)] == [200, 403]
+        assert [await listener.post(authority.file, who, "/esc/nosuch/events") for who in (three, None)] == [202, 403]
         assert await listener.post(authority.file, None, "/nowhere") == 404
-        assert listener.metrics.registry.get_sample_value("esc_receiver_refused_total", {"reason": "certificate"}) == 3
+        assert listener.metrics.registry.get_sample_value("esc_receiver_refused_total", {"reason": "certificate"}) == 4
         for wrong in (stranger.certify("esc-1"), clients.certify("old", days=-1)):
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 await listener.post(authority.file, wrong, lab)

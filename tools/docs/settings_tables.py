@@ -21,7 +21,8 @@ FIRST = (
 GROUPS = {
     "Logs": ("log_",),
     "Receiving: limits of requests and connections": (
-        "body_", "head", "request_line_", "ref_", "xml_", "connections_", "keepalive_", "ping_", "retry_after_",
+        "unknown_", "body_", "head", "request_line_", "ref_", "xml_", "connections_", "keepalive_", "ping_",
+        "retry_after_",
     ),
     "HTTPS": ("tls_",),
     "Secrets": ("secret_", "redaction_"),

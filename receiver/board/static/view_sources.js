@@ -22,12 +22,13 @@ export function sourcesView(app) {
 
 const card = (app, one) => html`<li class="panel card">
   <div class="card-head">${state(one)}<strong class="grow">${text(one.source, 64)}</strong>
-    ${one.configured ? nothing : html`<span class="flag">not configured</span>`}${one.since ? time(one.since, app.now) : nothing}</div>
+    ${one.configured ? nothing : html`<span class="flag" title="a mistyped URL?">not configured</span>`}${one.since ? time(one.since, app.now) : nothing}</div>
   ${one.reason ? html`<p><bdi>${name(one.reason, 400)}</bdi></p>` : nothing}
   ${facts([
     ["Last message", one.last_message_at ? time(one.last_message_at, app.now) : "none yet"],
     ["Operations open", html`<a href=${link("operations", { source: one.source, state: "OPEN" })}>${count(one.open_operations)}</a>`],
     ["Overdue", html`<a href=${link("operations", { source: one.source, state: "OVERDUE" })}>${count(one.overdue_operations)}</a>`],
+    ["In quarantine", html`<a href=${link("quarantine")}>${count(one.quarantined)}</a>`],
     ["Refused", html`${count(one.refused)}${one.refused_at ? html`, last ${time(one.refused_at, app.now)} (${name(one.refused_because, 40)})` : nothing}`],
   ])}
 </li>`;
