@@ -51,11 +51,10 @@ def schema_of(field: Any, description: str | None = None) -> Schema:
     return {**schema, "description": description} if description else schema
 
 
-def list_of(name: str, *, counted: bool = False) -> Schema:
-    """A page of a list; `counted`: with the number of items on all pages, if it was asked for."""
+def list_of(name: str, total: Any) -> Schema:
+    """A page of a list, with the number of items on all pages, of the type `total`, if it was asked for."""
     page = of(items=array_of(reference(name)), next=str | None)
-    if counted:
-        page["properties"]["total"] = {"type": "integer", "minimum": 0, "description": "Only with `total=true`."}
+    page["properties"]["total"] = {**schema_of(total, "Only with `total=true`."), "minimum": 0}
     return page
 
 

@@ -7,12 +7,13 @@ how an answer is made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.api import examples
 from receiver.api.answer_schemas import list_of, of
-from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, TOTAL_MAX, VMS, EntityList
+from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
+from receiver.api.list_sql import TOTAL_MAX
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
 from receiver.config.read_tokens import Scope
@@ -62,6 +63,12 @@ SEARCH = Parameter("q", "Words that its ids, names or reference hold, in any cas
 TOTAL = Parameter(
     "total", f"Also count all that match, on whatever page; {TOTAL_MAX + 1} stands for more.", BOOLEAN, True, False
 )
+SEARCH_ALL = replace(SEARCH, description="Words that its ids, names, rule or reason hold, in any case and order.")
+LEDGER_TOTAL = replace(
+    TOTAL,
+    description=f"{TOTAL.description} null: more would have to be looked through than `query_scan_rows_max`.",
+)
+RESOURCE_ID = Parameter("resource_id", "The id that ESC gave it.", TEXT, "net-1")
 INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
 
 
@@ -100,10 +107,14 @@ def _entity_list(
     pattern = entities.cursor_pattern
     cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
+    newest = "the newest" if entities.time == "first_seen_at" else "those that changed last"
     return Endpoint(
-        name, f"/{name}", summary, description, list_of(entities.kind.__name__, counted=True),
+        name, f"/{name}", summary, description, list_of(entities.kind.__name__, int),
         examples.page(item, example),
-        (SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, TOTAL, Parameter("cursor", NEXT_PAGE, cursor, example)),
+        (
+            SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, _order(("key", "newest"), f"By key, or {newest} first."),
+            TOTAL, Parameter("cursor", NEXT_PAGE, cursor, example),
+        ),
     )  # fmt: skip
 
 
@@ -121,14 +132,17 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
         ),
         _entity_list(
             RESOURCES, "Tenants, networks, subnets, images …", "By source, kind and id.", examples.RESOURCE,
-            (_kind("What kind it is", "network"), _state(ResourceState, "CREATED"), *_span("Changed"), limit),
+            (
+                _kind("What kind it is", "network"), RESOURCE_ID, _state(ResourceState, "CREATED"), *_span("Changed"),
+                limit,
+            ),
         ),
         _entity_list(
             OPERATIONS, "Operations: all that shares one ESC transaction id",
             "By source and transaction id, or with `order=newest` by when they were first seen.", examples.OPERATION,
             (
                 TRANSACTION, _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF,
-                *_span("First seen"), _order(("key", "newest"), "By key, or the newest first."), limit,
+                *_span("First seen"), limit,
             ),
         ),
     ]  # fmt: skip
@@ -160,7 +174,7 @@ def _singles(wait: Parameter) -> list[Endpoint]:
 
 def _ledgers(limit: Parameter) -> list[Endpoint]:
     order = _order(("oldest", "newest"), "In the order of visibility, or the other way round.")
-    page = (AFTER, order, limit, Parameter("cursor", NEXT_PAGE, POSITION, examples.POSITION))
+    page = (AFTER, SEARCH_ALL, order, limit, LEDGER_TOTAL, Parameter("cursor", NEXT_PAGE, POSITION, examples.POSITION))
     family = Parameter("family", "What it is about.", choice(Family), "deployment")
     outcome = Parameter("outcome", "What became of it; several may be given.", choice(Outcome), "malformed")
     following = (
@@ -170,7 +184,7 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
     return [
         Endpoint(
             "callbacks", "/callbacks", "Messages as they were received", following,
-            list_of("Callback"), examples.page(examples.CALLBACK, examples.POSITION),
+            list_of("Callback", int | None), examples.page(examples.CALLBACK, examples.POSITION),
             (
                 SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION, family, outcome.repeatable, *_span("Received"), *page,
             ),
@@ -190,7 +204,7 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
         ),
         Endpoint(
             "transitions", "/transitions", "The ledger: every change of state, and notes", following,
-            list_of("Transition"), examples.page(examples.TRANSITION, examples.POSITION),
+            list_of("Transition", int | None), examples.page(examples.TRANSITION, examples.POSITION),
             (
                 ENTITY, SOURCE, TENANT, DEPLOYMENT, Parameter("name", "Of the thing that changed.", TEXT, "vm-1"),
                 Parameter(

@@ -5,6 +5,7 @@ A cursor is the key of the last item shown, so what changes meanwhile is neither
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from receiver.api.list_sql import Conditions, equal, one_of, ordered
+from receiver.api.list_sql import TOTAL_MAX, Conditions, equal, one_of, ordered
 from receiver.api.read_pool import Reader
 from receiver.api.row_shapes import COLUMNS
 from receiver.events.cloudevents import item
@@ -20,10 +21,6 @@ from receiver.model.entities import Deployment, Operation, Resource, Vm
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST_PREFIX = "n~"
-_NEWEST_KEY = ("first_seen_at", "id")
-SEARCH_WORDS_MAX = 8
-TOTAL_MAX = 10_000
-"""So many are counted for `total`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +37,15 @@ _TEXT = _KeyPart(
     lambda text: quote(str(text), safe="").replace("~", "%7E"),
     lambda text: unquote(text).replace("\x00", ""),
 )
+_TIME = _KeyPart(
+    "[0-9]{1,16}",
+    lambda at: str((at - _EPOCH) // timedelta(microseconds=1)),
+    lambda text: _EPOCH + timedelta(microseconds=int(text)),
+)
 _KEY_PARTS = {
     "incarnation": _KeyPart("[0-9]{1,9}", str, int),
     "id": _KeyPart("[0-9a-f]{32}", lambda id_: UUID(str(id_)).hex, UUID),
-    "first_seen_at": _KeyPart(
-        "[0-9]{1,16}",
-        lambda at: str((at - _EPOCH) // timedelta(microseconds=1)),
-        lambda text: _EPOCH + timedelta(microseconds=int(text)),
-    ),
+    **dict.fromkeys(("first_seen_at", "changed_at"), _TIME),
 }
 
 
@@ -62,8 +60,8 @@ class EntityList:
     """By parameter; `{}` stands for its value."""
     searched: tuple[str, ...]
     """The columns in which `q` is looked for."""
-    newest: bool = False
-    """It can also be ordered with the newest first."""
+    time: str = "changed_at"
+    """The column of the order `newest`."""
 
     @property
     def name(self) -> str:
@@ -73,25 +71,28 @@ class EntityList:
     @property
     def cursor_pattern(self) -> str:
         """A regular expression for cursors of this list."""
-        key = _cursor_pattern(self.key)
-        return f"^({key}|{_NEWEST_PREFIX}{_cursor_pattern(_NEWEST_KEY)})$" if self.newest else f"^{key}$"
+        return f"^({_cursor_pattern(self.key)}|{_NEWEST_PREFIX}{_cursor_pattern(self._newest_key)})$"
+
+    @property
+    def _newest_key(self) -> tuple[str, ...]:
+        return (self.time, "id")
 
     def cursor(self, row: Mapping[str, Any], *, newest: bool = False) -> str:
         """The cursor of the page after `row`."""
-        key = _NEWEST_KEY if newest else self.key
+        key = self._newest_key if newest else self.key
         return _NEWEST_PREFIX * newest + "~".join(_part(column).write(row[column]) for column in key)
 
     def newest_first(self, query: Mapping[str, Any]) -> bool:
         """Whether the newest come first; a cursor says which order it is from."""
         cursor = query.get("cursor")
-        if not self.newest or cursor is None:
+        if cursor is None:
             return query.get("order") == "newest"
-        return bool(cursor.startswith(_NEWEST_PREFIX) and cursor.count("~") == len(_NEWEST_KEY))
+        return re.fullmatch(_NEWEST_PREFIX + _cursor_pattern(self._newest_key), cursor) is not None
 
     def statement(self, query: Mapping[str, Any]) -> tuple[str, list[Any]]:
         """The SQL and its values; it reads one row more than the limit, to tell whether there is a next page."""
         newest = self.newest_first(query)
-        key = _NEWEST_KEY if newest else self.key
+        key = self._newest_key if newest else self.key
         where = self._matching(query)
         if cursor := query.get("cursor"):
             parts = cursor.removeprefix(_NEWEST_PREFIX).split("~") if newest else cursor.split("~")
@@ -112,8 +113,7 @@ class EntityList:
     def _matching(self, query: Mapping[str, Any]) -> Conditions:
         where = Conditions()
         where.filter(self.conditions, query)
-        for word in (query.get("q") or "").lower().split()[:SEARCH_WORDS_MAX]:
-            where.add(f"position({{}} IN lower(concat_ws(' ', {', '.join(self.searched)}))) > 0", word)
+        where.search(self.searched, query)
         return where
 
 
@@ -150,7 +150,7 @@ VMS = EntityList(
 RESOURCES = EntityList(
     Resource,
     ("source", "kind", "resource_id"),
-    _TENANT_AND_STATE | equal("deployment", "kind") | _CHANGED,
+    _TENANT_AND_STATE | equal("deployment", "kind", "resource_id") | _CHANGED,
     searched=("resource_id", "external_id", "name", "tenant", "deployment"),
 )
 OPERATIONS = EntityList(
@@ -160,7 +160,7 @@ OPERATIONS = EntityList(
     | equal("transaction_id", "deployment", "kind", "ref")
     | {"since": "first_seen_at >= {}", "until": "first_seen_at < {}"},
     searched=("transaction_id", "kind", "deployment", "tenant", "ref"),
-    newest=True,
+    time="first_seen_at",
 )
 
 

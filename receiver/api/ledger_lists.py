@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from receiver.api.api_errors import StaleCursorError
-from receiver.api.list_sql import Conditions, equal, one_of, ordered
+from receiver.api.list_sql import TOTAL_MAX, Conditions, equal, one_of, ordered
 from receiver.api.position import Position
 from receiver.api.read_pool import Reader, Snapshot, Statements
 from receiver.api.row_shapes import COLUMNS, position_of
@@ -40,6 +40,8 @@ class Ledger:
     """Filters with an index: they choose the rows that are read."""
     filters: Mapping[str, str]
     """Filters that are applied to the rows read."""
+    searched: tuple[str, ...]
+    """The columns in which `q` is looked for, likewise."""
 
 
 CALLBACKS = Ledger(
@@ -53,6 +55,7 @@ CALLBACKS = Ledger(
         " WHERE d.tenant = {}))",
     }
     | one_of("outcome"),
+    ("receipt", "transaction_id", "deployment", "vm_name", "family", "trigger", "ref", "rule", "reason", "remote"),
 )
 TRANSITIONS = Ledger(
     "transitions",
@@ -60,6 +63,7 @@ TRANSITIONS = Ledger(
     "at",
     equal("operation"),
     equal("entity", "source", "tenant", "name", "change") | {"state": "to_state = {}"},
+    ("name", "deployment", "tenant", "operation", "reason", "rule", "trigger", "ref"),
 )
 
 
@@ -99,6 +103,7 @@ class LedgerQuery:
             self.chosen.add(IN_QUARANTINE)
         self.filtered = Conditions(values=self.chosen.values)
         self.filtered.filter(self._ledger.filters, query)
+        self.filtered.search(self._ledger.searched, query)
 
     @property
     def rows(self) -> tuple[str, list[Any]]:
@@ -116,6 +121,16 @@ class LedgerQuery:
     def scan_end(self) -> tuple[str, list[Any]]:
         """The position of the last row that may be read for the page; no row when all were read."""
         return f"{self._select('xid, position')} OFFSET {self._scan_rows_max - 1} LIMIT 1", self.chosen.values
+
+    @property
+    def total(self) -> tuple[str, list[Any]]:
+        """How many rows match, and whether more than were looked through may: SQL and values."""
+        most = self._scan_rows_max if self.filtered.texts else TOTAL_MAX + 1
+        # Newest first, as a page of the newest looks through them.
+        chosen = f"{self._select('*')} LIMIT {most}"
+        return (
+            f"SELECT count(*) FILTER (WHERE {self.filtered}), count(*) = {most} FROM ({chosen}) AS chosen"  # noqa: S608 - likewise
+        ), self.filtered.values
 
     def _select(self, columns: str) -> str:
         return f"SELECT {columns} FROM {self._table} WHERE {self.chosen} ORDER BY {self._order}"  # noqa: S608 - likewise
@@ -136,6 +151,15 @@ async def page(
         sql, values = statement.scan_end
         end = await snapshot.fetch(sql, *values)
         return rows, position_of(end[0]) if end else None
+
+
+async def total(reader: Reader, settings: Settings, ledger: Ledger, query: Mapping[str, Any]) -> int | None:
+    """How many rows match on all pages; None when more would have to be looked through than for one page."""
+    async with reader.snapshot() as snapshot:
+        statement = await make_query(snapshot, settings, ledger, {**query, "cursor": None})
+        sql, values = statement.total
+        ((matching, may_be_more),) = await snapshot.fetch(sql, *values)
+    return None if statement.filtered.texts and may_be_more else matching
 
 
 async def make_query(snapshot: Snapshot, settings: Settings, ledger: Ledger, query: Mapping[str, Any]) -> LedgerQuery:

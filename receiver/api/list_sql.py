@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+SEARCH_WORDS_MAX = 8
+TOTAL_MAX = 10_000
+"""So many are counted for `total`."""
+
 
 class Conditions:
     """Conditions that rows must meet, and the values of their parameters."""
@@ -30,6 +34,11 @@ class Conditions:
                     self.add(condition.format(", ".join("{}" for _ in several)), *several)
                 case one:
                     self.add(condition, one)
+
+    def search(self, columns: Iterable[str], query: Mapping[str, Any]) -> None:
+        """Each word of `q` stands in one of the columns, in any case."""
+        for word in (query.get("q") or "").lower().split()[:SEARCH_WORDS_MAX]:
+            self.add(f"position({{}} IN lower(concat_ws(' ', {', '.join(columns)}))) > 0", word)
 
     def __str__(self) -> str:
         return " AND ".join(self.texts) or "true"

@@ -148,7 +148,10 @@ class Api:
         self, ledger: Ledger, to_item: Callable[[asyncpg.Record], Any], _: web.Request, query: Query
     ) -> web.Response:
         rows, after = await ledger_lists.page(self._reader, self._settings, ledger, query)
-        return json_answer({"items": [to_item(row) for row in rows], "next": str(after) if after else None})
+        answer: dict[str, Any] = {"items": [to_item(row) for row in rows], "next": str(after) if after else None}
+        if query["total"]:
+            answer["total"] = await ledger_lists.total(self._reader, self._settings, ledger, query)
+        return json_answer(answer)
 
     async def _deployment(self, request: web.Request, query: Query) -> web.Response:
         vms_max = self._settings.query_items_max

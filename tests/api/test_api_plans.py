@@ -129,6 +129,9 @@ async def test_every_filter_of_what_is_uses_an_index(filled: Any) -> None:
             shown = await plan(filled, question, values)
             assert "Seq Scan" not in shown, (asked, shown)
             assert "Index" in shown, (asked, shown)
+        question, values = listing.statement({"limit": 100, "order": "newest"})
+        shown = await plan(filled, question, values)
+        assert f"Index Scan Backward using {listing.name}s_by_" in shown, shown
 
 
 async def test_every_statement_fits_the_schema(filled: Any) -> None:

@@ -209,6 +209,40 @@ async def test_search_and_total_are_about_all_pages(postgres_dsn: str) -> None:
         assert "total" not in (await api.get("/vms")).body
 
 
+async def test_search_and_total_of_what_happened(postgres_dsn: str) -> None:
+    """The same of the ledgers; a total that would need more rows to be looked through than a page is not told."""
+    await store(postgres_dsn, [*deploy("dep-a"), *deploy("dep-b")])
+    async with running_api(postgres_dsn) as api:
+        for path, words, found in (
+            ("/transitions", "", 14),
+            ("/transitions", "DEP-B", 7),
+            ("/transitions", "dep-b vm-alive", 1),
+            ("/transitions", "dep-b dep-a", 0),
+            ("/callbacks", "", 6),
+            ("/callbacks", "vm_alive dep-a", 1),
+        ):
+            page = (await api.get(path, q=words or None, limit=1, total="true", order="newest")).body
+            assert (page["total"], len(page["items"])) == (found, min(found, 1)), (path, words)
+            if page["next"]:
+                after = (await api.get(path, q=words or None, limit=1, total="true", cursor=page["next"])).body
+                assert after["total"] == found, (path, words)
+        assert "total" not in (await api.get("/transitions")).body
+    async with running_api(postgres_dsn, query_scan_rows_max=5) as api:
+        page = (await api.get("/transitions", q="dep-b", total="true", order="newest")).body
+        assert (page["total"], len(page["items"]), page["next"] is None) == (None, 5, False)
+        assert (await api.get("/transitions", total="true")).body["total"] == 14
+
+
+async def test_what_changed_last_comes_first(postgres_dsn: str) -> None:
+    """In every list of what is, over its pages, each thing once."""
+    await store(postgres_dsn, [*deploy("dep-b"), *deploy("dep-a"), *deploy("dep-c")])
+    async with running_api(postgres_dsn) as api:
+        for path in ("/deployments", "/vms"):
+            times = [one["changed_at"] for one in await api.all_items(path, order="newest", limit=1)]
+            assert len(times) == 3
+            assert times == sorted(times, reverse=True)
+
+
 async def test_a_time_whose_plus_became_a_space_is_understood(postgres_dsn: str) -> None:
     """Clients forget to write %2B."""
     async with running_api(postgres_dsn) as api:

@@ -10,10 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import asyncpg
 import nats
 import pytest
-import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped]  # it has no types
@@ -22,7 +20,7 @@ from playwright.async_api import Browser, ViewportSize, expect
 from receiver.app import App
 from tests.lifecycle.test_source import IN, OUT
 from tests.support.batches import letter
-from tests.support.browser import browser, deploy, named, needs_chromium, post, receiving, visiting
+from tests.support.browser import deploy, named, needs_chromium, post, receiving, visiting
 from tests.support.crew import Crew, crew, kill
 from tests.support.field import Post
 from tests.support.samples import MALFORMED
@@ -39,20 +37,6 @@ async () => (await axe.run(document, {resultTypes: ['violations']})).violations
     .map(found => [found.impact, found.id, found.nodes.map(node => node.html.slice(0, 160))])
 """
 NARROW: ViewportSize = {"width": 360, "height": 740}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    """One browser for all tests here; each has contexts of its own."""
-    async with browser() as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def app(postgres_dsn: str, nats_url: str, tmp_path: Path) -> AsyncIterator[App]:
-    """A receiver of the test's own."""
-    async with receiving(postgres_dsn, nats_url, tmp_path) as app:
-        yield app
 
 
 async def test_traffic_appears_as_it_comes_and_is_explained(app: App, chromium: Browser) -> None:
@@ -85,65 +69,6 @@ async def test_traffic_appears_as_it_comes_and_is_explained(app: App, chromium: 
         await expect(page.get_by_role("region", name="History")).to_contain_text("SUCCEEDED")
         assert {urlsplit(url).netloc for url in visit.requested} == {urlsplit(app.url).netloc}
         assert visit.complaints == []
-
-
-async def test_a_filter_is_part_of_the_address(app: App, chromium: Browser) -> None:
-    """What is searched for and chosen can be shared as a link."""
-    await post(app, [*deploy("dep-a"), *deploy("dep-b")[:1]])
-    async with visiting(chromium, f"{app.url}/#/vms") as visit:
-        page = visit.page
-        await expect(page.locator(".row")).to_have_count(2)
-        await page.get_by_label("State", exact=True).select_option("INERT")
-        await expect(page.locator(".row")).to_have_count(1)
-        await page.get_by_role("searchbox").fill("dep-b g1")
-        await expect(page.locator(".row")).to_contain_text("dep-b")
-        shared = page.url
-        assert shared.endswith("#/vms?state=INERT&q=dep-b+g1")
-    async with visiting(chromium, shared) as visit:
-        await expect(visit.page.locator(".row")).to_have_count(1)
-        await expect(visit.page.get_by_role("searchbox")).to_have_value("dep-b g1")
-        await visit.page.get_by_role("searchbox").fill("nowhere")
-        await expect(visit.page.get_by_text("Nothing matches")).to_be_visible()
-
-
-async def test_operations_are_looked_for_by_the_receiver(app: App, chromium: Browser) -> None:
-    """However many there are: filter and search find the oldest, the head says how many there are in all."""
-    deployments = [deploy(f"dep-{number:03}")[:1] for number in range(230)]
-    await post(app, [one for deployment in deployments for one in deployment])
-    await post(app, deploy("dep-000")[1:])
-    oldest = letter(deployments[0][0]).envelope.transaction_id or ""
-    async with visiting(chromium, f"{app.url}/#/operations") as visit:
-        page = visit.page
-        await expect(page.locator("h1 .count")).to_have_text("230")
-        await expect(page.locator(".hint")).to_contain_text("the first 200 of 230")
-        await page.get_by_role("button", name="Show more").click()
-        await expect(page.locator(".hint")).to_have_count(0)
-        await page.get_by_label("State", exact=True).select_option("SUCCEEDED")
-        await expect(page.locator("h1 .count")).to_have_text("1")
-        await expect(page.locator(".row")).to_contain_text("dep-000")
-        await page.get_by_label("State", exact=True).select_option("")
-        await page.get_by_role("searchbox").fill(oldest.upper())
-        await expect(page.locator("h1 .count")).to_have_text("1")
-        await page.get_by_role("searchbox").fill("nowhere")
-        await expect(page.get_by_text("Nothing matches")).to_be_visible()
-
-
-async def test_what_is_gone_is_looked_for_by_the_receiver(app: App, postgres_dsn: str, chromium: Browser) -> None:
-    """The board holds what is there; what went before the page was opened is found all the same."""
-    await post(app, [*deploy("dep-a"), *deploy("dep-b")])
-    async with visiting(chromium, f"{app.url}/#/vms") as visit:
-        page = visit.page
-        await expect(page.locator(".row")).to_have_count(2)
-        connection = await asyncpg.connect(postgres_dsn)
-        await connection.execute("UPDATE vms SET state = 'UNDEPLOYED', ended_at = now() WHERE deployment = 'dep-a'")
-        await connection.close()
-        await page.reload()
-        await expect(page.locator(".row")).to_have_count(1)
-        await page.get_by_label("gone too").check()
-        await expect(page.locator(".row")).to_have_count(2)
-        await page.get_by_role("searchbox").fill("dep-a")
-        await expect(page.locator(".row")).to_have_count(1)
-        await expect(page.locator(".row")).to_contain_text("UNDEPLOYED")
 
 
 async def test_it_comes_back_when_the_receiver_does(
@@ -211,19 +136,6 @@ async def test_sources_show_what_each_esc_says_of_itself(app: App, chromium: Bro
         await page.goto(f"{app.url}/#/feed?entity=source")
         await expect(page.locator(".entries tbody tr")).to_have_count(2)
         assert visit.complaints == []
-
-
-async def test_history_is_there_when_the_page_opens(app: App, chromium: Browser) -> None:
-    """Latest changes and feed begin with what the ledger has; what the feed brings then is not shown twice."""
-    await post(app, deploy("dep-before"))
-    async with visiting(chromium, f"{app.url}/#/feed") as visit:
-        page = visit.page
-        await expect(page.locator(".entries tbody tr", has_text="dep-before")).to_have_count(7)
-        await post(app, deploy("dep-after"))
-        await expect(page.locator(".entries tbody tr", has_text="dep-after")).to_have_count(7)
-        await expect(page.locator(".entries tbody tr", has_text="dep-before")).to_have_count(7)
-        await page.goto(f"{app.url}/#/fleet")
-        await expect(page.locator(".changes")).to_contain_text("dep-before")
 
 
 async def test_who_reads_the_feed_is_shown(app: App, nats_url: str, chromium: Browser) -> None:
@@ -352,6 +264,7 @@ VIEWS = {
     "#/feed": ".view-feed h1",
     "#/quarantine": ".card",
     "#/sources": ".card",
+    "#/resources": ".rows",
     f"#/vm?{VM}": ".steps",
     f"#/operation?source=default&id={TRANSACTION}": ".timeline .bar",
     "#/deployment?source=default&id=dep-a": ".timeline .bar",

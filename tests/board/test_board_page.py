@@ -7,6 +7,7 @@ import re
 from importlib.resources import files
 
 from receiver.board.page import POLICY, Board
+from receiver.lifecycle.operation_tables import KINDS
 from tests.support.ingress import serving
 
 STATIC = files("receiver.board").joinpath("static")
@@ -72,3 +73,10 @@ async def test_libraries_are_those_that_were_checked() -> None:
         assert hashlib.sha256(vendor.joinpath(name).read_bytes()).hexdigest() == checksum, name
     for line in vendor.joinpath("versions.txt").read_text("utf-8").splitlines():
         assert vendor.joinpath(line.split()[0], "LICENSE").is_file()
+
+
+def test_the_board_knows_every_kind_of_operation() -> None:
+    """So that each can be chosen."""
+    text = (STATIC / "states.js").read_text("utf-8")
+    known = text.partition("OPERATION_KINDS = [")[2].partition("]")[0]
+    assert set(re.findall(r'"(\w+)"', known)) == {kind for _, kind in KINDS.values()}

@@ -12,13 +12,16 @@ import { Pulse } from "./pulse.js";
 import { link, read } from "./route.js";
 import { Rows } from "./rows.js";
 import { ServerLists } from "./server_list.js";
-import { readAll, readChanged, readHealth, readOpen, readQuarantine } from "./sync.js";
+import { LedgerList } from "./ledger_list.js";
+import { readAll, readChanged, readHealth, readOpen } from "./sync.js";
 import { count, name } from "./text.js";
 import { deploymentView } from "./view_deployment.js";
 import { fleetView } from "./view_fleet.js";
-import { callbackView, feedView, quarantineView } from "./view_happened.js";
-import { deploymentsView, operationsView, vmsView } from "./view_lists.js";
+import { FEED_SHOWN, feedView } from "./view_feed.js";
+import { callbackView, quarantineView } from "./view_happened.js";
+import { deploymentsView, operationsView, resourcesView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
+import { resourceView } from "./view_resource.js";
 import { sourcesView } from "./view_sources.js";
 import { vmView } from "./view_vm.js";
 
@@ -34,9 +37,9 @@ const SPEAK_MS = 10_000;
 const OPENED_MAX = 50;
 
 const VIEWS = {
-  fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, feed: feedView,
+  fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, resources: resourcesView, feed: feedView,
   quarantine: quarantineView, sources: sourcesView, vm: vmView, deployment: deploymentView,
-  operation: operationView, callback: callbackView,
+  operation: operationView, resource: resourceView, callback: callbackView,
 };
 const TITLES = { vms: "VMs", vm: "VM" };
 
@@ -68,11 +71,15 @@ const app = {
   fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache, lists: new ServerLists(cache, soon),
   route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
   sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
-  paused: null, opened: new Set(), width: 1000, narrow: false, readQuarantine,
+  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), feedShown: FEED_SHOWN,
   retry: () => feed.resume(),
   reload: () => readEverything(),
   pause: () => {
-    app.paused = app.paused ? null : [...app.fleet.changes];
+    app.paused = app.paused ? null : { ...app.ledger };
+    soon();
+  },
+  showMore: () => {
+    app.feedShown += FEED_SHOWN;
     soon();
   },
   open: (key, opened) => {
@@ -88,12 +95,16 @@ const app = {
 const feed = new Feed({
   onEvent: (change) => {
     app.fleet.take(change);
+    app.ledger.take(change);
     if (change.entity === "source") app.cache.renew("sources");
     told(change);
     schedule();
   },
   onState: feedState,
-  onGap: () => readEverything(true),
+  onGap: () => {
+    app.ledger.renew();
+    readEverything(true);
+  },
 });
 
 function draw() {
@@ -147,6 +158,7 @@ function feedState(told) {
   app.feed = { ...told, since: broken || told.state !== "reconnecting" ? Date.now() : app.feed.since };
   if (told.state === "token") needToken();
   if (told.state === "live" && !app.sync.done) readEverything();
+  if (told.state === "live" && app.ledger.error) app.ledger.renew();
   if (told.state === "live" && before === "reconnecting") say("The feed is live again.");
   if (broken && before === "live") say("The feed is lost; reconnecting.");
   soon();
@@ -183,6 +195,7 @@ async function giveToken(event) {
     field.value = "";
     app.token = { needed: false, busy: false, error: null };
     app.cache.clear();
+    app.ledger.renew();
     feed.resume();
     readEverything();
   } catch (error) {
@@ -209,14 +222,12 @@ function every(ms, ask) {
 }
 
 async function askHealth() {
-  const quarantineBefore = app.health.stats?.quarantine.latest_at;
   try {
     app.health = await readHealth();
   } catch (error) {
     app.health = { ...app.health, error };
     throw error;
   }
-  if (app.health.stats && app.health.stats.quarantine.latest_at !== quarantineBefore) app.cache.renew("quarantine");
 }
 
 async function askOpen() {
@@ -230,7 +241,7 @@ async function askChanged() {
   if (!app.sync.done) return;
   const since = changedSince - 2 * CHANGED_MS;
   changedSince = Date.now();
-  await readChanged(app.fleet, since, app.route.view === "vms");
+  await readChanged(app.fleet, since);
 }
 
 // Said aloud to those who listen: seldom, and in one sentence.
@@ -274,7 +285,7 @@ function recoloured() {
 function routed() {
   const before = app.route;
   app.route = read();
-  const moved = before.view !== app.route.view || ["vm", "deployment", "operation", "callback"].includes(app.route.view);
+  const moved = before.view !== app.route.view || ["vm", "deployment", "operation", "resource", "callback"].includes(app.route.view);
   const { view, asked } = app.route;
   document.title = `${asked.name ?? asked.id ?? TITLES[view] ?? view[0].toUpperCase() + view.slice(1)} · esc-receiver`;
   if (moved && before.view !== view) document.getElementById("main")?.scrollTo(0, 0);

@@ -8,7 +8,6 @@ export const CHANGES_MAX = 400;
 const OPERATIONS_MAX = 2_000;
 const PULSE_S = 600;
 
-const folded = (...texts) => texts.filter(Boolean).join(" ").toLowerCase();
 const order = (a, b) => (a.sorted < b.sorted ? -1 : a.sorted > b.sorted ? 1 : 0);
 
 /** Where a thing stands, or would stand, in a sorted list: with ten thousand, sorting anew at each change is too dear. */
@@ -37,6 +36,7 @@ export class Fleet {
     this.truncated = false;
     this.sortedVms = [];
     this.sortedDeployments = [];
+    this.labels = null;
   }
 
   forget() {
@@ -47,6 +47,7 @@ export class Fleet {
   }
 
   add(map, key, thing, list) {
+    if (map === this.deployments) this.labels = null;
     map.set(key, thing);
     // Lists come sorted, so what is new mostly stands last.
     if (!list.length || order(list[list.length - 1], thing) < 0) list.push(thing);
@@ -70,10 +71,7 @@ export class Fleet {
       return;
     }
     const vm = known ?? this.newVm(item.id, item.source, item.deployment, item.vm_name);
-    Object.assign(vm, {
-      tenant: item.tenant, host: item.host_name, uuid: item.vm_uuid, group: item.vm_group, monitored: item.monitored,
-    });
-    vm.search = folded(vm.name, vm.deployment, vm.tenant, vm.host, vm.uuid, vm.group);
+    vm.tenant = item.tenant;
     if (item.sequence < vm.sequence) return;
     Object.assign(vm, {
       state: item.state, at: item.changed_at, sequence: item.sequence,
@@ -84,7 +82,7 @@ export class Fleet {
   newVm(id, source, deployment, name) {
     const vm = {
       id, source, deployment, name, sequence: -1, state: "UNSEEN", at: null,
-      sorted: `${source}\u0000${deployment}\u0000${name}`, search: folded(name, deployment),
+      sorted: `${source}\u0000${deployment}\u0000${name}`,
     };
     this.add(this.vms, id, vm, this.sortedVms);
     return vm;
@@ -97,16 +95,39 @@ export class Fleet {
     if (known && known.incarnation > item.incarnation) return;
     const deployment = known ?? this.newDeployment(item.source, item.internal_deployment_id);
     this.rename(deployment, item.deployment_name);
-    Object.assign(deployment, { tenant: item.tenant, degraded: item.degraded, leak: item.vim_leak_suspected,
-      search: folded(item.deployment_name, item.internal_deployment_id, item.external_deployment_id, item.tenant),
-    });
+    Object.assign(deployment, { tenant: item.tenant, degraded: item.degraded, leak: item.vim_leak_suspected });
+    this.labels = null;
     if (known && known.incarnation === item.incarnation && item.sequence < known.sequence) return;
     Object.assign(deployment, {
       incarnation: item.incarnation, state: item.state, at: item.changed_at, sequence: item.sequence,
     });
   }
 
-  /** Lists are sorted by the name that is shown. */
+  /** What a deployment is called: its name, and where others there bear it as well, whose or where it is. */
+  nameOf(source, id) {
+    const one = this.deployments.get(place(source, id));
+    const label = one?.label || id;
+    const alike = this.named(label);
+    if (!one || alike.length < 2) return label;
+    const apart = ["tenant", "source", "id"].find((key) => new Set(alike.map((other) => other[key])).size === alike.length);
+    return `${label} (${one[apart ?? "id"]})`;
+  }
+
+  /** The deployments of this name that are there. */
+  named(label) {
+    if (!this.labels) {
+      this.labels = new Map();
+      for (const one of this.sortedDeployments) {
+        if (GONE.has(one.state)) continue;
+        const its = one.label || one.id;
+        if (this.labels.has(its)) this.labels.get(its).push(one);
+        else this.labels.set(its, [one]);
+      }
+    }
+    return this.labels.get(label) ?? [];
+  }
+
+  /** Sorted by the name that is shown. */
   rename(deployment, label) {
     if (deployment.label === label) return;
     const key = place(deployment.source, deployment.id);
@@ -118,7 +139,7 @@ export class Fleet {
   newDeployment(source, id) {
     const deployment = {
       id, source, label: null, tenant: null, state: "UNSEEN", at: null, sequence: -1, incarnation: 0,
-      degraded: false, leak: false, sorted: `${source}\u0000${id}\u0000${id}`, search: folded(id),
+      degraded: false, leak: false, sorted: `${source}\u0000${id}\u0000${id}`,
     };
     this.add(this.deployments, place(source, id), deployment, this.sortedDeployments);
     return deployment;
@@ -184,7 +205,6 @@ export class Fleet {
     vm.reason = change.reason;
     vm.recovering = change.to_state === "RECOVERING";
     if (change.from_state !== change.to_state) vm.manual = change.rule === "vm-manual-recovery-needed";
-    if (change.change === "monitored" || change.change === "unmonitored") vm.monitored = change.change === "monitored";
     this.mayBeGone(this.vms, change.entity_id, vm);
   }
 
@@ -219,6 +239,7 @@ export class Fleet {
   }
 
   mayBeGone(map, key, thing) {
+    if (map === this.deployments) this.labels = null;
     if (!GONE.has(thing.state)) {
       this.gone.delete(key);
       return;
@@ -267,6 +288,11 @@ export class Fleet {
 
   latest(most) {
     return this.changes.slice(-most).reverse();
+  }
+
+  /** The latest change of which `is` is true. */
+  lastOf(is) {
+    return this.changes.findLast(is);
   }
 
   openOperations() {

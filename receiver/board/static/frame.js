@@ -1,6 +1,6 @@
 // What surrounds every view: how the receiver is, at a glance, and the ways to the views.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
-import { count, rate, span } from "./text.js";
+import { count, counted, rate, span, zone } from "./text.js";
 import { link } from "./route.js";
 import { GONE } from "./states.js";
 import { notice } from "./parts.js";
@@ -19,12 +19,19 @@ export function frame(app, view) {
     <header class="top">
       <a class="brand" href=${link("fleet")}><img src="board/icon.svg" alt="" width="26" height="26"><span>esc-receiver</span></a>
       <div class="vitals" role="group" aria-label="How the receiver is">${vitals(app)}</div>
+      ${zoned()}
       <button type="button" class="theme" @click=${app.switchTheme} aria-label="Switch between light and dark" title="Light or dark">◐</button>
     </header>
     <nav class="tabs" aria-label="Views">${tabs(app)}</nav>
     ${app.feed.state === "reconnecting" ? reconnecting(app) : nothing}
     ${warnings(app)}
     <main id="main" tabindex="-1" class="view-${app.route.view}">${view}</main>`;
+}
+
+/** Said once for all times on the board. */
+function zoned() {
+  const { offset, name } = zone();
+  return html`<span class="zone" title=${name}>times in ${offset}</span>`;
 }
 
 const vital = (label, value, kind, title = nothing) => html`
@@ -52,7 +59,7 @@ function workers(ready) {
   const all = Object.entries(ready?.workers ?? {});
   if (!all.length) return nothing;
   const well = all.filter(([, one]) => one.state === "serving" && one.ready).length;
-  const each = all.map(([number, one]) => `${number}: ${one.state}, ${one.mode ?? "?"}, started again ${one.restarts} times`);
+  const each = all.map(([number, one]) => `${number}: ${one.state}, ${one.mode ?? "?"}, started again ${counted(one.restarts, "time")}`);
   return vital("Workers", `${well} of ${all.length}`, well === all.length ? "good" : "waiting", each.join("\n"));
 }
 
@@ -83,7 +90,7 @@ function lagOf(app) {
   return {
     text: outbox.messages === 0 || late < 1 ? "none" : span(late),
     kind: late > LAG_LATE_S ? "bad" : "good",
-    title: `${count(outbox.messages)} messages wait to be published`,
+    title: `${counted(outbox.messages, "message waits", "messages wait")} to be published`,
   };
 }
 
@@ -95,11 +102,12 @@ function tabs(app) {
     ["deployments", "Deployments", living(fleet.allDeployments())],
     ["vms", "VMs", living(fleet.allVms())],
     ["operations", "Operations", count(fleet.openOperations().length)],
+    ["resources", "Resources", null],
     ["sources", "Sources", null],
     ["feed", "Feed", null],
     ["quarantine", "Quarantine", health.stats ? count(health.stats.quarantine.callbacks_last_day) : null],
   ];
-  const inside = { vm: "vms", deployment: "deployments", operation: "operations", callback: "quarantine" };
+  const inside = { vm: "vms", deployment: "deployments", operation: "operations", resource: "resources", callback: "quarantine" };
   const here = inside[app.route.view] ?? app.route.view;
   return views.map(
     ([view, label, number]) => html`
@@ -122,7 +130,7 @@ function warnings(app) {
       : nothing,
     told.length ? html`<details class="ribbon waiting"><summary>${told.length === 1 ? told[0] : `${told[0]} (and ${told.length - 1} more)`}</summary>
       <ul>${told.slice(1).map((one) => html`<li>${one}</li>`)}</ul></details>` : nothing,
-    app.fleet.truncated ? html`<p class="ribbon waiting">There are more VMs than this page holds; lists and counts on it are not complete.</p>` : nothing,
+    app.fleet.truncated ? html`<p class="ribbon waiting">There are more VMs than this page holds: the map and the figures of the fleet are not complete, the lists are.</p>` : nothing,
   ];
 }
 

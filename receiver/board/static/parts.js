@@ -1,7 +1,7 @@
 // Small pieces that views share: panels, notices, facts, filters, links to things. It must not know what is shown.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
-import { ago, moment, name } from "./text.js";
+import { ago, count, moment, name } from "./text.js";
 import { change, deploymentLink, link, operationLink } from "./route.js";
 
 export const panel = (title, body, { more = nothing, kind = "" } = {}) => html`
@@ -41,16 +41,28 @@ export const facts = (pairs) => html`
 export const text = (value, most) => html`<bdi title=${value && value.length > (most ?? 80) ? name(value, 600) : nothing}>${name(value, most)}</bdi>`;
 export const code = (value, most) => html`<code><bdi>${name(value, most)}</bdi></code>`;
 
-export const deploymentName = (fleet, source, id) => fleet.deployments.get(`${source}\u0000${id}`)?.label || id;
-export const toDeployment = (source, id, label) =>
-  id ? html`<a href=${deploymentLink(source, id)}>${text(label ?? id)}</a>` : "–";
-export const toThing = (change) => {
-  if (change.entity === "vm")
-    return html`<a href=${link("vm", { source: change.source, deployment: change.deployment, name: change.name })}>${text(change.name, 48)}</a>`;
-  if (change.entity === "deployment") return html`<a href=${deploymentLink(change.source, change.name)}>${text(change.name, 48)}</a>`;
-  if (change.entity === "operation") return html`<a href=${operationLink(change.source, change.name)}>${text(change.name, 48)}</a>`;
-  return text(change.name, 48);
+/** A name in a list: cut alike everywhere, so that a thing is called the same wherever it is met. */
+export const SHORT = 44;
+export const short = (value) => text(value, SHORT);
+
+export const deploymentName = (fleet, source, id) => fleet.nameOf(source, id);
+export const toDeployment = (fleet, source, id) =>
+  id ? html`<a href=${deploymentLink(source, id)}>${short(deploymentName(fleet, source, id))}</a>` : "–";
+
+/** What an operation is called: what was asked for, and its transaction. */
+export const operationName = (kind, id) => html`${kind && kind !== "unknown" ? kind.replaceAll("_", " ") : "operation"} <code><bdi>${name(id, SHORT)}</bdi></code>`;
+
+/** The thing that a ledger entry is about, as its own page names it. */
+export const toThing = (fleet, change) => {
+  const { entity, source, name: called } = change;
+  if (entity === "vm") return html`<a href=${link("vm", { source, deployment: change.deployment, name: called })}>${short(called)}</a>`;
+  if (entity === "deployment") return toDeployment(fleet, source, called);
+  if (entity === "operation") return html`<a href=${operationLink(source, called)}>${operationName(fleet.operations.get(change.entity_id)?.kind, called)}</a>`;
+  if (entity === "resource") return html`<a href=${link("resources", { q: called })}>${short(called)}</a>`;
+  return short(called);
 };
+/** The deployment that a ledger entry belongs to, unless it is the thing itself. */
+export const itsDeployment = (fleet, change) => (change.entity === "deployment" ? null : change.deployment);
 
 /** From one state to the next, or the note when the state stayed. */
 export const move = (change) =>
@@ -62,22 +74,33 @@ export const search = (asked, label) => html`
   <input type="search" aria-label=${label} placeholder=${label} .value=${asked.q ?? ""} autocomplete="off" spellcheck="false"
     @input=${(event) => change({ q: event.target.value })}>`;
 
-export const choose = (asked, key, label, values, none = "all") => html`
-  <span class="choose"><label for="choose-${key}">${label}</label>
-    <select id="choose-${key}" @change=${(event) => change({ [key]: event.target.value })}>
-      <option value="" ?selected=${!asked[key]}>${none}</option>
-      ${values.map((value) => html`<option value=${value} ?selected=${asked[key] === value}>${name(value, 40)}</option>`)}
-    </select>
-  </span>`;
+/** `values` may be pairs of a value and its words. What is asked for can always be seen, also when it is not among them. */
+export function choose(asked, key, label, values, none = "all") {
+  const pairs = values.map((value) => [value].flat()).map(([value, words]) => [value, words ?? name(value, 40)]);
+  if (asked[key] && !pairs.some(([value]) => value === asked[key])) pairs.push([asked[key], name(asked[key], 40)]);
+  return html`
+    <span class="choose"><label for="choose-${key}">${label}</label>
+      <select id="choose-${key}" @change=${(event) => change({ [key]: event.target.value })}>
+        <option value="" ?selected=${!asked[key]}>${none}</option>
+        ${pairs.map(([value, words]) => html`<option value=${value} ?selected=${asked[key] === value}>${words}</option>`)}
+      </select>
+    </span>`;
+}
+
+/** A filter that came with a link and has no field of its own: seen, and taken away by a click. */
+export const chip = (key, value) => html`
+  <button type="button" class="chip" aria-label="Remove the filter ${key}" @click=${() => change({ [key]: "" })}>${key}: <bdi>${name(value, 40)}</bdi> ×</button>`;
 
 export const tick = (asked, key, label) => html`
   <label class="tick"><input type="checkbox" .checked=${asked[key] === "1"} @change=${(event) => change({ [key]: event.target.checked ? "1" : "" })}>${label}</label>`;
 
 export const distinct = (things, key) => [...new Set(things.map((thing) => thing[key]).filter(Boolean))].sort();
 
-/** Whether a thing is among those that are asked for: `q` word by word, the others exactly. */
-export function matcher(asked, keys) {
-  const words = (asked.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  return (thing) =>
-    keys.every((key) => !asked[key] || thing[key] === asked[key]) && words.every((word) => thing.search.includes(word));
+const TOTAL_MAX = 10_000; // more are not counted by the receiver
+
+/** How many a list has in all; where the receiver did not look through all, how many were found so far. */
+export function inAll({ items, total }) {
+  if (!items) return "";
+  if (total === null) return `${count(items.length)} so far`;
+  return total > TOTAL_MAX ? `more than ${count(TOTAL_MAX)}` : count(total);
 }

@@ -24,4 +24,5 @@ export function change(asked) {
 
 export const vmLink = (vm) => link("vm", { source: vm.source, deployment: vm.deployment, name: vm.name });
 export const operationLink = (source, id) => link("operation", { source, id });
+export const resourceLink = (one) => link("resource", { source: one.source, kind: one.kind, id: one.resource_id });
 export const deploymentLink = (source, id) => link("deployment", { source, id });

@@ -1,10 +1,13 @@
-// Lists that the receiver filters, searches and pages, for whatever the board does not hold whole. Read again every few
-// seconds while they are looked at. It must not know how a list is shown.
+// Lists that the receiver filters, searches and pages. Read again every few seconds while they are looked at. It must not
+// know how a list is shown.
 import { get } from "./api.js";
 
 const PAGE = 200;
-const ITEMS_MAX = 2_000;
+const PAGES_MAX = 10;
 const RENEW_MS = 3_000;
+
+/** When a list that is looked at is read again. */
+export const renewal = (now) => Math.floor(now / RENEW_MS);
 
 export class ServerLists {
   /** `cache` asks for the items; `schedule` asks for a new rendering. */
@@ -15,34 +18,34 @@ export class ServerLists {
     this.shown = new Map();
   }
 
-  /** What is there of a list now: { items, total, error, again, more }. What is old stays while the new is on its way;
-   * `items` is undefined before the first answer, `more` is null when all is there, else reads on. */
-  read(list, asked, now) {
+  /** What is there of a list now: { items, total, next, error, again, more }. What is old stays while the new is on its way;
+   * `items` is undefined before the first answer, `more` reads on, and is null when all is there or enough is. */
+  read(list, asked, version) {
     const key = `${list} ${JSON.stringify(asked)}`;
-    const most = this.wanted.get(key) ?? PAGE;
-    const [name, version] = [`${key} ${most}`, Math.floor(now / RENEW_MS)];
-    const entry = this.cache.get(name, () => readUpTo(list, asked, most), version);
+    const pages = this.wanted.get(key) ?? 1;
+    const name = `${key} ${pages}`;
+    const entry = this.cache.get(name, () => readPages(list, asked, pages), version);
     if (entry.error && entry.version !== version) this.cache.renew(name);
     if (entry.value) this.shown.set(list, entry.value);
     const value = entry.value ?? this.shown.get(list) ?? {};
-    const more = value.next && most < ITEMS_MAX ? () => this.readOn(key, most) : null;
+    const more = value.next && pages < PAGES_MAX ? () => this.readOn(key, pages) : null;
     return { ...value, error: entry.error, again: entry.again, more };
   }
 
-  readOn(key, most) {
-    this.wanted.set(key, most + PAGE);
+  readOn(key, pages) {
+    this.wanted.set(key, pages + 1);
     this.schedule();
   }
 }
 
-async function readUpTo(list, asked, most) {
+async function readPages(list, asked, pages) {
   const first = await get(list, { ...asked, limit: PAGE, total: true });
   const items = first.items;
   let next = first.next;
-  while (next && items.length < most) {
-    const page = await get(list, { ...asked, limit: PAGE, cursor: next });
-    items.push(...page.items);
-    next = page.next;
+  for (let page = 1; next && page < pages; page += 1) {
+    const following = await get(list, { ...asked, limit: PAGE, cursor: next });
+    items.push(...following.items);
+    next = following.next;
   }
-  return { items, total: first.total, next };
+  return { items, total: next ? first.total : items.length, next };
 }

@@ -53,6 +53,11 @@ export const VM_STATES = [
 export const DEPLOYMENT_STATES = VM_STATES.filter((state) => state !== "RECOVERING").map((state) =>
   state === "ALIVE" ? "ACTIVE" : state,
 );
+export const RESOURCE_STATES = ["ERROR", "CREATED", "UPDATED", "DELETED"];
+export const OPERATION_KINDS = [
+  "deploy", "undeploy", "update", "start", "stop", "reboot", "start_vm", "stop_vm", "reboot_vm", "scale_out", "scale_in",
+  "recovery", "enable_monitoring", "disable_monitoring", "registration", "unregistration",
+];
 export const GONE = new Set(["UNDEPLOYED", "DELETED"]);
 export const MOVING = new Set(["DEPLOYING", "STARTING", "REBOOTING", "STOPPING", "UNDEPLOYING", "RECOVERING"]);
 

@@ -7,7 +7,6 @@ import { CHANGES_MAX, VMS_MAX } from "./fleet.js";
 const PAGE = 1_000;
 const NEWEST_OPERATIONS = 200;
 const OPEN_OPERATIONS = 500;
-export const QUARANTINE_SHOWN = 200;
 
 /** Everything that is there now. `progress` is called after each page, so that what is there is shown. */
 export async function readAll(fleet, progress) {
@@ -55,15 +54,11 @@ export async function readOpen(fleet) {
   fleet.keepOpenOnly(new Set([...ids, ...seen]));
 }
 
-/** What changed since: names, flags and hosts are in the items, not in the feed. One page is enough for the eye. */
-export async function readChanged(fleet, since, withVms) {
+/** What changed since: names and flags are in the items, not in the feed. One page is enough for the eye. */
+export async function readChanged(fleet, since) {
   const asked = { since: new Date(since).toISOString(), limit: PAGE };
   (await get("deployments", asked)).items.forEach((item) => fleet.takeDeployment(item));
-  if (withVms) (await get("vms", asked)).items.forEach((item) => fleet.takeVm(item));
 }
-
-export const readQuarantine = () =>
-  get("callbacks", { outcome: ["malformed", "unclassified"], order: "newest", limit: QUARANTINE_SHOWN });
 
 /** How the receiver is; without PostgreSQL there are no statistics, and all the more to be told. */
 export async function readHealth() {

@@ -40,14 +40,22 @@ export const ago = (time, now) => {
   return passed < 1 ? "just now" : `${span(passed)} ago`;
 };
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const DAY = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "2-digit",
-  hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
-});
+const TO_THE_MS = { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" };
+const CLOCK = new Intl.DateTimeFormat(undefined, TO_THE_MS);
+const DAY = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "2-digit", ...TO_THE_MS });
 
 export const clock = (time) => (time ? CLOCK.format(new Date(time)) : "–");
 export const moment = (time) => (time ? DAY.format(new Date(time)) : "–");
+/** The zone of all times shown, as `UTC` or `UTC+02:00`, and its name. */
+export function zone() {
+  const minutes = -new Date().getTimezoneOffset();
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  const offset = minutes ? `${minutes < 0 ? "−" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}` : "";
+  return { offset: `UTC${offset}`, name: Intl.DateTimeFormat().resolvedOptions().timeZone };
+}
+
+/** `1 VM`, `2 VMs`: a number with what is counted; `several` where an s is not enough. */
+export const counted = (number, one, several = `${one}s`) => `${count(number)} ${number === 1 ? one : several}`;
 
 const WHOLE = new Intl.NumberFormat("en");
 export const count = (number) => (Number.isFinite(number) ? WHOLE.format(number) : "–");

@@ -49,7 +49,7 @@ function deploymentPage(app, { deployment, history, operations }) {
       <p class="kind">Deployment on ${deployment.source}</p>
       <h1><bdi>${name(deployment.deployment_name || deployment.internal_deployment_id, 320)}</bdi></h1>
       <p class="lead state-now">${badge(deployment.state)} <span class="dim">since ${at(deployment.changed_at)}, ${time(deployment.changed_at, app.now)}</span>
-        ${deploymentFlags({ ...deployment, leak: deployment.vim_leak_suspected })}</p>
+        ${deploymentFlags(deployment)}</p>
     </header>
     ${panel("States over time", lanes.length
       ? timeline({ lanes, width: app.width - 32, now: app.now, asked: app.route.asked })

@@ -3,9 +3,9 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { badge, GONE, mark, tone, VM_STATES } from "./states.js";
 import { byState, place } from "./fleet.js";
-import { count, name, span } from "./text.js";
+import { clock, count, counted, name, span } from "./text.js";
 import { deploymentLink, link, operationLink, vmLink } from "./route.js";
-import { deploymentName, move, notice, panel, text, time, toThing } from "./parts.js";
+import { deploymentName, itsDeployment, move, notice, operationName, panel, short, time, toDeployment, toThing } from "./parts.js";
 
 const ATTENTION_MAX = 12;
 const FLIGHT_MAX = 8;
@@ -51,7 +51,7 @@ function tiles(app, counts, living) {
   const deployments = app.fleet.allDeployments().filter((one) => !GONE.has(one.state));
   return html`
     <div class="tiles" role="list" aria-label="VMs by state">
-      <a role="listitem" class="tile total" href=${link("vms")}><span class="big">${count(living)}</span><span class="of">VMs in ${count(deployments.length)} deployments</span></a>
+      <a role="listitem" class="tile total" href=${link("vms")}><span class="big">${count(living)}</span><span class="of">${living === 1 ? "VM" : "VMs"} in ${counted(deployments.length, "deployment")}</span></a>
       ${shown.map(
         (state) => html`<a role="listitem" class="tile tone-${tone(state)} ${counts[state] ? "" : "none"}" href=${link("vms", { state })}>
           <span class="big">${count(counts[state] ?? 0)}</span><span class="of">${mark(state)}${state}</span></a>`,
@@ -75,14 +75,14 @@ function map(app, living) {
     event.target.style.cursor = vm ? "pointer" : "default";
     event.target.title = vm ? `${name(vm.name)} of ${name(deploymentName(app.fleet, vm.source, vm.deployment))}: ${vm.state}` : "";
   };
-  return html`<canvas id="map" role="img" aria-label="Map of ${living} VMs; the VMs view lists the same" @click=${open} @mousemove=${hover}></canvas>`;
+  return html`<canvas id="map" role="img" aria-label="Map of ${counted(living, "VM")}; the VMs view lists the same" @click=${open} @mousemove=${hover}></canvas>`;
 }
 
 function attention(app) {
   const found = needing(app);
   const body = found.length
     ? html`<ul class="list">${repeat(found.slice(0, ATTENTION_MAX), (one) => one.key, (one) => html`
-        <li><a href=${one.href}>${mark(one.state)}<span class="grow">${text(one.label, 44)}<small>${one.why}</small></span></a>${time(one.at, app.now)}</li>`)}</ul>
+        <li><a href=${one.href}>${mark(one.state)}<span class="grow">${one.label}<small>${one.why}</small></span></a>${time(one.at, app.now)}</li>`)}</ul>
         ${found.length > ATTENTION_MAX ? html`<p class="more"><a href=${link("vms", { state: "ERROR" })}>and ${count(found.length - ATTENTION_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">${mark("ALIVE")} Nothing needs a person.</p>`;
   return panel("Needs attention", body, { more: html`<span class="count">${count(found.length)}</span>` });
@@ -91,15 +91,15 @@ function attention(app) {
 function needing(app) {
   const { fleet } = app;
   const vms = fleet.allVms().filter((vm) => vm.state === "ERROR" || vm.manual).map((vm) => ({
-    key: vm.id, state: vm.state, label: vm.name, href: vmLink(vm), at: vm.at,
+    key: vm.id, state: vm.state, label: short(vm.name), href: vmLink(vm), at: vm.at,
     why: vm.manual ? "waits for recovery by hand" : (vm.reason ?? `in ${name(deploymentName(fleet, vm.source, vm.deployment), 40)}`),
   }));
   const deployments = fleet.allDeployments().filter((one) => one.state === "ERROR" || one.leak).map((one) => ({
-    key: place(one.source, one.id), state: "ERROR", label: one.label ?? one.id, href: deploymentLink(one.source, one.id), at: one.at,
+    key: place(one.source, one.id), state: "ERROR", label: short(deploymentName(fleet, one.source, one.id)), href: deploymentLink(one.source, one.id), at: one.at,
     why: one.leak ? "something may be left in the VIM" : "deployment in ERROR",
   }));
   const overdue = fleet.openOperations().filter((one) => one.state === "OVERDUE").map((one) => ({
-    key: one.id, state: "OVERDUE", label: `${one.kind} ${one.transaction_id}`, at: one.last_seen_at,
+    key: one.id, state: "OVERDUE", label: operationName(one.kind, one.transaction_id), at: one.last_seen_at,
     href: operationLink(one.source, one.transaction_id), why: "its end does not come",
   }));
   return [...overdue, ...deployments, ...vms].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
@@ -109,7 +109,7 @@ function flight(app) {
   const open = app.fleet.openOperations().sort((a, b) => Date.parse(a.first_seen_at) - Date.parse(b.first_seen_at));
   const body = open.length
     ? html`<ul class="list">${repeat(open.slice(0, FLIGHT_MAX), (one) => one.id, (one) => html`
-        <li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${one.kind || "operation"} <small>${text(one.deployment ? deploymentName(app.fleet, one.source, one.deployment) : one.transaction_id, 40)}</small></span></a>
+        <li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${operationName(one.kind, one.transaction_id)}<small>${one.deployment ? short(deploymentName(app.fleet, one.source, one.deployment)) : nothing}</small></span></a>
           ${progress(one)}<span class="age">${span((app.now - Date.parse(one.first_seen_at)) / 1000)}</span></li>`)}</ul>
         ${open.length > FLIGHT_MAX ? html`<p class="more"><a href=${link("operations", { state: "OPEN" })}>and ${count(open.length - FLIGHT_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">No operation is under way.</p>`;
@@ -130,12 +130,16 @@ export function progress(operation) {
     <span class="figure">${Math.max(alive, 0)}/${seen}</span></span>`;
 }
 
+const inDeployment = (fleet, one) =>
+  itsDeployment(fleet, one) ? html`<span class="grow dim">of ${toDeployment(fleet, one.source, one.deployment)}</span>` : nothing;
+
 const latest = (app) =>
   panel(
     "Latest changes",
     app.fleet.changes.length
       ? html`<ul class="list changes">${repeat(app.fleet.latest(LATEST_MAX), (one) => one.id, (one) => html`
-          <li><span class="grow">${toThing(one)}<small>${one.entity}</small></span><span class="move">${move(one)}</span></li>`)}</ul>`
-      : html`<p class="calm">Nothing has changed since this page was opened.</p>`,
+          <li class="change"><time datetime=${one.at}>${clock(one.at)}</time><span class="move">${move(one)}</span>
+            <span class="grow"><span class="dim">${one.entity}</span> ${toThing(app.fleet, one)}</span>${inDeployment(app.fleet, one)}</li>`)}</ul>`
+      : html`<p class="calm">The ledger has no entry yet.</p>`,
     { more: html`<a class="count" href=${link("feed")}>feed</a>` },
   );

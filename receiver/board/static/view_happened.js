@@ -1,73 +1,36 @@
-// What happened: the live feed and who reads it on NATS, quarantine, and one callback with its bytes as text.
+// Callbacks: the quarantine, and one callback with its bytes as text.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
-import { ORDER } from "./states.js";
-import { bytes, clock, count, decoded, name } from "./text.js";
+import { bytes, decoded, name } from "./text.js";
 import { link, vmLink } from "./route.js";
-import { at, choose, code, distinct, facts, fetched, matcher, move, notice, panel, search, text, time, toDeployment, toThing } from "./parts.js";
+import { at, choose, code, distinct, facts, failed, fetched, inAll, loading, notice, panel, search, text, time, toDeployment } from "./parts.js";
 import { get, path, raw } from "./api.js";
+import { renewal } from "./server_list.js";
 
-const FEED_SHOWN = 150;
 const RAW_SHOWN = 262_144;
-const CONSUMERS_MS = 3_000;
-
-export function feedView(app) {
-  const { asked } = app.route;
-  const source = app.paused ?? app.fleet.changes;
-  const found = source.map(searchable).filter(matcher(asked, ["entity", "to_state", "source"])).slice(-FEED_SHOWN).reverse();
-  return html`
-    <div class="bar-of-filters" role="search">
-      <h1>Feed <span class="count">${count(found.length)}</span></h1>
-      ${search(asked, "Search the feed")}
-      ${choose(asked, "entity", "Entity", ["vm", "deployment", "operation", "resource", "source"])}
-      ${choose(asked, "to_state", "State", ORDER)}
-      ${choose(asked, "source", "Source", distinct(source, "source"))}
-      <button type="button" aria-pressed=${Boolean(app.paused)} @click=${app.pause}>${app.paused ? "Go on" : "Hold still"}</button>
-    </div>
-    <div class="scroll" tabindex="0" role="region" aria-label="Changes, latest first">
-      ${consumersOf(app)}
-      ${found.length === 0
-        ? notice(app.fleet.changes.length ? "Nothing matches" : "Waiting for changes", "They show here the moment they are committed; the latest few hundred are kept.", nothing, "empty")
-        : html`<table class="entries"><thead><tr><th>Time</th><th>What</th><th>Name</th><th>Change</th><th class="wide">Why</th></tr></thead>
-            <tbody>${repeat(found, (one) => one.id, entry)}</tbody></table>`}
-    </div>`;
-}
-
-/** Who reads the feed at JetStream, asked for when it is opened. */
-function consumersOf(app) {
-  const key = "consumers";
-  const shown = app.opened.has(key);
-  return html`<details class="bytes consumers" .open=${shown} @toggle=${(event) => app.open(key, event.target.open)}><summary>Consumers on NATS</summary>
-    ${shown ? fetched(app.cache.get(key, () => get("consumers"), Math.floor(app.now / CONSUMERS_MS)), "the consumers", ({ items }) =>
-      items.length
-        ? html`<table class="entries"><thead><tr><th>Name</th><th class="number">Waits for it</th><th class="number">Not acknowledged</th><th class="number">Given again</th><th>Last acknowledged</th></tr></thead>
-            <tbody>${items.map((one) => html`<tr><td><bdi>${name(one.name, 60)}</bdi>${one.reading ? nothing : html` <span class="flag">not reading</span>`}</td><td class="number">${count(one.pending)}</td>
-              <td class="number">${count(one.unacknowledged)}</td><td class="number">${count(one.redelivered)}</td><td>${time(one.last_acknowledged_at, app.now)}</td></tr>`)}</tbody></table>`
-        : html`<p class="calm">Nobody reads the stream now.</p>`) : nothing}
-  </details>`;
-}
-
-const searchable = (change) => {
-  change.search ??= [change.name, change.deployment, change.tenant, change.operation, change.reason, change.rule, change.ref].filter(Boolean).join(" ").toLowerCase();
-  return change;
-};
-
-const entry = (one) => html`<tr><td><time datetime=${one.at}>${clock(one.at)}</time></td><td class="of dim">${one.entity}</td><td>${toThing(one)}</td>
-  <td class="move">${move(one)}</td><td class="wide dim"><bdi>${name(one.reason, 120)}</bdi></td></tr>`;
+const DEAD = ["malformed", "unclassified"];
 
 export function quarantineView(app) {
-  const entry = app.cache.get("quarantine", app.readQuarantine);
   const { asked } = app.route;
+  const filters = { q: asked.q, source: asked.source, outcome: asked.outcome ? [asked.outcome] : DEAD, order: "newest" };
+  const found = app.lists.read("callbacks", filters, renewal(app.now));
+  const { items, total, next, error, again, more } = found;
   return html`
-    <div class="bar-of-filters" role="search"><h1>Quarantine <span class="count">${count(entry.value?.items.length)}</span></h1>
-      ${choose(asked, "outcome", "Outcome", ["malformed", "unclassified"])}
+    <div class="bar-of-filters" role="search"><h1>Quarantine <span class="count">${inAll(found)}</span></h1>
+      ${search(asked, "Search the quarantine")}
+      ${choose(asked, "outcome", "Outcome", DEAD)}
+      ${choose(asked, "source", "Source", distinct([...app.fleet.allDeployments(), ...(items ?? [])], "source"))}
       <p class="hint">Kept, answered, and not understood: nothing of it moved any state. Once understood, <code>esc-receiver replay</code> applies it.</p></div>
-    <div class="scroll">${fetched(entry, "the quarantine", (page) => {
-      const shown = page.items.filter((one) => !asked.outcome || one.outcome === asked.outcome);
-      return shown.length
-        ? html`<ul class="cards">${repeat(shown, (one) => one.receipt, (one) => quarantined(app, one))}</ul>`
-        : notice("The quarantine is empty", "Every callback that was kept has been understood.", nothing, "empty");
-    })}</div>`;
+    <div class="scroll">${items ? nothing : error ? failed(error, again) : loading("the quarantine")}
+      ${items?.length ? html`<ul class="cards">${repeat(items, (one) => one.receipt, (one) => quarantined(app, one))}</ul>` : nothing}
+      ${items && !items.length ? noneDead(asked, next) : nothing}
+      ${more ? html`<p class="further"><button type="button" @click=${more}>${next && total === null ? "Look further back" : "Show more"}</button></p>` : nothing}</div>`;
+}
+
+function noneDead(asked, next) {
+  if (next) return notice("Nothing so far", "Only the newest were looked through.", nothing, "empty");
+  if (asked.q || asked.outcome || asked.source) return notice("Nothing matches", "All that is kept was looked through.", html`<a class="button" href=${link("quarantine")}>Clear filters</a>`, "empty");
+  return notice("The quarantine is empty", "Every callback that was kept has been understood.", nothing, "empty");
 }
 
 const quarantined = (app, one) => html`<li class="panel card">
@@ -100,7 +63,7 @@ export function callbackView(app) {
         ["Receipt", code(one.receipt)], ["Received", at(one.received_at)], ["Source", one.source], ["Channel", one.channel],
         ["From", one.remote], ["Reference", text(one.ref)], ["Transaction", code(one.transaction_id)],
         ["Status", `${one.status_code ?? "–"} ${one.status_message ? name(one.status_message, 200) : ""}`],
-        ["Deployment", toDeployment(one.source, one.deployment)],
+        ["Deployment", toDeployment(app.fleet, one.source, one.deployment)],
         ["VM", one.vm_name ? html`<a href=${vmLink({ source: one.source, deployment: one.deployment, name: one.vm_name })}>${text(one.vm_name)}</a>` : "–"],
         ["Rule", one.rule], ["Notes", one.notes.length ? one.notes.join(", ") : "–"],
       ]))}

@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
 import { count, name, span } from "./text.js";
 import { deploymentLink, vmLink } from "./route.js";
-import { at, code, deploymentName, facts, fetched, notice, panel, text, toDeployment } from "./parts.js";
+import { at, code, facts, fetched, notice, panel, text, toDeployment } from "./parts.js";
 import { spans, timeline } from "./timeline.js";
 import { callbackList, ledger } from "./histories.js";
 import { progress } from "./view_fleet.js";
@@ -50,7 +50,7 @@ function operationPage(app, { operation, history, callbacks }) {
     ${lanes.length > LANES ? html`<p class="hint">The first ${LANES} of ${lanes.length} are drawn.</p>` : nothing}
     <div class="columns">
       ${panel("What it is", facts([
-        ["Deployment", toDeployment(operation.source, operation.deployment, deploymentName(app.fleet, operation.source, operation.deployment))],
+        ["Deployment", toDeployment(app.fleet, operation.source, operation.deployment)],
         ["Tenant", text(operation.tenant)], ["Reference", text(operation.ref)], ["Transaction", code(operation.transaction_id)],
         ["First seen", at(operation.first_seen_at)], ["Last heard of", at(operation.last_seen_at)], ["Ended", operation.ended_at ? at(operation.ended_at) : "no"],
         ["ESC says", `${operation.status_code ?? "–"} ${operation.status_message ? name(operation.status_message, 300) : ""}`],

@@ -41,7 +41,7 @@ function vmPage(app, { vm, why, history, callbacks }, known) {
       <p class="kind">VM of <a href=${deploymentLink(vm.source, vm.deployment)}>${text(deploymentName(app.fleet, vm.source, vm.deployment))}</a></p>
       <h1><bdi>${name(vm.vm_name, 320)}</bdi></h1>
       <p class="lead state-now">${badge(state)} <span class="dim">since ${at(vm.changed_at)}, ${time(vm.changed_at, app.now)}</span>
-        ${vmFlags({ ...vm, manual: vm.needs_manual_recovery, recovering: vm.recovery_open })}</p>
+        ${vmFlags(vm)}</p>
     </header>
     ${panel("State over time", history.items.length
       ? timeline({ lanes: [{ label: vm.vm_name, spans: spans(history.items, end) }], width: app.width - 32, now: app.now, asked: app.route.asked })
