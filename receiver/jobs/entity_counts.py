@@ -110,6 +110,7 @@ class EntityCounts:
         for what, gauge in (
             ("out_of_service", metrics.source_out_of_service), ("since", metrics.source_state_timestamp_seconds),
             ("heard", metrics.source_last_message_timestamp_seconds), ("refused", metrics.source_refused_callbacks),
+            ("manual", metrics.manual_recovery_vms),
         ):  # fmt: skip
             set_all(gauge, {(one,): number for name, one, _, number in rows if name == what and one in metrics.sources})
         metrics.counted_timestamp_seconds.set(counted_at_s)

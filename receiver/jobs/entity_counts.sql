@@ -10,11 +10,13 @@ WHERE counted_at IS NULL OR counted_at <= now() - $1::interval
 FOR UPDATE SKIP LOCKED;
 
 -- name: count
--- How many are in which state: of those that are not gone, by the indexes on their states alone.
+-- How many are in which state: of those that are not gone, by the indexes on their states (nearly) alone.
 SELECT 'deployments' AS what, source AS one, state AS two, count(*)::float8 AS number
 FROM deployments WHERE state = ANY($1::text[]) GROUP BY source, state
 UNION ALL
 SELECT 'vms', source, state, count(*) FROM vms WHERE state = ANY($2::text[]) GROUP BY source, state
+UNION ALL
+SELECT 'manual', source, '', count(*) FROM vms WHERE state = 'ERROR' AND needs_manual_recovery GROUP BY source
 UNION ALL
 SELECT 'operations', kind, state, count(*) FROM operations WHERE state = 'OPEN' GROUP BY kind, state
 UNION ALL

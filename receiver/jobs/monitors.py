@@ -75,7 +75,8 @@ class Monitors:
         """Set what is free on the spool's disk, and the number of flapping VMs. Raises OSError."""
         usage = await asyncio.to_thread(shutil.disk_usage, self._spool_folder())
         self._metrics.spool_free_bytes.set(usage.free)
-        self._metrics.flapping_vms.set(self._metrics.lifecycle.flapping.now(time.time()))
+        flapping = self._metrics.lifecycle.flapping.now(time.time())
+        set_all(self._metrics.flapping_vms, {(source,): vms for source, vms in flapping.items()})
 
     async def measure_stream(self) -> None:
         """Set the stream's size and its consumers' backlog; only the relay asks. Raises DisconnectedError."""

@@ -160,6 +160,7 @@ class Catalogue:
         "operations",
         "Open operations that have been silent for too long; all receivers of a database tell the same number.",
     )
+    operations_became_overdue = counter("operations", "Operations that were found to be silent for too long.", SOURCE)
     operation_oldest_timestamp_seconds = gauge(
         "seconds", "When the oldest open operation began; 0 when there is none.", merged=Merge.EARLIEST
     )
@@ -167,6 +168,7 @@ class Catalogue:
     operations_ended = counter(
         "operations",
         "Operations that ended, by their outcome at that time.",
+        SOURCE,
         KIND,
         Label("outcome", tuple(state.lower() for state in ENDED)),
     )
@@ -182,7 +184,7 @@ class Catalogue:
         LIFECYCLE_SECONDS,
         Label("step", tuple(Step)),
     )
-    recoveries_started = counter("recoveries", "Recoveries of a VM that ESC began.")
+    recoveries_started = counter("recoveries", "Recoveries of a VM that ESC began.", SOURCE)
     recoveries_ended = counter(
         "recoveries", "Recoveries that ended, or wait for a person.", Label("outcome", tuple(RecoveryEnd))
     )
@@ -193,7 +195,10 @@ class Catalogue:
         Label("outcome", ("succeeded", "failed")),
     )
     flapping = counter("recoveries", "Recoveries of a VM that had `flapping_recoveries` within `flapping_window_s`.")
-    flapping_vms = gauge("VMs", "VMs of which this is so now, as far as this receiver has seen.")
+    flapping_vms = gauge("VMs", "VMs of which this is so now, as far as this receiver has seen.", SOURCE)
+    manual_recovery_vms = common(
+        "VMs", "VMs that wait for a person to recover them. All receivers of a database tell the same number.", SOURCE
+    )
     tenant_operations = counter(
         "operations",
         "Operations that ended, by tenant.",

@@ -5,7 +5,7 @@ They are computed from committed decisions and nothing else. Must not know SQL, 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -62,22 +62,22 @@ class Flapping:
 
     def __init__(self, recoveries: int, window_s: float, vms_max: int) -> None:
         self._recoveries, self._window_s, self._vms_max = recoveries, window_s, vms_max
-        self._times: OrderedDict[UUID, deque[float]] = OrderedDict()
+        self._times: OrderedDict[tuple[str, UUID], deque[float]] = OrderedDict()
 
-    def recovered(self, vm: UUID, at_s: float) -> bool:
+    def recovered(self, source: str, vm: UUID, at_s: float) -> bool:
         """Note a recovery; whether the VM is flapping now. The VM that was recovered longest ago is forgotten first."""
-        times = self._times.setdefault(vm, deque(maxlen=self._recoveries))
-        self._times.move_to_end(vm)
+        times = self._times.setdefault((source, vm), deque(maxlen=self._recoveries))
+        self._times.move_to_end((source, vm))
         if len(self._times) > self._vms_max:
             self._times.popitem(last=False)
         times.append(at_s)
         return self._is_flapping(times, at_s)
 
-    def now(self, at_s: float) -> int:
-        """How many VMs are flapping now; forgets those without a recovery within the window."""
+    def now(self, at_s: float) -> Counter[str]:
+        """How many VMs of each source are flapping now; forgets those without a recovery within the window."""
         while self._times and next(iter(self._times.values()))[-1] < at_s - self._window_s:
             self._times.popitem(last=False)
-        return sum(self._is_flapping(times, at_s) for times in self._times.values())
+        return Counter(source for (source, _), times in self._times.items() if self._is_flapping(times, at_s))
 
     def _is_flapping(self, times: deque[float], at_s: float) -> bool:
         return len(times) == self._recoveries and times[0] >= at_s - self._window_s
@@ -130,10 +130,12 @@ class LifecycleMetrics:
                 self._count_change(transition, since)
 
     def _count_operation(self, transition: Transition, operation: Operation) -> None:
+        if transition.to_state == OperationState.OVERDUE:
+            self._metrics.operations_became_overdue.labels(operation.source).inc()
         if operation.ended_at is None or transition.from_state not in RUNNING:
             return
         kind, outcome = operation_kind(operation.kind), transition.to_state.lower()
-        self._operations_ended(kind, outcome).inc()
+        self._operations_ended(operation.source, kind, outcome).inc()
         if outcome == "succeeded":
             seconds = (operation.ended_at - operation.first_seen_at).total_seconds()
             self._operation_seconds(kind).observe(seconds, exemplar(operation.transaction_id))
@@ -145,8 +147,8 @@ class LifecycleMetrics:
 
     def _count_change(self, transition: Transition, since: datetime | None) -> None:
         if transition.rule == STARTED:
-            self._metrics.recoveries_started.inc()
-            if self.flapping.recovered(transition.entity_id, transition.at.timestamp()):
+            self._metrics.recoveries_started.labels(transition.source).inc()
+            if self.flapping.recovered(transition.source, transition.entity_id, transition.at.timestamp()):
                 self._metrics.flapping.inc()
         elif end := ENDS.get(transition.rule):
             self._metrics.recoveries_ended.labels(end).inc()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,19 @@ import yaml
 
 from receiver.observability.catalogue import CATALOGUE
 from tests.support.figures import named_in, run_with_input
-from tests.support.live_service import ALERTS, RULES, URLS
+from tests.support.live_service import ALERTS, RULES
+from tools.dashboards import rules as mixin
 
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-BOARDS = Path(__file__).parents[2] / "dashboards" / "boards"
+DASHBOARDS = ALERTS.parent
+CASES = sorted((DASHBOARDS / "tests").glob("*.yml"))
+RUNBOOKS = DASHBOARDS.parent / "docs" / "runbooks"
 SECTIONS = ("## What it means", "## What users feel", "## Look here", "## Do this", "## How it was tried")
+SAY_NO_FIGURE = {
+    "EscReceiverMissing": "it is up or not",
+    "EscPostgresAway": "it is away or not",
+    "EscOutOfService": "it is out of service or not",
+}
+"""Alerts whose value is 0 or 1, whatever is wrong."""
 
 
 def read(name: str) -> Any:
@@ -29,84 +39,97 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for group in read("alerts.yml")["groups"] for rule in group["rules"]}
 
 
-CASES = [(name, kind) for name, both in read("cases.yml").items() for kind in both]
-
-
-def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
-    """And there are cases of no other."""
-    assert {name: set(both) for name, both in read("cases.yml").items()} == {
-        name: {"fires", "quiet"} for name in alerts()
-    }
+def test_the_folder_holds_rules_and_nothing_else() -> None:
+    """`promtool check rules dashboards/alerts/*.yml` must not meet anything that is none."""
+    assert {path.name for path in ALERTS.iterdir()} == set(RULES)
 
 
 async def test_the_rules_are_rules(promtool: Path) -> None:
     """`promtool check rules` takes them, and has no word of warning."""
-    status, said = await run_with_input(promtool, b"", "check", "rules", *(ALERTS / name for name in RULES))
+    status, said = await run_with_input(promtool, b"", "check", "rules", *sorted(ALERTS.iterdir()))
     assert status == 0, said
     assert "warn" not in said.lower()
 
 
-async def test_alerts_fire_when_they_should_and_not_otherwise(promtool: Path, tmp_path: Path) -> None:
-    """All cases, by `promtool test rules`."""
-    told = promtools(read("cases.yml"), alerts())
-    for interval in ("1m", "5m"):  # a case of many hours is looked at less often: a minute of promtool's for each day
-        path = tmp_path / f"cases-{interval}.json"
-        tests = [test for test in told["tests"] if is_long(test) == (interval == "5m")]
-        path.write_text(yaml.safe_dump(told | {"tests": tests, "evaluation_interval": interval}))
-        status, said = await run_with_input(promtool, b"", "test", "rules", path)
-        assert status == 0, said
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    """And there are cases of no other; each tells in its name what it expects."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for path in CASES:
+        for test in yaml.safe_load(path.read_text("utf-8"))["tests"]:
+            name, kind = re.fullmatch(r"(\w+) (fires|is quiet)(?:: .+)?", test["name"]).groups()  # type: ignore[union-attr]  # else it fails
+            (rule,) = test["alert_rule_test"]
+            assert (rule["alertname"], bool(rule["exp_alerts"])) == (name, kind == "fires"), test["name"]
+            kinds[name].add(kind)
+    assert dict(kinds) == {name: {"fires", "is quiet"} for name in alerts()}
 
 
-async def test_a_case_that_is_wrong_is_found(promtool: Path, tmp_path: Path) -> None:
-    """What is quiet is told to fire: promtool must object, else the test above would prove nothing."""
-    cases = {name: {"fires": both["quiet"]} for name, both in read("cases.yml").items() if name == "EscVmsFlapping"}
-    path = tmp_path / "cases.json"
-    path.write_text(yaml.safe_dump(promtools(cases, alerts())))
-    status, _ = await run_with_input(promtool, b"", "test", "rules", path)
-    assert status != 0
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+async def test_alerts_fire_when_they_should_and_not_otherwise(promtool: Path, path: Path) -> None:
+    """With the texts as they are read, links included, by `promtool test rules`."""
+    status, said = await run_with_input(promtool, b"", "test", "rules", path)
+    assert status == 0, said
 
 
-def promtools(cases: dict[str, Any], rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The cases as promtool wants them: with labels and texts as the rules tell them."""
-    tests = []
-    for name, both in cases.items():
-        for kind, case in both.items():
-            texts = {key: _filled(text) for key, text in rules[name]["annotations"].items()}
-            told = {"exp_labels": rules[name]["labels"] | case.get("labels", {}), "exp_annotations": texts}
-            tests.append({
-                "name": f"{name} {kind}",
-                "interval": "1m",
-                "external_labels": URLS,
-                "input_series": [{"series": key, "values": str(values)} for key, values in case["series"].items()],
-                "alert_rule_test": [
-                    {"eval_time": case["at"], "alertname": name, "exp_alerts": [told] if kind == "fires" else []}
-                ],
-            })  # fmt: skip
-    return {"rule_files": [str(ALERTS / name) for name in RULES], "evaluation_interval": "1m", "tests": tests}
+async def test_another_threshold_is_another_rule(promtool: Path, tmp_path: Path) -> None:
+    """Of a mixin of one's own, in expression and text; so a case whose threshold is moved fails."""
+    shutil.copytree(DASHBOARDS / "tests", tmp_path / "tests")
+    (tmp_path / "alerts").mkdir()
+    for old, new in (("overdue = 3", "overdue = 3 # as it is"), ("overdue = 3", "overdue = 4")):
+        own = tmp_path / "mixin.toml"
+        own.write_text(re.sub(rf"(?m)^{old}\b", new, mixin.MIXIN.read_text("utf-8")))
+        for path, text in mixin.fresh(own, tmp_path / "alerts").items():
+            path.write_text(text)
+        status, said = await run_with_input(promtool, b"", "test", "rules", tmp_path / "tests" / "behaviour.yml")
+        assert (status != 0) is ("4" in new), said
+        assert ("EscOperationsOverdue fires" in said) is ("4" in new)
 
 
-def is_long(test: dict[str, Any]) -> bool:
-    """A case of hours."""
-    return bool(test["alert_rule_test"][0]["eval_time"].endswith("h"))
+@pytest.mark.parametrize("change", ["overdue_after = 3\n", "# overdue"])
+def test_a_value_that_is_misspelt_is_told(tmp_path: Path, change: str) -> None:
+    """One that no rule asks for, or that is not there."""
+    own = tmp_path / "mixin.toml"
+    text = mixin.MIXIN.read_text("utf-8")
+    own.write_text(text + change if "=" in change else re.sub("(?m)^overdue", change, text))
+    with pytest.raises(ValueError, match="overdue"):
+        mixin.fresh(own)
 
 
-def _filled(text: str) -> str:
-    return re.sub(r"\{\{ \$externalLabels\.(\w+) }}", lambda found: URLS[found[1]], text)
+async def test_they_can_be_a_prometheusrule(promtool: Path, tmp_path: Path) -> None:
+    """As docs/operations.md makes one: nothing of a text depends on how Prometheus is set up."""
+    told = (DASHBOARDS.parent / "docs" / "operations.md").read_text("utf-8")
+    recipe = re.search(r"^    (\(printf .*PrometheusRule(?:.|\n)*?> prometheusrule\.yml)$", told, re.MULTILINE)
+    assert recipe
+    script = f"cd {DASHBOARDS.parent}\n" + recipe[1].replace("> ", f"> {tmp_path}/")
+    status, said = await run_with_input(Path("/bin/sh"), script.encode(), "-e")
+    assert (status, said) == (0, "")
+    found = yaml.safe_load((tmp_path / "prometheusrule.yml").read_text())
+    assert (found["kind"], found["spec"]["groups"]) == (
+        "PrometheusRule", read("recording.yml")["groups"] + read("alerts.yml")["groups"]
+    )  # fmt: skip
+    assert not [name for name in RULES if "$externalLabels" in (ALERTS / name).read_text("utf-8")]
+    (tmp_path / "spec.yml").write_text(yaml.safe_dump(found["spec"]))
+    status, said = await run_with_input(promtool, b"", "check", "rules", tmp_path / "spec.yml")
+    assert status == 0, said
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_an_alert_says_what_a_tired_person_needs(name: str) -> None:
-    """A name in CamelCase with the prefix, a severity, two sentences, a runbook, a board that exists."""
+    """A name in CamelCase with the prefix, a severity, whom it is about, how much, a runbook, a board that exists."""
     rule = alerts()[name]
     assert re.fullmatch(r"Esc([A-Z][a-z]+)+", name)
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in {"critical", "warning"}
     texts = rule["annotations"]
     assert texts.keys() == {"summary", "description", "runbook_url", "dashboard_url"}
-    assert texts["runbook_url"] == f"{{{{ $externalLabels.runbooks_url }}}}/{name}.md"
-    board = re.fullmatch(r"\{\{ \$externalLabels\.grafana_url }}/d/([a-z-]+)", texts["dashboard_url"])
+    said = texts["summary"] + texts["description"]
+    assert ("$value" in said) is (name not in SAY_NO_FIGURE)
+    grouped = re.search(r"by \(([^)]*)\)", rule["expr"])
+    for label in grouped[1].split(", ") if grouped else ():
+        assert f"$labels.{label}" in said or label in {"le", "job"} or name == "EscReceiverDown", label
+    assert texts["runbook_url"].endswith(f"docs/runbooks/{name}.md")
+    board = re.fullmatch(r"http://localhost:3000/d/([a-z-]+)", texts["dashboard_url"])
     assert board
-    assert (BOARDS / f"{board[1]}.json").exists()
+    assert (DASHBOARDS / "boards" / f"{board[1]}.json").exists()
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
@@ -155,5 +178,5 @@ def test_gauges_are_guarded_against_a_missed_scrape() -> None:
     """Whatever is no rate is looked at over some minutes."""
     gauges = {measure.series for measure in CATALOGUE if measure.kind == "gauge"}
     for name, rule in alerts().items():
-        bare = re.sub(r"\w+\([\w:]+(\{[^}]*})?\[\w+\]", "", rule["expr"])
+        bare = re.sub(r"\w+\([\w:]+(\{[^}]*})?\[\w+\]( offset \w+)?", "", rule["expr"])
         assert not named_in(bare) & gauges, name

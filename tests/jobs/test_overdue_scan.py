@@ -159,6 +159,8 @@ async def test_metrics_show_it(postgres_dsn: str, keeper: BatchWriter) -> None:
         await overdue.run_once(LATER)
         assert registry.get_sample_value("esc_receiver_operations_overdue") == 2
         assert registry.get_sample_value("esc_receiver_transitions_total", labels) == 2
+        became = registry.get_sample_value("esc_receiver_operations_became_overdue_total", {"source": "default"})
+        assert became == 2
         await hear(keeper, CLOSING, "d1")
         await overdue.run_once(LATER)
         assert registry.get_sample_value("esc_receiver_operations_overdue") == 1

@@ -18,8 +18,10 @@ from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.publishing.broker import Broker
+from tests.support.batches import letter, of_deployment
 from tests.support.figures import samples
 from tests.support.query_api import deploy, store
+from tests.support.samples import SAMPLES
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -60,6 +62,17 @@ async def test_gauges_tell_what_the_tables_hold(postgres_dsn: str, connection: C
     assert sum(shown(metrics, "operations").values()) == operations
     oldest = await connection.fetchval("SELECT min(first_seen_at) FROM operations")
     assert shown(metrics, "operation_oldest_timestamp_seconds") == {(): oldest.timestamp()}
+
+
+async def test_vms_that_wait_for_a_person_are_counted(postgres_dsn: str, connection: Connection) -> None:
+    """From the message that says so until one says that the recovery began."""
+    await store(postgres_dsn, [*deploy("one"), *deploy("two")])
+    manual, begun = SAMPLES["rec-recovery-07-manual-needed"], SAMPLES["rec-recovery-01-init"]
+    async with counting(postgres_dsn, counts_interval_s=0.001) as (counts, metrics):
+        for sample, waiting in ((manual, {("default",): 1}), (begun, {})):
+            await store(postgres_dsn, [letter(of_deployment(sample, "one"))])
+            await counts.run_once()
+            assert shown(metrics, "manual_recovery_vms") == waiting
 
 
 async def test_one_receiver_counts_for_all(postgres_dsn: str) -> None:

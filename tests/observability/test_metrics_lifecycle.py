@@ -61,7 +61,7 @@ def test_an_operation_that_ended_is_counted_once_and_timed() -> None:
     """Also when its messages are repeated; the time is from its first message to its end."""
     told = Told()
     told.hear(*deployed(), *deployed())
-    assert told.shown("operations_ended_total") == {("deploy", "succeeded"): 1}
+    assert told.shown("operations_ended_total") == {("lab", "deploy", "succeeded"): 1}
     assert told.shown("operation_seconds_sum") == {("deploy",): 40}
     assert told.shown("operation_seconds_count") == {("deploy",): 1}
     assert told.shown("tenant_operations_total") == {("tenant", "succeeded"): 1}
@@ -71,7 +71,7 @@ def test_a_failed_operation_is_counted_and_not_timed_among_those_that_succeeded(
     """What fails quickly would make the others look quick."""
     told = Told()
     told.hear(*deployed()[:2], notification("SERVICE_ALIVE", failed=True, at_s=40))
-    assert told.shown("operations_ended_total") == {("deploy", "failed"): 1}
+    assert told.shown("operations_ended_total") == {("lab", "deploy", "failed"): 1}
     assert told.shown("operation_seconds_count") == {}
 
 
@@ -79,14 +79,14 @@ def test_operations_of_resources_are_one_kind() -> None:
     """Their kinds are ESC's events, an open set."""
     told = Told()
     told.hear(notification("CREATE_IMAGE", resource=ResourceReport("image", "i1"), deployment=None))
-    assert told.shown("operations_ended_total") == {("resource", "succeeded"): 1}
+    assert told.shown("operations_ended_total") == {("lab", "resource", "succeeded"): 1}
 
 
 def test_recoveries_are_counted_with_what_they_tried() -> None:
     """Begun, each attempt and how it went, and the end."""
     told = Told()
     told.hear(*deployed(), *recovery("r1", at_s=1000), *recovery("r2", at_s=2000, failed=True))
-    assert told.shown("recoveries_started_total") == {(): 2}
+    assert told.shown("recoveries_started_total") == {("lab",): 2}
     assert told.shown("recovery_attempts_total") == {
         ("reboot", "failed"): 2,
         ("undeploy", "succeeded"): 2,
@@ -110,15 +110,16 @@ def test_a_vm_that_is_recovered_again_and_again_is_flapping() -> None:
         told.hear(*recovery(f"r{number}", at_s=1000 + 400 * number))
     assert told.shown("flapping_total") == {(): 2}
     last = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + 2200
-    assert [told.metrics.lifecycle.flapping.now(last + later_s) for later_s in (0, 2801, 3700)] == [1, 0, 0]
+    flapping = [told.metrics.lifecycle.flapping.now(last + later_s) for later_s in (0, 2801, 3700)]
+    assert flapping == [{"lab": 1}, {}, {}]
 
 
 def test_no_more_vms_are_remembered_than_may_be() -> None:
     """The one silent for longest is forgotten."""
     flapping = Flapping(recoveries=2, window_s=100, vms_max=2)
     one, two, three = (UUID(int=number) for number in range(3))
-    assert [flapping.recovered(vm, 1.0) for vm in (one, two, three)] == [False] * 3
-    assert [flapping.recovered(vm, 2.0) for vm in (three, one)] == [True, False]
+    assert [flapping.recovered("lab1", vm, 1.0) for vm in (one, two, three)] == [False] * 3
+    assert [flapping.recovered("lab1", vm, 2.0) for vm in (three, one)] == [True, False]
 
 
 def test_tenants_beyond_the_cap_are_one_and_are_counted() -> None:

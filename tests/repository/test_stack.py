@@ -79,9 +79,9 @@ def test_the_stack_follows_the_compose_specification() -> None:
 
 
 def test_the_stack_has_what_it_should() -> None:
-    """Five services, a profile with traffic, images by their digest, ports of this machine alone."""
+    """Six services, a profile with traffic, images by their digest, ports of this machine alone."""
     services = compose()["services"]
-    assert set(services) == {"receiver", "postgres", "nats", "prometheus", "grafana", "traffic"}
+    assert set(services) == {"receiver", "postgres", "nats", "prometheus", "alertmanager", "grafana", "traffic"}
     assert {name for name, service in services.items() if "profiles" in service} == {"traffic"}
     for service in services.values():
         assert re.search(r":(local|v?\d+\.[^@]+@sha256:[0-9a-f]{64})$", service["image"]), service["image"]
@@ -242,6 +242,9 @@ async def test_prometheus_takes_its_configuration(promtool: Path, tmp_path: Path
     assert "recording.yml" in said
     target = read(PROVISIONING / "prometheus.yml")["scrape_configs"][0]["static_configs"][0]["targets"][0]
     assert target == f"receiver:{Settings().port}"
+    told = read(PROVISIONING / "prometheus.yml")["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert [one.split(":")[0] for one in told] == ["alertmanager"]
+    assert "alertmanager" in compose()["services"]
 
 
 def test_grafana_finds_sources_and_boards() -> None:

@@ -32,7 +32,6 @@ from tests.support.samples import SAMPLES
 
 ALERTS = Path(__file__).parents[2] / "dashboards" / "alerts"
 RULES = ("alerts.yml", "recording.yml")
-URLS = {"grafana_url": "http://grafana.test", "runbooks_url": "http://runbooks.test"}
 SCRAPE = "1s"
 DEPLOYMENTS = 24
 PLAYED: Mapping[str, object] = {
@@ -132,7 +131,7 @@ async def _prometheus(
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     config = {
-        "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE, "external_labels": URLS},
+        "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
         "rule_files": [str(ALERTS / name) for name in RULES],
         "scrape_configs": [
             {"job_name": "esc-receiver", "static_configs": [{"targets": [target.removeprefix("http://")]}]}

@@ -2,6 +2,7 @@
 
 `python -m tools.dashboards` writes them.
 
-Their JSON is committed in `dashboards/boards/`, rules and their tests lie in `dashboards/alerts/`, what Grafana and
-Prometheus of the compose stack read in `dashboards/provisioning/`.
+Their JSON is committed in `dashboards/boards/`, Prometheus's rules (made of `dashboards/mixin/`) in
+`dashboards/alerts/`, their tests in `dashboards/tests/`, what the programs of the compose stack read in
+`dashboards/provisioning/`.
 """

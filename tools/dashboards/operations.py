@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.dashboards.fleet import RECOVERIES, UNDEPLOYS
-from tools.dashboards.parts import HALF, THIRD, Board, event, lines, number, question, rows
+from tools.dashboards.parts import HALF, QUARTER, THIRD, Board, event, lines, number, question, rows
 
 ENDED = "esc_receiver_operations_ended_total"
 SECONDS = "esc_receiver_operation_seconds_bucket"
@@ -33,13 +33,15 @@ BOARD = Board(
             "(max(esc_receiver_operation_oldest_timestamp_seconds) > bool 0)",
             unit="s", warn=1800, alarm=7200,
         ),
-        number("Succeeded", "Of those that ended in the last hour.", "esc:operations_success:ratio1h",
-               unit="percentunit"),
-        number("Burn, 1 h", "How fast the error budget goes.", "esc:operations_burn:rate1h", warn=1, alarm=14.4),
-        number("Burn, 6 h", "How fast the error budget goes.", "esc:operations_burn:rate6h", warn=1, alarm=6),
+        number("Succeeded", "Of those that ended in the last hour, at the ESC that fails most.",
+               "min(esc:operations_success:ratio1h)", unit="percentunit"),
+        number("Burn, 1 h", "How fast the error budget goes, at the ESC that fails most.",
+               "max(esc:operations_burn:rate1h)", warn=1, alarm=14.4),
+        number("Burn, 6 h", "How fast the error budget goes, at the ESC that fails most.",
+               "max(esc:operations_burn:rate6h)", warn=1, alarm=6),
         lines("SLO burn", "How many times faster than allowed the error budget is spent.",
-              {"5 m": "esc:operations_burn:rate5m", "1 h": "esc:operations_burn:rate1h",
-               "6 h": "esc:operations_burn:rate6h"}, width=HALF),
+              {"{{source}}, 5 m": "esc:operations_burn:rate5m", "{{source}}, 1 h": "esc:operations_burn:rate1h",
+               "{{source}}, 6 h": "esc:operations_burn:rate6h"}, width=HALF),
         lines("How operations end", "A second, by outcome.",
               {"{{outcome}}": f"sum by (outcome) (rate({ENDED}[$__rate_interval]))"}, unit="ops", width=HALF),
         lines(
@@ -65,12 +67,16 @@ BOARD = Board(
         ),
         lines("ESC out of service", "For how long each ESC has said so.",
               {"{{source}}": "max by (source) ((time() - esc_receiver_source_state_timestamp_seconds) * "
-               "esc_receiver_source_out_of_service) > 0"}, unit="s", width=THIRD),
+               "esc_receiver_source_out_of_service) > 0"}, unit="s", width=QUARTER),
+        lines("Became overdue", "Operations that fell silent, a minute, by ESC.",
+              {"{{source}}":
+               "60 * sum by (source) (rate(esc_receiver_operations_became_overdue_total[$__rate_interval]))"},
+              width=QUARTER),
         lines("Nothing heard of an ESC", "Since its last callback that was kept.",
               {"{{source}}": "time() - max by (source) (esc_receiver_source_last_message_timestamp_seconds > 0)"},
-              unit="s", width=THIRD),
+              unit="s", width=QUARTER),
         lines("Refused, by source", "Callbacks of an ESC that were refused, of all time.",
-              {"{{source}}": "max by (source) (esc_receiver_source_refused_callbacks) > 0"}, width=THIRD),
+              {"{{source}}": "max by (source) (esc_receiver_source_refused_callbacks) > 0"}, width=QUARTER),
         lines(
             "What recoveries try", "Attempts a minute, and how they went.",
             {"{{step}} {{outcome}}":
