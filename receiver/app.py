@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from aiohttp import web
 
 from receiver.api.routes import Api
 from receiver.board.page import Board
@@ -23,7 +22,7 @@ from receiver.config.settings import Settings
 from receiver.errors import ReceiverError, SetupError
 from receiver.http.health import Dependency, Health
 from receiver.http.ingress import Ingress
-from receiver.http.server import linger, make_app, start_site
+from receiver.http.sites import Sites
 from receiver.http.tls import ListenerTls
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
@@ -105,7 +104,8 @@ class App:
         self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended)
         self.health = self._health()
         self._spool_taking = uuid4().hex
-        self._runner: web.AppRunner | None = None
+        self._sites = Sites(settings, self.metrics, self.tls)
+        self._started = False
         self._tasks: list[asyncio.Task[Any]] = []
         self._undo = AsyncExitStack()
 
@@ -140,28 +140,27 @@ class App:
         await self.api.open()
         self._undo.callback(self.api.close)
         ingress = Ingress(self.batcher, self.settings, self.metrics, self.readers, self._traces)
-        rooms = (ingress, self.health, Board(), self.api)
-        served = make_app(rooms, self.settings)
-        served.on_shutdown.append(self.api.stop)
-        listeners = self._membership.listeners if self._membership else ()
-        self._runner = await start_site(served, self.settings, self.metrics, self.tls.context, listeners)
+        member = self._membership
+        sockets = (member.listeners, member.admin_listeners) if member else ((), ())
+        await self._sites.start(ingress, (self.health, Board(), self.api), self.api.stop, sockets)
+        self._started = True
         self._undo.push_async_callback(self._end_tasks)
         accepting = self._start_task(self.batcher.run(), "batcher")
         self._undo.push_async_callback(self._finish_batches, accepting)
-        self._undo.push_async_callback(self._runner.cleanup)
+        self._undo.push_async_callback(self._sites.stop)
         self._start_task(self._work(), "work")
         if self.tls.configured:
             self._start_task(self.tls.run(), "tls")
         if self._membership:
-            self._start_task(self._belong(self._membership, self._runner), "membership")
-            await self._membership.tell_serving(self.url)
+            self._start_task(self._belong(self._membership), "membership")
+            await self._membership.tell_serving(self.url, self.admin_url)
         else:
-            log.info("serving", url=self.url)
+            log.info("serving", url=self.url, **({"admin_url": self.admin_url} if self._sites.are_apart else {}))
 
-    async def _belong(self, membership: Membership, runner: web.AppRunner) -> None:
+    async def _belong(self, membership: Membership) -> None:
         """Until it is replaced by another worker, and has answered whom it can; or until nobody looks after it."""
         await membership.run()
-        await linger(runner, self.settings.worker_linger_s)
+        await self._sites.linger(self.settings.worker_linger_s)
 
     async def _work(self) -> None:
         """Bring the schema up to date as soon as PostgreSQL answers, then run what needs it."""
@@ -236,11 +235,13 @@ class App:
 
     @property
     def url(self) -> str:
-        """Where it is served."""
-        assert self._runner is not None  # started
-        host, port = self._runner.addresses[0][:2]
-        scheme = "https" if self.tls.configured else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        """Where callbacks are posted."""
+        return self._sites.url
+
+    @property
+    def admin_url(self) -> str:
+        """Where API, board and metrics are."""
+        return self._sites.admin_url
 
     async def until_ready(self) -> None:
         """Until callbacks can be kept, or until a task fails: then its error is raised."""
@@ -260,10 +261,10 @@ class App:
 
     async def stop(self) -> None:
         """Take nothing more, finish what was taken, and log the sums."""
-        if self._runner is None:
+        if not self._started:
             return
         await self._undo.aclose()
-        self._runner = None
+        self._started = False
         if self._membership is None:
             at_any_level().info("stopped", **self.metrics.sums())
             return

@@ -170,7 +170,7 @@ class Demo:
             following = asyncio.create_task(self._follow_feed(app.settings))
             try:
                 await app.until_ready()
-                write_endpoints(folder, app.url, app.settings)
+                write_endpoints(folder, app.url, app.admin_url, app.settings)
                 async with escs(SOURCES, self.seed, PACE / self.rate if self.rate else 0.0) as found:
                     self._introduce(app, folder, found)
                     await self._play(app, {source: emulator.url for source, emulator in found.items()})

@@ -18,9 +18,9 @@ def forget_endpoints(folder: Path) -> None:
     (folder / ENDPOINTS).unlink(missing_ok=True)
 
 
-def write_endpoints(folder: Path, url: str, settings: Settings) -> None:
+def write_endpoints(folder: Path, url: str, admin_url: str, settings: Settings) -> None:
     """For other programs on this machine; only the user may read it, as it holds passwords."""
-    found = {"http": url, "postgres_dsn": settings.postgres_dsn, "nats_url": settings.nats_url}
+    found = {"http": url, "admin": admin_url, "postgres_dsn": settings.postgres_dsn, "nats_url": settings.nats_url}
     write_private(folder / ENDPOINTS, orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
 

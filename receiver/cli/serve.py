@@ -114,7 +114,7 @@ class Program:
             where = {"postgres_dsn": servers.postgres_dsn, "nats_url": servers.nats_url}
             async with self._running(where) as service:
                 await service.until_ready()
-                write_endpoints(folder, service.url, service.settings)
+                write_endpoints(folder, service.url, service.admin_url, service.settings)
                 try:
                     await service.run()
                 finally:

@@ -47,7 +47,10 @@ def worker_command(config: Path | None) -> None:
 async def _work(settings: Settings, writer: LogWriter, given: dict[str, Any]) -> None:
     listeners = [socket.socket(fileno=file) for file in given["listen"]]
     line = socket.socket(fileno=given["line"])
-    membership = Membership(given["number"], given["workers"], listeners, line, settings)
+    callbacks = len(listeners) - given["admin_listeners"]
+    membership = Membership(
+        given["number"], given["workers"], listeners[:callbacks], line, settings, listeners[callbacks:]
+    )
     async with running(settings, traces(os.environ), writer, membership) as app:
         spare_the_collector()
         await app.run()

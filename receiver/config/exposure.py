@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from receiver.config.addresses import admin_address, callback_address
 from receiver.config.settings import Settings
 
 
 def open_doors(settings: Settings) -> Iterator[str]:
     """What anybody may do who reaches the address that is served on, or a proxy before it."""
-    if not (where := _beyond(settings)):
-        return
-    if not settings.read_tokens:
+    admin = admin_address(settings) or callback_address(settings)
+    if not settings.read_tokens and (where := _beyond(settings, admin.host)):
         yield f"the query API and the board are {where} with no read_tokens: anybody can read, raw bodies too"
+    if not (where := _beyond(settings, settings.host)):
+        return
     for name, source in settings.all_sources.items():
         if not (source.protected or settings.tls_client_ca_file):
             yield f"source {name} is {where} with no token, basic, allow or certificate: anybody can post to it"
 
 
-def _beyond(settings: Settings) -> str:
-    if not _is_loopback(settings.host):
+def _beyond(settings: Settings, host: str) -> str:
+    if not _is_loopback(host):
         return "served beyond loopback"
     return "served through a proxy (trusted_proxies)" if settings.trusted_proxies else ""
 

@@ -197,6 +197,10 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
     yield from _tls_clashes(settings)
+    if settings.admin_host and settings.admin_port is None:
+        yield "admin_host", "is of no use without admin_port"
+    if settings.admin_port and settings.admin_port == settings.port and settings.admin_host in (None, settings.host):
+        yield "admin_port", "is that of port; leave it unset, and one port serves all"
     if "default" in settings.sources and settings.default_source is False:
         yield "default_source", "is off, yet sources lists `default`"
     if not settings.all_sources:

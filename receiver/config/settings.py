@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     nats_tls_first: bool = _setting(False, "Begin with TLS, for servers with `handshake_first`.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = _setting(9010, "Port to serve on; 0 takes a free one.", ge=0, le=65535)
+    admin_port: int | None = _setting(
+        None, "Port of API, board, probes and metrics, if `port` is to take callbacks alone.", ge=0, le=65535
+    )
+    admin_host: str | None = _setting(None, "Address of that port; unset: as `host`.")
     workers: WorkerNumber = _setting(
         1, "Processes that serve on this port, each with a spool of its own; `auto`: one for each processor."
     )

@@ -19,6 +19,7 @@ from typing import Protocol as Shape
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
 
+from receiver.config.addresses import Address, callback_address
 from receiver.config.settings import Settings
 from receiver.errors import (
     AddressError,
@@ -114,22 +115,26 @@ async def start_site(
     metrics: Metrics,
     tls: ssl.SSLContext | None = None,
     sockets: Sequence[socket.socket] = (),
+    address: Address | None = None,
+    limits: Limits | None = None,
 ) -> web.AppRunner:
     """Serves the application, over TLS where it is given; `runner.addresses` tells where, `runner.cleanup()` ends it.
 
-    It listens on `sockets`; without any, where the settings say. Raises SetupError when it cannot be served there.
+    It listens on `sockets`; without any, at the address, which is that of callbacks unless one is given. `limits` are
+    those of another one, if both are to share them. Raises SetupError when it cannot be served there.
     """
+    address = address or callback_address(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.stop_timeout_s)
     await runner.setup()
     assert runner.server is not None  # it was just set up
     runner.server.request_handler = _with_problems(runner.server.request_handler, settings, metrics)
-    limits = Limits(settings)
+    limits = limits or Limits(settings)
     try:
         for one in sockets or (None,):
-            await _Site(runner, settings, metrics, tls, app.get(EXPRESS), limits, one).start()
+            await _Site(runner, settings, metrics, tls, app.get(EXPRESS), limits, one or address).start()
     except OSError as error:
         await runner.cleanup()
-        raise SetupError(bind_error(error, settings)) from error
+        raise SetupError(bind_error(error, address)) from error
     return runner
 
 
@@ -163,7 +168,7 @@ class _Site(web.BaseSite):
         tls: ssl.SSLContext | None,
         express: Express | None,
         limits: Limits,
-        listener: socket.socket | None,
+        listener: socket.socket | Address,
     ) -> None:
         super().__init__(runner, ssl_context=tls)
         self._express = express
@@ -174,8 +179,9 @@ class _Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """The URL as configured."""
-        return f"{'https' if self._ssl_context else 'http'}://{self._settings.host}:{self._settings.port}"
+        """Where it listens."""
+        host, port = self._listener[:2] if isinstance(self._listener, Address) else self._listener.getsockname()[:2]
+        return f"{'https' if self._ssl_context else 'http'}://{host}:{port}"
 
     async def start(self) -> None:
         """Begins to listen."""
@@ -184,8 +190,8 @@ class _Site(web.BaseSite):
         tls: dict[str, Any] = {"ssl": self._ssl_context}
         if self._ssl_context:
             tls["ssl_handshake_timeout"] = self._settings.tls_handshake_timeout_s
-        if self._listener is None:
-            self._server = await loop.create_server(self._protocol, self._settings.host, self._settings.port, **tls)
+        if isinstance(self._listener, Address):
+            self._server = await loop.create_server(self._protocol, self._listener.host, self._listener.port, **tls)
         else:
             self._server = await loop.create_server(self._protocol, sock=self._listener, **tls)
             self._listener.listen(BACKLOG)  # asyncio has set it to the number that it accepts in one turn
@@ -222,14 +228,14 @@ class _Site(web.BaseSite):
         )
 
 
-def bind_error(error: OSError, settings: Settings) -> str:
+def bind_error(error: OSError, address: Address) -> str:
     """Why the address cannot be served on, for people."""
-    where = f"{settings.host}:{settings.port}"
+    where, setting = f"{address.host}:{address.port}", address.setting
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is taken by another program; stop it, or set ESC_RECEIVER_PORT to a free port"
+        return f"{where} is taken by another program; stop it, or set {setting}PORT to a free port"
     if error.errno == errno.EACCES:
-        return f"{where} may not be served on by this user; set ESC_RECEIVER_PORT to a port above 1023"
-    return f"{where} cannot be served on ({error.strerror or error}); set ESC_RECEIVER_HOST and ESC_RECEIVER_PORT"
+        return f"{where} may not be served on by this user; set {setting}PORT to a port above 1023"
+    return f"{where} cannot be served on ({error.strerror or error}); set {setting}HOST and {setting}PORT"
 
 
 def _with_problems(handler: Serve, settings: Settings, metrics: Metrics) -> Serve:

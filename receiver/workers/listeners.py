@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from receiver.config.addresses import Address, admin_address, callback_address
 from receiver.config.settings import Settings
 from receiver.errors import SetupError
 from receiver.http.server import BACKLOG, bind_error
@@ -24,8 +25,10 @@ DIVIDES = sys.platform == "linux"
 class Listeners:
     """Those of all places; `close` leaves the port."""
 
-    def __init__(self, places: Sequence[Sequence[socket.socket]]) -> None:
+    def __init__(self, places: Sequence[Sequence[socket.socket]], admin: int = 0) -> None:
         self._places = [list(sockets) for sockets in places]
+        self.admin = admin
+        """How many of a place's sockets, the last ones, are not for callbacks."""
         self._left: dict[int, list[tuple[int, Any]]] = {}
         """By place: what its sockets were bound to."""
 
@@ -56,19 +59,25 @@ class Listeners:
 
 
 def listen(settings: Settings, places: int) -> Listeners:
-    """Take the port. Raises SetupError when it cannot be had."""
+    """Take the port, and that of API, board and metrics if it is another. Raises SetupError when one cannot be had."""
+    apart = admin_address(settings)
+    with ExitStack() as undo:
+        found = _bound(callback_address(settings), places, undo)
+        admin = _bound(apart, places, undo) if apart else []
+        undo.pop_all()
+    return Listeners(list(zip(*found, *admin, strict=True)), len(admin))
+
+
+def _bound(where: Address, places: int, undo: ExitStack) -> list[list[socket.socket]]:
     try:
-        with ExitStack() as undo:
-            found = [_listeners(family, address, places, undo) for family, address in _addresses(settings)]
-            undo.pop_all()
+        return [_listeners(family, address, places, undo) for family, address in _addresses(where)]
     except OSError as error:
-        raise SetupError(bind_error(error, settings)) from error
-    return Listeners(list(zip(*found, strict=True)))
+        raise SetupError(bind_error(error, where)) from error
 
 
-def _addresses(settings: Settings) -> Iterator[tuple[socket.AddressFamily, tuple[str, int]]]:
+def _addresses(where: Address) -> Iterator[tuple[socket.AddressFamily, tuple[str, int]]]:
     """Those that a host's name stands for, each once."""
-    found = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(where.host or None, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     yield from dict.fromkeys((family, (str(address[0]), int(address[1]))) for family, *_, address in found)
 
 

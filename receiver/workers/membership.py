@@ -38,10 +38,18 @@ class Membership:
     """One worker's. `join`, then `run` until it is to leave or the supervisor has gone."""
 
     def __init__(
-        self, number: int, workers: int, listeners: Sequence[socket.socket], end: socket.socket, settings: Settings
+        self,
+        number: int,
+        workers: int,
+        listeners: Sequence[socket.socket],
+        end: socket.socket,
+        settings: Settings,
+        admin_listeners: Sequence[socket.socket] = (),
     ) -> None:
+        """`admin_listeners` are those of API, board and metrics, where they are served apart."""
         self.number = number
         self.listeners = listeners
+        self.admin_listeners = admin_listeners
         self.spool_folders = [
             settings.spool_folder_of(one) for one in (number, *range(workers + 1, 3 * workers + number + 1))
         ]
@@ -77,9 +85,9 @@ class Membership:
         finally:
             leaving.cancel()
 
-    async def tell_serving(self, url: str) -> None:
-        """It takes connections."""
-        await self._line.ask("serving", url, timeout_s=self._timeout_s)
+    async def tell_serving(self, url: str, admin_url: str) -> None:
+        """It takes connections: for callbacks, and for all else."""
+        await self._line.ask("serving", [url, admin_url], timeout_s=self._timeout_s)
 
     async def tell_ended(self, report: Report) -> None:
         """It has stopped, and will count nothing more."""

@@ -59,12 +59,20 @@ class Supervisor:
             raise
         for place in self._places:
             self._start_task(self._keep(place), f"worker {place.number}")
-        log.info("serving", url=self.url, workers=self._workers)
+        log.info("serving", url=self.url, **self._apart(), workers=self._workers)
 
     @property
     def url(self) -> str:
-        """Where it is served."""
+        """Where callbacks are posted."""
         return next(place.worker.url for place in self._places if place.worker.url)
+
+    @property
+    def admin_url(self) -> str:
+        """Where API, board and metrics are."""
+        return next(place.worker.admin_url for place in self._places if place.worker.admin_url)
+
+    def _apart(self) -> dict[str, str]:
+        return {"admin_url": self.admin_url} if self._listeners.admin else {}
 
     def report(self) -> Report:
         """What all counted, as it was told last: not older than `worker_report_s`."""
@@ -174,8 +182,9 @@ class Supervisor:
 
     async def _spawn(self, number: int) -> WorkerProcess:
         worker = await WorkerProcess.spawn(
-            number, self._command, self._listeners.of(number), workers=self._workers, log_lock=self._log_lock.fileno()
-        )
+            number, self._command, self._listeners.of(number), workers=self._workers, log_lock=self._log_lock.fileno(),
+            admin_listeners=self._listeners.admin,
+        )  # fmt: skip
         self._live.add(worker)
         await worker.connect(
             {"families": self._families, "readiness": self._readiness, "end_session": self._end_session}

@@ -52,6 +52,8 @@ class WorkerProcess:
         self.told_end = False
         """Whether that was said at its end."""
         self.url = ""
+        self.admin_url = ""
+        """Where API, board and metrics are."""
         self._process = process
         self._end = end
         self._serving = asyncio.Event()
@@ -135,8 +137,8 @@ class WorkerProcess:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    async def _tell_serving(self, url: str) -> None:
-        self.url = url
+    async def _tell_serving(self, urls: Sequence[str]) -> None:
+        self.url, self.admin_url = urls
         self.state = State.SERVING
         self._serving.set()
 

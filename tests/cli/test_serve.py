@@ -111,6 +111,7 @@ async def test_a_log_that_cannot_be_written_keeps_nothing_else_from_happening(
     """Callbacks and refusals are answered, what is missing of the log is counted, and SIGTERM ends the service."""
     log, unread = unwritable_log(kind)
     settings = {"log_format": log_format, "log_queue_bytes_max": 4096, "log_flush_timeout_s": 0.1}
+    settings["unknown_source"] = "refuse"
     async with serving_with_log(log, tmp_path, **settings) as (process, url), aiohttp.ClientSession(url) as session:
         if log is not None:
             os.close(log)

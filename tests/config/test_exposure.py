@@ -34,3 +34,11 @@ def test_what_others_reach_asks_for_something(reached: dict[str, Any]) -> None:
     assert doors(**reached, **SOURCES) == ["the query"]
     assert doors(**reached, **SOURCES, **TOKENS) == []
     assert doors(**reached, **SOURCES, **TOKENS, default_source=True) == ["source default"]
+
+
+def test_each_port_is_judged_by_its_own_address() -> None:
+    """The API may stay on loopback while callbacks come from everywhere, and the other way round."""
+    everywhere, here = {"host": "0.0.0.0", "admin_port": 9011}, {"host": "127.0.0.1", "admin_port": 9011}  # noqa: S104
+    assert doors(**everywhere) == ["the query", "source default"]
+    assert doors(**everywhere, admin_host="127.0.0.1") == ["source default"]
+    assert doors(**here, admin_host="0.0.0.0") == ["the query"]  # noqa: S104

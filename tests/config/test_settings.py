@@ -148,6 +148,8 @@ def test_settings_do_not_show_secrets() -> None:
             "ESC_RECEIVER_HEADER_FIELD_BYTES_MAX: exceeds header_bytes_max (262144)",
         ),
         ({"LEDGER_RETENTION_DAYS": "1"}, "ESC_RECEIVER_CALLBACKS_RETENTION_DAYS: exceeds ledger_retention_days (1)"),
+        ({"ADMIN_PORT": "9010"}, "ESC_RECEIVER_ADMIN_PORT: is that of port; leave it unset"),
+        ({"ADMIN_HOST": "127.0.0.1"}, "ESC_RECEIVER_ADMIN_HOST: is of no use without admin_port"),
         ({"DEFAULT_SOURCE": "off"}, "ESC_RECEIVER_DEFAULT_SOURCE: is off and no source is listed"),
         (
             {"DEFAULT_SOURCE": "off", "SOURCES": '{"default": {}}'},
