@@ -26,6 +26,7 @@ from receiver.observability.metrics import Metrics
 from receiver.parsing.body_readers import BodyReaders
 from receiver.postgres.database import Database
 from receiver.publishing.rebuild import StreamRebuild
+from receiver.publishing.stream_setup import is_remembered
 from receiver.replay.stream_rebuild import to_stream
 from tests.support import auditor, feed
 
@@ -185,3 +186,19 @@ async def is_waited_for(table: str, dsn: str) -> bool:
 async def is_calm(app: App) -> bool:
     """The receiver is the relay again, and publishes."""
     return not app.relay.trouble
+
+
+async def test_whether_an_id_is_remembered_is_asked_without_leaving_a_message(nats_url: str) -> None:
+    """Else a stream that was emptied would pass for ready, and its messages for repeats until the window is over."""
+    client = await nats.connect(nats_url)
+    jetstream = client.jetstream()
+    await jetstream.add_stream(name="REPEATS", subjects=["repeats"])
+    await jetstream.publish("repeats", b"", headers={"Nats-Msg-Id": "told"})
+    assert await is_remembered(client, "repeats", "told", 5)
+    assert not await is_remembered(client, "repeats", "new", 5)
+    await jetstream.purge_stream("REPEATS")
+    assert await is_remembered(client, "repeats", "told", 5)
+    assert not await is_remembered(client, "repeats", "new", 5)
+    assert (await jetstream.stream_info("REPEATS")).state.messages == 0
+    await jetstream.delete_stream("REPEATS")
+    await client.close()
