@@ -34,6 +34,10 @@ class Callback(BaseModel):
     reason: str
     notes: list[str]
     body_bytes: int
+    """
+    Of the body as it is kept.
+    """
+
     position: str
     """
     Its place in the order of visibility: a cursor, and the feed's event id.
@@ -129,6 +133,10 @@ class CallbackWithHeaders(Callback):
         extra="allow",
     )
     headers: list[list[str]]
+    received_bytes: int | None
+    """
+    Of the body as received; null for one sent in chunks.
+    """
 
 
 class Consumer(BaseModel):

@@ -66,7 +66,10 @@ _INCARNATION = {
 }  # fmt: skip
 VM_WITH_INCARNATIONS = {**VM, "incarnation": 1, "incarnations": [_INCARNATION]}
 OPERATION_WITH_PROGRESS = {**OPERATION, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
-CALLBACK_WITH_HEADERS = {**CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]]}
+CALLBACK_WITH_HEADERS = {
+    **CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]],
+    "received_bytes": 1204,
+}  # fmt: skip
 EXPLANATION: dict[str, Any] = {
     "words": [
         "vm-1 of dep-1 is ALIVE since 2026-01-31 12:00:00 UTC.",

@@ -31,7 +31,7 @@ from receiver.api.live_feed import LiveFeed
 from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
-from receiver.api.row_shapes import callback_item, incarnation_items, transition_item
+from receiver.api.row_shapes import callback_item, incarnation_items, received_bytes, transition_item
 from receiver.api.sessions import Sessions, TellEnded
 from receiver.api.source_list import Sources
 from receiver.api.stats import Stats
@@ -189,7 +189,8 @@ class Api:
 
     async def _callback(self, request: web.Request, query: Query) -> web.Response:
         row = await self._callback_row("callback", query["receipt"])
-        return single(request, {**callback_item(row), "headers": row["headers"]})
+        headers = row["headers"]
+        return single(request, {**callback_item(row), "headers": headers, "received_bytes": received_bytes(headers)})
 
     async def _callback_raw(self, _: web.Request, query: Query) -> web.Response:
         row = await self._callback_row("raw", query["receipt"])

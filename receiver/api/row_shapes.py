@@ -5,6 +5,7 @@ Entities look as on the feed and in the KV bucket (`events.cloudevents.item`). T
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_type_hints
@@ -70,6 +71,12 @@ def transition_item(row: asyncpg.Record) -> dict[str, Any]:
 def callback_item(row: asyncpg.Record) -> dict[str, Any]:
     """A callback without its headers and body."""
     return {**{name: row[name] for name in (*CALLBACK_TYPES, "body_bytes")}, "position": str(position_of(row))}
+
+
+def received_bytes(headers: Iterable[Sequence[str]]) -> int | None:
+    """How many bytes the body had by its header, which the server has held to; None for one sent in chunks."""
+    told = next((value.strip() for name, value in headers if name.lower() == "content-length"), "")
+    return int(told) if re.fullmatch("[0-9]{1,18}", told, re.ASCII) else None
 
 
 def incarnation_items(rows: Iterable[asyncpg.Record], instances: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:

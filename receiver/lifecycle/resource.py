@@ -9,7 +9,7 @@ from receiver.lifecycle.ordering_marks import OrderingMarks
 from receiver.model.entities import Resource, ResourceState, entity_id
 from receiver.model.notification import ResourceReport
 
-_NOT_CREATED = "it could not be created: delete it before creating it again (A52)"
+_NOT_CREATED = "it could not be created: delete it before creating it again"
 VERBS = {
     "CREATE": (10, ResourceState.CREATED, "it was created", _NOT_CREATED),
     "UPDATE": (20, ResourceState.UPDATED, "it was updated", "it could not be updated"),

@@ -199,7 +199,7 @@ async def test_the_mode_is_where_an_operator_looks_first(nats_url: str, tmp_path
     nobody = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
     async with receiving(nobody, nats_url, tmp_path) as app, visiting(chromium, f"{app.url}/#/quarantine") as visit:
         assert await post(app, deploy("dep-spooled")) == [202, 202, 202]
-        await expect(visit.page.locator(".vital", has_text="Mode")).to_contain_text("spooling")
+        await expect(visit.page.locator(".vital", has_text="Database")).to_contain_text("not reached, spooling")
         await expect(visit.page.locator(".ribbon.waiting")).to_contain_text("postgres")
         await expect(visit.page.locator(".notice.wrong")).to_contain_text("PostgreSQL cannot be asked now")
 

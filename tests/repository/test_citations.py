@@ -105,3 +105,24 @@ def test_the_pages_explain_the_sources_they_name() -> None:
     pages = {path: text for path, text in TEXTS.items() if path.suffix == ".md" and path.name != "esc-callbacks.md"}
     linked = {path: re.sub(r"\[[^]]*\]\([^)]*\)|`[^`]*`", "", text) for path, text in pages.items()}
     assert {str(path): found[0] for path, text in linked.items() for found in re.finditer(TAGS, text)} == {}
+
+
+def test_what_people_read_names_no_source_of_a_page() -> None:
+    """Reasons in the ledger, answers and messages stand alone: a code of a page's bibliography says nothing there."""
+    named = {
+        f"{path.relative_to(ROOT)}: {string}": found[0]
+        for path, text in TEXTS.items()
+        if path.suffix == ".py" and path.is_relative_to(ROOT / "receiver")
+        for string in spoken(ast.parse(text))
+        for found in re.finditer(TAGS, string)
+    }
+    assert named == {}
+
+
+def spoken(tree: ast.Module) -> Iterator[str]:
+    """The strings of a module that are no docstrings."""
+    written = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in written:
+                yield text

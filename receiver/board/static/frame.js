@@ -44,7 +44,7 @@ function vitals(app) {
   const overdue = app.fleet.openOperations().filter((one) => one.state === "OVERDUE").length;
   const quarantine = stats?.quarantine.callbacks_last_day;
   return [
-    vital("Mode", modeOf(app), modeKind(app), why(ready)),
+    vital("Database", databaseOf(app), modeKind(app), why(ready)),
     workers(ready),
     vital("Feed", html`<i class="beat" aria-hidden="true"></i>${feed}`, feedKind),
     vital("Changes", html`${rate(app.fleet.changeRate())}<small>/s</small>`, ""),
@@ -63,13 +63,16 @@ function workers(ready) {
   return vital("Workers", `${well} of ${all.length}`, well === all.length ? "good" : "waiting", each.join("\n"));
 }
 
-export function modeOf(app) {
+const MODES = { direct: "writing directly", spooling: "not reached, spooling", draining: "catching up" };
+
+function databaseOf(app) {
   const { ready, error } = app.health;
-  if (error) return "unreachable";
+  if (error) return "receiver unreachable";
   if (!ready) return "…";
   if (!ready.ready) return "not ready";
   // `spooling: 12 callbacks wait in the spool`; while it is direct, that dependency is well.
-  return ready.dependencies?.mode?.why?.split(":")[0] ?? "direct";
+  const mode = ready.dependencies?.mode?.why?.split(":")[0] ?? "direct";
+  return MODES[mode] ?? mode;
 }
 
 function modeKind(app) {

@@ -50,7 +50,8 @@ export const toDeployment = (fleet, source, id) =>
   id ? html`<a href=${deploymentLink(source, id)}>${short(deploymentName(fleet, source, id))}</a>` : "–";
 
 /** What an operation is called: what was asked for, and its transaction. */
-export const operationName = (kind, id) => html`${kind && kind !== "unknown" ? kind.replaceAll("_", " ") : "operation"} <code><bdi>${name(id, SHORT)}</bdi></code>`;
+export const kindWords = (kind) => (kind && kind !== "unknown" ? name(kind.replaceAll("_", " "), 40) : "operation");
+export const operationName = (kind, id) => html`${kindWords(kind)} <code><bdi>${name(id, SHORT)}</bdi></code>`;
 
 /** The thing that a ledger entry is about, as its own page names it. */
 export const toThing = (fleet, change) => {

@@ -63,6 +63,6 @@ export const rate = (number) =>
   !Number.isFinite(number) ? "–" : number >= 10 ? WHOLE.format(Math.round(number)) : number.toFixed(1);
 export const bytes = (number) => {
   if (!Number.isFinite(number)) return "–";
-  if (number < 1024) return `${number} B`;
+  if (number < 10_240) return counted(number, "byte");
   return number < 1048576 ? `${(number / 1024).toFixed(1)} KiB` : `${(number / 1048576).toFixed(1)} MiB`;
 };

@@ -9,6 +9,8 @@ export const RANGES = { "15m": 900, "1h": 3_600, "6h": 21_600, "1d": 86_400, "7d
 const LANE = 30;
 const BAR = 20;
 const AXIS = 24;
+const LABEL = 15;
+const STACKED = 560; // narrower than this there is no room beside the bars
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000];
 const PATTERNS = { error: "cross", recovering: "wave", moving: "slant", stopping: "back", stopped: "dots", inert: "lines" };
 
@@ -34,10 +36,13 @@ export const rangeChoice = (asked) => html`
 /** `lanes`: [{ label, href, spans }]; `width` in pixels; `asked.range` as in RANGES. */
 export function timeline({ lanes, width, now, asked }) {
   const { from, to } = shownTimes(lanes, now, asked.range);
-  const label = lanes.length > 1 ? Math.min(180, width * 0.28) : 0;
+  const above = width < STACKED; // labels stand above their bars
+  const label = above ? 0 : Math.min(240, width * 0.28);
+  const lane = above ? LANE + LABEL : LANE;
+  const top = (row) => row * lane + (above ? LABEL : 0);
   const room = Math.max(80, width - label);
   const x = (instant) => label + ((Math.min(Math.max(instant, from), to) - from) / (to - from)) * room;
-  const height = lanes.length * LANE + AXIS;
+  const height = lanes.length * lane + AXIS;
   const said = lanes.length === 1 ? "State timeline" : `State timeline of ${lanes.length} things`;
   return html`
     <svg class="timeline" viewBox="0 0 ${width} ${height}" width=${width} height=${height} role="group" aria-label=${said}>
@@ -46,9 +51,9 @@ export function timeline({ lanes, width, now, asked }) {
         (tick) => svg`<g class="tick" aria-hidden="true"><line x1=${x(tick)} x2=${x(tick)} y1="0" y2=${height - AXIS + 4}></line>
           <text x=${x(tick)} y=${height - 6} text-anchor=${x(tick) > width - 30 ? "end" : x(tick) < label + 30 ? "start" : "middle"}>${stamp(tick, to - from)}</text></g>`,
       )}
-      ${lanes.map((lane, row) => svg`
-        ${label ? svg`<a href=${lane.href ?? nothing} class="lane"><text x="0" y=${row * LANE + 19}>${name(lane.label, Math.floor(label / 8))}</text></a>` : nothing}
-        ${lane.spans.filter((one) => one.to >= from).map((one) => bar(one, x, row * LANE + (LANE - BAR) / 2))}`)}
+      ${lanes.map((one, row) => svg`
+        <a href=${one.href ?? nothing} class="lane"><title>${name(one.label, 320)}</title><text x="0" y=${above ? top(row) - 2 : top(row) + 19}>${name(one.label, Math.floor((label || width) / 8))}</text></a>
+        ${one.spans.filter((part) => part.to >= from).map((part) => bar(part, x, top(row) + (LANE - BAR) / 2))}`)}
     </svg>`;
 }
 

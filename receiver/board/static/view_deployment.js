@@ -2,17 +2,18 @@
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, mark } from "./states.js";
 import { name } from "./text.js";
-import { operationLink, vmLink } from "./route.js";
-import { at, code, facts, fetched, notice, panel, text, time } from "./parts.js";
+import { link, operationLink, vmLink } from "./route.js";
+import { at, code, deploymentName, facts, fetched, notice, operationName, panel, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { deploymentFlags, mix } from "./view_lists.js";
-import { progress } from "./view_fleet.js";
+import { progress } from "./progress.js";
 import { ledger } from "./histories.js";
 import { get, path } from "./api.js";
 
 const HISTORY = 200;
 const DEPLOYMENT_HISTORY = 1_000;
 const LANES = 60;
+const OPERATIONS = 50;
 
 export function deploymentView(app) {
   const { source, id } = app.route.asked;
@@ -26,7 +27,7 @@ async function readDeployment(source, id) {
   const [deployment, history, operations] = await Promise.all([
     get(path("deployments", source, id)),
     get("transitions", { source, deployment: id, order: "newest", limit: DEPLOYMENT_HISTORY }),
-    get("operations", { source, deployment: id, limit: 50 }),
+    get("operations", { source, deployment: id, order: "newest", limit: OPERATIONS }),
   ]);
   return { deployment, history, operations };
 }
@@ -39,7 +40,7 @@ function deploymentPage(app, { deployment, history, operations }) {
   const end = (thing) => (thing.ended_at ? Date.parse(thing.ended_at) : app.now);
   const own = spans(of(deployment.id), end(deployment));
   const lanes = [
-    { label: "deployment", spans: own },
+    { label: `deployment ${deploymentName(app.fleet, deployment.source, deployment.internal_deployment_id)}`, spans: own },
     ...vms.slice(0, LANES).map((vm) => ({ label: vm.vm_name, href: vmLink({ ...vm, name: vm.vm_name }), spans: spans(of(vm.id), end(vm)) })),
   ].filter((lane) => lane.spans.length);
   const counts = {};
@@ -62,15 +63,15 @@ function deploymentPage(app, { deployment, history, operations }) {
           ["Internal id", code(deployment.internal_deployment_id)], ["External id", code(deployment.external_deployment_id)],
           ["Tenant", text(deployment.tenant)], ["Incarnation", deployment.incarnation], ["ESC reports", deployment.reported_state],
           ["First seen", at(deployment.first_seen_at)], ["Ended", deployment.ended_at ? at(deployment.ended_at) : "no"],
+          ["Resources", html`<a href=${link("resources", { source: deployment.source, deployment: deployment.internal_deployment_id })}>list</a>`],
         ]))}
-        ${panel("Operations", operationList(app, operations.items))}
+        ${panel("Operations", operationList(app, operations.items), { more: html`<a class="count" href=${link("operations", { source: deployment.source, deployment: deployment.internal_deployment_id })}>${operations.next ? `the last ${OPERATIONS}, ` : ""}list</a>` })}
       </div>
     </div>
-    ${panel("History", ledger({ items: entries.slice(0, HISTORY) }, app, true))}`;
+    ${panel("History", ledger({ items: entries.slice(0, HISTORY) }, app, true), { more: entries.length > HISTORY || history.next ? html`<span class="count">the last ${Math.min(HISTORY, entries.length)}</span>` : nothing })}`;
 }
 
 function operationList(app, items) {
   if (!items.length) return html`<p class="calm">None known.</p>`;
-  const sorted = [...items].sort((a, b) => Date.parse(b.first_seen_at) - Date.parse(a.first_seen_at));
-  return html`<ul class="list">${sorted.map((one) => html`<li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${one.kind} <small>${text(one.transaction_id, 40)}</small></span></a>${progress(one)}${time(one.first_seen_at, app.now)}</li>`)}</ul>`;
+  return html`<ul class="list">${items.map((one) => html`<li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${operationName(one.kind, one.transaction_id)}</span></a>${progress(one)}${time(one.first_seen_at, app.now)}</li>`)}</ul>`;
 }

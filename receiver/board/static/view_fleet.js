@@ -6,11 +6,11 @@ import { byState, place } from "./fleet.js";
 import { clock, count, counted, name, span } from "./text.js";
 import { deploymentLink, link, operationLink, vmLink } from "./route.js";
 import { deploymentName, itsDeployment, move, notice, operationName, panel, short, time, toDeployment, toThing } from "./parts.js";
+import { progress } from "./progress.js";
 
 const ATTENTION_MAX = 12;
 const FLIGHT_MAX = 8;
 const LATEST_MAX = 12;
-const TAKES_DOWN = new Set(["stop", "stop_vm", "undeploy", "scale_in", "enable_monitoring", "disable_monitoring"]);
 
 export function fleetView(app) {
   const vms = app.fleet.allVms();
@@ -114,20 +114,6 @@ function flight(app) {
         ${open.length > FLIGHT_MAX ? html`<p class="more"><a href=${link("operations", { state: "OPEN" })}>and ${count(open.length - FLIGHT_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">No operation is under way.</p>`;
   return panel("Operations in flight", body, { more: html`<span class="count">${count(open.length)}</span>` });
-}
-
-/** How many of the VMs that an operation spoke of are alive, and how many failed. */
-export function progress(operation) {
-  const seen = operation.vms_seen ?? 0;
-  if (!seen) return nothing;
-  if (TAKES_DOWN.has(operation.kind)) return html`<span class="figure">${seen === 1 ? "1 VM" : `${count(seen)} VMs`}</span>`;
-  const { vms_alive: alive, vms_deployed: deployed, vms_failed: wrong } = operation;
-  const failing = Math.min(wrong, seen - alive); // one that failed and then came up counts as alive
-  const said = `${alive} alive, ${deployed} deployed, ${wrong} failed of ${seen} VMs`;
-  const part = (number, kind) => (number > 0 ? html`<i class="tone-${kind}" .style=${`width:${(100 * number) / seen}%`}></i>` : nothing);
-  return html`<span class="progress" role="img" aria-label=${said} title=${said}>
-    <span class="meter">${part(alive, "alive")}${part(failing, "error")}${part(Math.min(Math.max(deployed - alive, 0), seen - alive - failing), "inert")}</span>
-    <span class="figure">${Math.max(alive, 0)}/${seen}</span></span>`;
 }
 
 const inDeployment = (fleet, one) =>

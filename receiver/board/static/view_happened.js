@@ -40,14 +40,18 @@ const quarantined = (app, one) => html`<li class="panel card">
   ${bytesOf(app, one)}
 </li>`;
 
+/** What the bytes are that can be looked at: as received, but for secrets. */
+const bytesWords = ({ body_bytes: kept, redacted, outcome }) =>
+  `Body, ${bytes(kept)}${redacted ? " as kept, with secrets overwritten" : ""}${outcome === "malformed" ? "; it could not be read, so it may hold secrets that were not overwritten" : ""}`;
+
 /** The bytes, fetched when asked for, as text and never as anything else. */
 export function bytesOf(app, callback, open = false) {
   const key = `raw ${callback.receipt}`;
   const shown = open || app.opened.has(key);
   const toggle = (event) => app.open(key, event.target.open);
-  return html`<details class="bytes" .open=${shown} @toggle=${toggle}><summary>Bytes as received (${bytes(callback.body_bytes)}${callback.redacted ? ", secrets overwritten" : ""}${callback.outcome === "malformed" ? "; they could not be read, so they may hold secrets that were not overwritten" : ""})</summary>
+  return html`<details class="bytes" .open=${shown} @toggle=${toggle}><summary>${bytesWords(callback)}</summary>
     ${shown ? fetched(app.cache.get(key, () => raw(callback.receipt)), "the bytes", (body) => html`
-      <pre tabindex="0" aria-label="Bytes as received"><bdi>${decoded(body.subarray(0, RAW_SHOWN))}</bdi></pre>
+      <pre tabindex="0" aria-label="Body"><bdi>${decoded(body.subarray(0, RAW_SHOWN))}</bdi></pre>
       ${body.length > RAW_SHOWN ? html`<p class="dim">The first ${bytes(RAW_SHOWN)} of ${bytes(body.length)}.</p>` : nothing}`) : nothing}
   </details>`;
 }
@@ -62,9 +66,10 @@ export function callbackView(app) {
       ${panel("What was received", facts([
         ["Receipt", code(one.receipt)], ["Received", at(one.received_at)], ["Source", one.source], ["Channel", one.channel],
         ["From", one.remote], ["Reference", text(one.ref)], ["Transaction", code(one.transaction_id)],
-        ["Status", `${one.status_code ?? "–"} ${one.status_message ? name(one.status_message, 200) : ""}`],
+        ["Status", [one.status_code, one.status_message && name(one.status_message, 200)].filter((part) => part !== null).join(": ") || "none given"],
         ["Deployment", toDeployment(app.fleet, one.source, one.deployment)],
         ["VM", one.vm_name ? html`<a href=${vmLink({ source: one.source, deployment: one.deployment, name: one.vm_name })}>${text(one.vm_name)}</a>` : "–"],
+        ["Bytes received", one.received_bytes === null ? "not said by the sender" : bytes(one.received_bytes)],
         ["Rule", one.rule], ["Notes", one.notes.length ? one.notes.join(", ") : "–"],
       ]))}
       ${panel("Header", html`<table class="entries"><tbody>${(one.headers ?? []).map(([key, value]) => html`<tr><th scope="row"><bdi>${name(key, 60)}</bdi></th><td><bdi>${name(value, 400)}</bdi></td></tr>`)}</tbody></table>`)}

@@ -7,7 +7,7 @@ import { count, name, span } from "./text.js";
 import { change, deploymentLink, link, operationLink, resourceLink, vmLink } from "./route.js";
 import { chip, choose, deploymentName, distinct, failed, inAll, loading, notice, operationName, search, short, text, tick, time, toDeployment } from "./parts.js";
 import { renewal } from "./server_list.js";
-import { progress } from "./view_fleet.js";
+import { progress } from "./progress.js";
 
 /** What the receiver has of a list that passes the filters in the address. */
 function looked(app, list, keys, more = {}) {

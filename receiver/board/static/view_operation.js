@@ -1,12 +1,12 @@
 // One operation and its story: how far it is, what it moved and when, its ledger entries and its callbacks.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
-import { count, name, span } from "./text.js";
+import { name, span } from "./text.js";
 import { deploymentLink, vmLink } from "./route.js";
-import { at, code, facts, fetched, notice, panel, text, toDeployment } from "./parts.js";
+import { at, code, deploymentName, facts, kindWords, fetched, notice, panel, text, toDeployment } from "./parts.js";
 import { spans, timeline } from "./timeline.js";
 import { callbackList, ledger } from "./histories.js";
-import { progress } from "./view_fleet.js";
+import { progress, progressFacts } from "./progress.js";
 import { get, path } from "./api.js";
 
 const ENTRIES = 500;
@@ -34,12 +34,11 @@ async function readOperation(source, id) {
 function operationPage(app, { operation, history, callbacks }) {
   const open = OPEN.has(operation.state);
   const end = operation.ended_at ? Date.parse(operation.ended_at) : app.now;
-  const lanes = lanesOf(history.items, end);
-  const told = operation.progress;
+  const lanes = lanesOf(app.fleet, history.items, end);
   return html`
     <header class="title">
       <p class="kind">Operation on ${operation.source}</p>
-      <h1>${name(operation.kind || "operation", 60)} <small><bdi>${name(operation.transaction_id, 320)}</bdi></small></h1>
+      <h1>${kindWords(operation.kind)} <small><bdi>${name(operation.transaction_id, 320)}</bdi></small></h1>
       <p class="lead state-now">${badge(operation.state)}
         <span class="dim">${open ? `for ${span((end - Date.parse(operation.first_seen_at)) / 1000)}` : `after ${span((end - Date.parse(operation.first_seen_at)) / 1000)}`}</span>
         ${progress(operation)} ${operation.revised ? html`<span class="flag">revised</span>` : nothing}</p>
@@ -53,18 +52,20 @@ function operationPage(app, { operation, history, callbacks }) {
         ["Deployment", toDeployment(app.fleet, operation.source, operation.deployment)],
         ["Tenant", text(operation.tenant)], ["Reference", text(operation.ref)], ["Transaction", code(operation.transaction_id)],
         ["First seen", at(operation.first_seen_at)], ["Last heard of", at(operation.last_seen_at)], ["Ended", operation.ended_at ? at(operation.ended_at) : "no"],
-        ["ESC says", `${operation.status_code ?? "–"} ${operation.status_message ? name(operation.status_message, 300) : ""}`],
+        ["ESC says", said(operation)],
       ]))}
-      ${panel("Progress", facts([
-        ["VMs heard of", count(told.expected)], ["Deployed", count(told.deployed)], ["Alive", count(told.alive)], ["Failed", count(told.failed)],
-      ]))}
+      ${panel("Progress", progressFacts(operation))}
     </div>
     ${panel("History", ledger(history, app, true), { more: history.next ? html`<span class="count">the last ${ENTRIES}</span>` : nothing })}
-    ${panel("Callbacks", callbackList(app, callbacks))}`;
+    ${panel("Callbacks", callbackList(app, callbacks), { more: callbacks.next ? html`<span class="count">the last ${CALLBACKS}</span>` : nothing })}`;
 }
 
+/** The status that ESC gave, and its text. */
+const said = ({ status_code: status, status_message: message }) =>
+  status === null && !message ? "nothing" : [status === null ? null : `status ${status}`, message && name(message, 300)].filter(Boolean).join(": ");
+
 /** A lane for each deployment and VM that it moved, the deployment first. */
-function lanesOf(entries, end) {
+function lanesOf(fleet, entries, end) {
   const things = new Map();
   for (const one of entries) {
     if (one.entity !== "vm" && one.entity !== "deployment") continue;
@@ -74,7 +75,7 @@ function lanesOf(entries, end) {
   const lanes = [...things.values()].map((its) => {
     const { entity, source, deployment, name: label } = its[0];
     const href = entity === "vm" ? vmLink({ source, deployment, name: label }) : deploymentLink(source, label);
-    return { label: entity === "vm" ? label : "deployment", href, first: entity !== "vm", spans: spans(its, Math.max(end, Date.parse(its[0].at))) };
+    return { label: entity === "vm" ? label : `deployment ${deploymentName(fleet, source, label)}`, href, first: entity !== "vm", spans: spans(its, Math.max(end, Date.parse(its[0].at))) };
   });
   return lanes.sort((a, b) => b.first - a.first || (a.label < b.label ? -1 : 1));
 }

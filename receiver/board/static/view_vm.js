@@ -3,10 +3,10 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
 import { clock, name, span } from "./text.js";
 import { deploymentLink, link, operationLink } from "./route.js";
-import { at, code, deploymentName, facts, fetched, notice, panel, text, time } from "./parts.js";
+import { at, code, deploymentName, facts, fetched, kindWords, notice, panel, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { vmFlags } from "./view_lists.js";
-import { progress } from "./view_fleet.js";
+import { progress } from "./progress.js";
 import { callbackList, ledger } from "./histories.js";
 import { get, path } from "./api.js";
 
@@ -52,7 +52,7 @@ function vmPage(app, { vm, why, history, callbacks }, known) {
         ${panel("What it is", facts([
           ["Instance", code(vm.vm_uuid)], ["Group", text(vm.vm_group)], ["Host", text(vm.host_name ?? vm.host_uuid)],
           ["Tenant", text(vm.tenant)], ["Source", vm.source], ["ESC reports", vm.reported_state],
-          ["Monitored", vm.monitored === null ? "not told" : vm.monitored ? "yes" : "no"],
+          ["Monitoring", vm.monitored === null ? "not reported" : vm.monitored ? "on" : "off"],
           ["First seen", at(vm.first_seen_at)], ["Ledger entries", vm.sequence],
         ]))}
         ${panel("Interfaces", interfaces(vm.interfaces))}
@@ -60,7 +60,7 @@ function vmPage(app, { vm, why, history, callbacks }, known) {
       </div>
     </div>
     ${panel("History", ledger(history, app), { more: history.next ? html`<span class="count">the last ${HISTORY}</span>` : nothing })}
-    ${panel("Callbacks", callbackList(app, callbacks))}`;
+    ${panel("Callbacks", callbackList(app, callbacks), { more: callbacks.next ? html`<span class="count">the last ${CALLBACKS}</span>` : nothing })}`;
 }
 
 /** Explain, step by step: callback, rule, previous state, what comes next, what was published. */
@@ -71,12 +71,12 @@ function explained(app, why) {
     <p class="story"><bdi>${(why.words ?? []).map((one) => name(one, 600)).join(" ")}</bdi></p>
     <ol class="steps">
       ${previous ? step("Before", badge(previous.state), previous.since) : nothing}
-      ${callback ? step("Callback", html`<a href=${link("callback", { receipt: callback.receipt })}><bdi>${name(callback.trigger ?? callback.family)}</bdi></a> <span class="dim">${callback.outcome}, status ${callback.status_code ?? "–"}</span>`, callback.received_at) : nothing}
+      ${callback ? step("Callback", html`<a href=${link("callback", { receipt: callback.receipt })}><bdi>${name(callback.trigger ?? callback.family)}</bdi></a> <span class="dim">${callback.outcome}${callback.status_code === null ? "" : `, status ${callback.status_code}`}</span>`, callback.received_at) : nothing}
       ${cause ? step("Rule", html`<code>${cause.rule}</code> <bdi>${name(cause.reason, 240)}</bdi>`, cause.at) : nothing}
       ${step("State", badge(why.state), why.since)}
-      ${operation ? step("Operation", html`${operation.kind} <a href=${operationLink(why.vm.source, operation.transaction_id)}>${code(operation.transaction_id, 48)}</a> ${badge(operation.state)} ${progress(operation)}`) : nothing}
+      ${operation ? step("Operation", html`${kindWords(operation.kind)} <a href=${operationLink(why.vm.source, operation.transaction_id)}>${code(operation.transaction_id, 48)}</a> ${badge(operation.state)} ${progress(operation)}`) : nothing}
       ${step("Expected", expectedNext(expected, app))}
-      ${published ? step("Published", published.published === false ? "waits in the outbox" : html`${published.published ? "in" : "on its way to"} stream <code>${published.stream}</code>${published.sequence ? html`, sequence ${published.sequence}` : nothing} <small>${code(published.id)}</small>`, published.at) : nothing}
+      ${published ? step("Published", published.published === false ? "waits to be published" : html`${published.published ? "in" : "on its way to"} stream <code>${published.stream}</code>${published.sequence ? html`, sequence ${published.sequence}` : nothing} <small>${code(published.id)}</small>`, published.at) : nothing}
     </ol>`;
 }
 

@@ -1,0 +1,110 @@
+"""What the board says of operations, VMs and callbacks: bars agree with counts and ends, words say the rest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from receiver.app import App
+from tests.support.browser import deploy, needs_chromium, post, visiting
+from tests.support.samples import MALFORMED, SAMPLES, Sample
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+
+FAILED_SERVICE = SAMPLES["rec-deploy-fail-02-service-alive"]
+EVENTS = "/esc/default/events"
+
+
+def ending_badly(name: str) -> list[Sample]:
+    """A deploy whose VM comes up and whose service does not."""
+    deployed, alive, service = deploy(name)
+    told = {**FAILED_SERVICE.headers, "ESC-Transaction-Id": service.headers["ESC-Transaction-Id"]}
+    return [deployed, alive, replace(service, headers=told)]
+
+
+async def bar(page: Page) -> list[tuple[str, str]]:
+    """The parts of the bar in sight: tone and width."""
+    parts = page.locator(".progress .meter").first.locator("i")
+    read = "all => all.map(one => [one.className.replace('tone-', ''), one.style.width])"
+    return [(tone, width) for tone, width in await parts.evaluate_all(read)]
+
+
+async def test_a_failed_deploy_is_no_full_bar_of_success(app: App, chromium: Browser) -> None:
+    """Though all its VMs are alive."""
+    await post(app, ending_badly("dep-a"))
+    async with visiting(chromium, f"{app.url}/#/operations") as visit:
+        page = visit.page
+        await expect(page.locator(".row")).to_contain_text("FAILED")
+        await expect(page.locator(".row .figure")).to_have_text("1/1 alive")
+        assert await bar(page) == [("error", "100%")]
+        await page.locator(".row a").first.click()
+        progress = page.get_by_role("region", name="Progress")
+        await expect(progress).to_contain_text("Failed: 1 deployed, 1 alive of 1 VM.")
+        await expect(progress).to_contain_text("The failure was reported of the whole, not of a VM.")
+        assert await bar(page) == [("error", "100%")]
+
+
+async def test_what_has_succeeded_has_nothing_left_to_do(app: App, chromium: Browser) -> None:
+    """A VM that was started by itself is never reported alive in that operation, yet it is done."""
+    await post(app, deploy("dep-a"))
+    await post(app, [SAMPLES["rec-vm-start-complete"]], EVENTS)
+    async with visiting(chromium, f"{app.url}/#/operations?kind=start_vm") as visit:
+        page = visit.page
+        await expect(page.locator(".row")).to_contain_text("SUCCEEDED")
+        await expect(page.locator(".row .figure")).to_have_text("1/1")
+        assert await bar(page) == [("alive", "100%")]
+        await page.locator(".row a").first.click()
+        await expect(page.get_by_role("region", name="Progress")).to_contain_text("Succeeded for 1 of 1 VM.")
+
+
+async def test_a_failure_without_a_name_is_said_in_words(app: App, chromium: Browser) -> None:
+    """Instead of "VMs heard of 0, failed 1"."""
+    await post(app, [SAMPLES["rec-vm-stop-fail-no-vm"]], EVENTS)
+    async with visiting(chromium, f"{app.url}/#/operations") as visit:
+        page = visit.page
+        await expect(page.locator(".row .figure")).to_have_text("1 failure, no VM named")
+        await page.locator(".row a").first.click()
+        progress = page.get_by_role("region", name="Progress")
+        await expect(progress).to_contain_text("1 failure was reported, without a VM being named.")
+        await expect(page.get_by_role("region", name="What it is")).to_contain_text(
+            "status 500: Service group suspension failed"
+        )
+
+
+async def test_every_row_of_a_timeline_has_its_label(app: App, chromium: Browser) -> None:
+    """One row as well as many, wide or narrow."""
+    await post(app, deploy("dep-a"))
+    async with visiting(chromium, f"{app.url}/#/operations") as visit:
+        page = visit.page
+        await page.locator(".row a").first.click()
+        await expect(page.locator(".lane text")).to_have_text(
+            ["deployment depzz", re.compile("^dep-a_0_50521f93")]
+        )
+        await page.set_viewport_size({"width": 400, "height": 800})
+        await expect(page.locator(".lane text").first).to_have_text("deployment depzz")
+        await page.locator(".lane").nth(1).click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("dep-a_0")
+        await expect(page.locator(".lane text")).to_have_count(1)
+
+
+async def test_words_are_those_of_an_operator(app: App, chromium: Browser) -> None:
+    """The database, the monitoring, one thing in the singular, and how many bytes were received."""
+    await post(app, deploy("dep-a")[:1])
+    secret = b"<deployment><dep_name>d</dep_name><password>a long secret</password></deployment>"
+    await post(app, [replace(MALFORMED[0], body=secret)])
+    async with visiting(chromium, app.url) as visit:
+        page = visit.page
+        await expect(page.locator(".vital", has_text="Database")).to_contain_text("writing directly")
+        await expect(page.locator(".tile.total")).to_contain_text("VM in 1 deployment")
+        await page.goto(f"{app.url}/#/vms")
+        await page.locator(".row a").first.click()
+        await expect(page.get_by_role("region", name="What it is")).to_contain_text("Monitoringnot reported")
+        await page.goto(f"{app.url}/#/quarantine")
+        await expect(page.locator(".card .bytes summary")).to_contain_text("as kept, with secrets overwritten")
+        await page.get_by_role("link", name="the whole callback").click()
+        await expect(page.get_by_role("region", name="What was received")).to_contain_text(
+            f"Bytes received{len(secret)} bytes"
+        )
