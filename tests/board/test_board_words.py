@@ -80,9 +80,7 @@ async def test_every_row_of_a_timeline_has_its_label(app: App, chromium: Browser
     async with visiting(chromium, f"{app.url}/#/operations") as visit:
         page = visit.page
         await page.locator(".row a").first.click()
-        await expect(page.locator(".lane text")).to_have_text(
-            ["deployment depzz", re.compile("^dep-a_0_50521f93")]
-        )
+        await expect(page.locator(".lane text")).to_have_text(["deployment depzz", re.compile("^dep-a_0_50521f93")])
         await page.set_viewport_size({"width": 400, "height": 800})
         await expect(page.locator(".lane text").first).to_have_text("deployment depzz")
         await page.locator(".lane").nth(1).click()
