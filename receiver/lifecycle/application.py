@@ -25,17 +25,17 @@ class RuleApplication(Draft[E]):
         super().__init__(context, before)
         self.chain = chain
         self.key = context.key(chain)
-        self.marks = self._stored_marks() or self.new_marks()
-        self.marks.touched = max(self.marks.touched, context.now)
+        self.marks = marks = self._stored_marks() or self.new_marks()
+        marks.touched = max(marks.touched, context.now)
 
     def apply(self) -> RuleResult:
         """Change the draft as the rules say, and return what that was."""
         context = self.context
-        if passed_over := delayed.passed_over(context, self.before, self.key):
+        if context.delayed and (passed_over := delayed.passed_over(context, self.before, self.key)):
             return passed_over
         repeated = self.marks.is_repeat(context.notification.fingerprint, context.now, context.windows)
         result = self.decide()
-        if self["state"] != self.before.state:
+        if self.columns.state != self.before.state:
             self.set_times()
         self.memory["tracks"] = with_marks(self.memory, self.key, self.marks, context.windows)
         return DUPLICATE if repeated and not self.differs else result
@@ -54,8 +54,8 @@ class RuleApplication(Draft[E]):
         return self.moved_by != self.key or silent_s > self.context.windows.reorder_window_s
 
     def _stored_marks(self) -> OrderingMarks | None:
-        stored = self.memory.get("tracks", {}).get(self.key)
-        if stored is None:
+        tracks = self.memory.get("tracks")
+        if not tracks or (stored := tracks.get(self.key)) is None:
             return None
         marks = OrderingMarks.load(stored)
         return None if not self.context.transaction_id and self.is_chain_over(marks) else marks
@@ -68,19 +68,19 @@ class RuleApplication(Draft[E]):
     @property
     def moved_since(self) -> bool:
         """Whether another operation has moved the entity since the message arrived."""
-        return delayed.moved_since(self.context, self.memory, self.key)
+        return self.context.delayed is not None and delayed.moved_since(self.context, self.memory, self.key)
 
     @property
     def only_fills_in(self) -> bool:
         """Whether the message may only add facts that are missing."""
-        return delayed.only_fills_in(self.context, self.memory, self.key)
+        return self.context.delayed is not None and delayed.only_fills_in(self.context, self.memory, self.key)
 
     def learn(self, facts: dict[str, Any], rank: int) -> None:
         """Take over each fact for which this message outranks those before it in its operation."""
-        replaces = self.marks.replaces
+        columns, replaces = self.columns, self.marks.replaces
         for column, value in facts.items():
-            if value is not None and replaces(column, rank, value, self[column]):
-                self[column] = value
+            if value is not None and replaces(column, rank, value, getattr(columns, column)):
+                setattr(columns, column, value)
 
     def learn_last_operation(self, rank: int) -> None:
         """What the message says of the operation, to be shown as the entity's last one."""
@@ -92,4 +92,6 @@ class RuleApplication(Draft[E]):
     def fill_in(self, facts: dict[str, Any]) -> None:
         """Take over the facts that are missing: all that a late message may do."""
         if not self.context.again:
-            self.update({name: value for name, value in facts.items() if value is not None and not self[name]})
+            for column, value in facts.items():
+                if value is not None and not getattr(self.columns, column):
+                    setattr(self.columns, column, value)

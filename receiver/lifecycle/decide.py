@@ -19,7 +19,15 @@ from receiver.lifecycle.ordering_marks import Windows
 from receiver.lifecycle.resource import ResourceApplication
 from receiver.lifecycle.source import decide_source, is_about_source
 from receiver.model.entities import Decision, DeploymentState, Operation, OperationState, ResourceState, VmState
-from receiver.model.notification import DeploymentReport, Family, Notification, Outcome, ResourceReport, Status
+from receiver.model.notification import (
+    DeploymentReport,
+    Family,
+    Notification,
+    Outcome,
+    ResourceReport,
+    Status,
+    VmReport,
+)
 
 NAMELESS = RuleResult("nameless-failure", "a VM's stage failed without naming the VM", changed=True)
 DEGRADED = RuleResult("deployment-degraded", "one of its VMs is recovering or in error", changed=True)
@@ -172,7 +180,7 @@ class _Decider:
     ) -> None:
         stored, before, builder = self.current.deployment, deployment.before, self.builder
         degraded = deployment.state == DeploymentState.ACTIVE and any(vm_counts.get(state) for state in TROUBLED)
-        deployment.update(vms=vm_counts, degraded=degraded)
+        deployment.columns.vms, deployment.columns.degraded = vm_counts, degraded
         if deployment.state != before.state:
             builder.record_move(deployment, result)
             return
@@ -182,8 +190,8 @@ class _Decider:
             builder.record(deployment, before.state, note, said)
         elif degraded == before.degraded and self._differs(deployment):
             builder.record(deployment, before.state, "updated", LEARNED)
-        elif deployment.as_row() != stored:
-            builder.write(deployment)
+        elif (row := deployment.as_row()) != stored:
+            builder.rows[row.id] = row
         if degraded != before.degraded:
             change, result = ("degraded", DEGRADED) if degraded else ("restored", RESTORED)
             builder.record(deployment, before.state, change, result)
@@ -195,7 +203,7 @@ class _Decider:
 
     def _note(self, deployment: DeploymentApplication, result: RuleResult) -> str | None:
         """What the ledger notes of a deployment that keeps its state."""
-        if deployment["vim_leak_suspected"] != deployment.before.vim_leak_suspected:
+        if deployment.columns.vim_leak_suspected != deployment.before.vim_leak_suspected:
             return "vim_leak_suspected"
         if deployment.row and result.changed:
             return deployment.row.note
@@ -207,11 +215,12 @@ class _Decider:
             return RuleResult("no-operation", "the message carries no transaction id", changed=True)
         before = operation.before.state
         result = operation.apply(was_up=was_up, counted=counted)
-        state, ended_at = operation.state, operation["ended_at"]
+        columns = operation.columns
+        state, ended_at = columns.state, columns.ended_at
         if before == OperationState.UNSEEN and state != OperationState.OPEN:
-            operation.update(state=OperationState.OPEN, ended_at=None)
+            columns.state, columns.ended_at = OperationState.OPEN, None
             builder.record(operation, before, "open", RuleResult(OPENED, operations.REASONS[OperationState.OPEN]))
-            operation.update(state=state, ended_at=ended_at)
+            columns.state, columns.ended_at = state, ended_at
             before = OperationState.OPEN
         if state != before:
             builder.record(operation, before, state.lower(), result)
@@ -238,10 +247,13 @@ class _Decider:
 
 
 def _names_a_vm(n: Notification) -> bool:
-    return any(side and (side.name or side.uuid) for side in (n.vm, n.target))
+    return _is_named(n.vm) or _is_named(n.target)
 
 
 def _shows_a_vm(n: Notification, row: stage_rules.VmRow) -> bool:
     """Whether it says which VM it is about, on the side where that stands."""
-    sides = (n.target,) if row.about == "target" else (n.vm, n.target)
-    return any(side and (side.name or side.uuid) for side in sides)
+    return _is_named(n.target) or (row.about != "target" and _is_named(n.vm))
+
+
+def _is_named(side: VmReport | None) -> bool:
+    return side is not None and bool(side.name or side.uuid)

@@ -23,7 +23,7 @@ def identify(context: DecisionContext, current: Deployment | None, report: Deplo
     external = report.external_id
     if current is None:
         return _unseen(context, report, 1, []), False
-    if delayed.is_of_earlier_incarnation(context, current, external):
+    if context.delayed and delayed.is_of_earlier_incarnation(context, current, external):
         return current, True
     if external is None or current.external_deployment_id in (None, external):
         return current, False
@@ -83,7 +83,7 @@ class DeploymentApplication(RuleApplication[Deployment]):
         """As the row says, unless the message is late."""
         row = self.row
         exempt = row.exempt if row else self.context.notification.family is Family.VM_EVENT
-        if self.is_older and not exempt:
+        if not exempt and self.is_older:
             self.fill_in(self._facts())
             return RuleResult(
                 NEWER_OPERATION, "an operation that began later has moved the deployment since", late=True
@@ -116,7 +116,7 @@ class DeploymentApplication(RuleApplication[Deployment]):
         if moved_by_same_operation(self.context, self.before):
             self._learn()
             self._suspect_leak()
-        news = self["vim_leak_suspected"] != self.before.vim_leak_suspected
+        news = self.columns.vim_leak_suspected != self.before.vim_leak_suspected
         return RuleResult(
             "deployment-gone", "the deployment is gone; this tells of an earlier time", changed=news, late=not news
         )
@@ -154,14 +154,14 @@ class DeploymentApplication(RuleApplication[Deployment]):
 
     def _suspect_leak(self) -> None:
         if self.row and self.row.leak:
-            self["vim_leak_suspected"] = True
+            self.columns.vim_leak_suspected = True
 
     def _facts(self) -> dict[str, Any]:
         report = self.report
         return {
             "external_deployment_id": report.external_id, "deployment_name": report.name,
             "tenant": report.internal_tenant_id, "external_tenant_id": report.external_tenant_id,
-            "reported_state": report.raw_state, "extra": dict(report.extra) or None,
+            "reported_state": report.raw_state, "extra": dict(report.extra) if report.extra else None,
         }  # fmt: skip
 
     def _learn(self) -> None:
@@ -172,7 +172,7 @@ class DeploymentApplication(RuleApplication[Deployment]):
         if self.before.external_deployment_id is not None:
             del facts["external_deployment_id"]
         self.learn(facts, row.rank if row else stage_rules.REPORTED_BY_VM_STAGE.get(self.report.state or "", 1))
-        if self["external_deployment_id"] != self.before.external_deployment_id:
+        if self.columns.external_deployment_id != self.before.external_deployment_id:
             self.memory["named_by"] = self.context.transaction_id
         if row:
             self.learn_last_operation(row.rank)

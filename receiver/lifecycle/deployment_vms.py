@@ -225,5 +225,5 @@ def _known_because(reason: str, because: str) -> str:
 
 def _is_news(vm: Draft[Vm], note: str) -> bool:
     if note == "redeployed":
-        return bool(vm.before.vm_uuid != vm["vm_uuid"])
-    return note not in ("monitored", "unmonitored") or vm.before.monitored != vm["monitored"]
+        return bool(vm.before.vm_uuid != vm.columns.vm_uuid)
+    return note not in ("monitored", "unmonitored") or vm.before.monitored != vm.columns.monitored

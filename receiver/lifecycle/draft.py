@@ -1,13 +1,13 @@
 """An entity's row while one decision changes it, and the decision while it is put together.
 
-One `Draft` for each entity of a decision: rules change it in place, and a row is made only where one is written.
-Must not know the rules.
+One `Draft` for each entity of a decision: rules change its `columns` in place, and a row is made only where one is
+written. Must not know the rules.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -30,35 +30,59 @@ E = TypeVar("E", bound=Entity)
 
 FINAL_STATES = frozenset({"UNDEPLOYED", "DELETED"})
 _NOT_SHOWN = frozenset({"memory", "sequence", "vms", "current"})
-_SHOWN: dict[type, tuple[Any, Any]] = {
-    kind: (itemgetter(*names), attrgetter(*names))
-    for kind in (Operation, Deployment, Vm, Resource, Source)
-    if (names := [name for name in kind._fields if name not in _NOT_SHOWN])
+_KINDS = (Operation, Deployment, Vm, Resource, Source)
+_SHOWN: dict[type, attrgetter[Any]] = {
+    kind: attrgetter(*(name for name in kind._fields if name not in _NOT_SHOWN)) for kind in _KINDS
 }
-"""How what people see is read from a draft and from a row."""
+"""What people see of a row, or of its mutable twin."""
+_TWIN = """
+class Mutable{kind.__name__}:
+    __slots__ = {kind._fields}
+    def __init__(self, {names}):
+        {setting}
+    def row(self):
+        return new(kind, ({slots}))
+"""
 
 
-class Draft(dict[str, Any], Generic[E]):
-    """The columns of a row by name, to be changed in place. `before` and the values in it are never changed."""
+def _twin(kind: type[Entity]) -> Any:
+    """A class with the columns as attributes that can be set, and the way back to a row.
+
+    Generated, as the methods of a named tuple are: three are made for each callback, in half of the time that
+    dictionaries take, and an attribute of a slot is read in half of the time of a key.
+    """
+    slots = ", ".join(f"self.{name}" for name in kind._fields)
+    setting = "; ".join(f"self.{name} = {name}" for name in kind._fields)
+    source = _TWIN.format(kind=kind, names=", ".join(kind._fields), setting=setting, slots=slots)
+    known: dict[str, Any] = {"kind": kind, "new": tuple.__new__}
+    exec(source, known)  # noqa: S102  # of our own names alone
+    return known[f"Mutable{kind.__name__}"]
+
+
+_TWINS: dict[type, Any] = {kind: _twin(kind) for kind in _KINDS}
+
+
+class Draft(Generic[E]):
+    """The columns of a row, to be changed in place. `before` and the values in it are never changed."""
 
     def __init__(self, context: DecisionContext, before: E) -> None:
-        super().__init__(zip(before._fields, before, strict=True))
         self.context = context
         self.before = before
+        self.columns: Any = _TWINS[type(before)](*before)
         self.memory: dict[str, Any] = dict(before.memory)
-        self["memory"] = self.memory
+        self.columns.memory = self.memory
 
     @property
     def state(self) -> str:
         """As it stands now."""
-        state: str = self["state"]
+        state: str = self.columns.state
         return state
 
     @property
     def differs(self) -> bool:
         """Whether anything that people see has changed."""
-        of_draft, of_row = _SHOWN[type(self.before)]
-        return bool(of_draft(self) != of_row(self.before))
+        shown = _SHOWN[type(self.before)]
+        return bool(shown(self.columns) != shown(self.before))
 
     @property
     def moved_by(self) -> str | None:
@@ -67,31 +91,33 @@ class Draft(dict[str, Any], Generic[E]):
 
     def move(self, to: str, chain: str) -> None:
         """Give the entity a state. It remembers which operation did that, and when the message arrived."""
-        context = self.context
-        last = max(context.now, self.memory.get("moved", context.now))
-        self.memory.update(mover=list(context.operation), chain=context.key(chain), moved=last)
-        self["state"] = to
+        context, memory = self.context, self.memory
+        memory["mover"], memory["chain"] = list(context.operation), context.key(chain)
+        memory["moved"] = max(context.now, memory.get("moved", context.now))
+        self.columns.state = to
 
     def set_times(self) -> None:
         """The times of a state that was just reached."""
-        at = self.context.notification.received_at
-        self.update(changed_at=at, ended_at=at if self["state"] in FINAL_STATES else None)
+        columns, at = self.columns, self.context.notification.received_at
+        columns.changed_at, columns.ended_at = at, at if columns.state in FINAL_STATES else None
 
     def stand_as(self, row: E) -> None:
         """Stand as this row of the same entity does; numbers and times are given when it is recorded."""
-        self.update(zip(row._fields, row, strict=True))
-        self.memory = self["memory"] = dict(row.memory)
+        self.columns = _TWINS[type(row)](*row)
+        self.memory = self.columns.memory = dict(row.memory)
 
     def keep_times(self) -> None:
         """The times of the state it had before, if it is the same, whatever it went through meanwhile."""
-        if self["state"] == self.before.state:
-            self.update({name: getattr(self.before, name) for name in ("changed_at", "ended_at")})
+        columns, before = self.columns, self.before
+        if columns.state == before.state:
+            columns.changed_at, columns.ended_at = getattr(before, "changed_at", None), before.ended_at
         else:
             self.set_times()
 
     def as_row(self) -> E:
         """The row as it stands now; it shares its memory with the draft, which must not change it any more."""
-        return tuple.__new__(type(self.before), self.values())
+        row: E = self.columns.row()
+        return row
 
 
 class DecisionBuilder:
@@ -116,7 +142,7 @@ class DecisionBuilder:
     ) -> None:
         """Write the row as it stands now, with a ledger entry."""
         n = self.notification
-        draft["sequence"] += 1
+        draft.columns.sequence += 1
         entity: Entity = draft.as_row()
         kind, deployment, incarnation, name = self._named(entity)
         ordinal = sum(other.id == entity.id for _, other in self.transitions) if self.transitions else 0

@@ -21,7 +21,7 @@ def facts(report: VmReport) -> dict[str, Any]:
     return {
         "vm_group": report.group, "vm_uuid": report.uuid, "host_uuid": report.host_uuid, "host_name": report.host_name,
         "interfaces": [dict(nic) for nic in report.interfaces] or None,
-        "reported_state": report.raw_state, "extra": dict(report.extra) or None,
+        "reported_state": report.raw_state, "extra": dict(report.extra) if report.extra else None,
     }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def _note_target(context: DecisionContext, rank: int, marks: OrderingMarks) -> N
 
 def remember_instance(vm: Draft[Vm]) -> None:
     """Remember the VM's new instance id, and that this operation has replaced the one before."""
-    before, uuid = vm.before.vm_uuid, vm["vm_uuid"]
+    before, uuid = vm.before.vm_uuid, vm.columns.vm_uuid
     if uuid is None or uuid == before:
         return
     uuids = {**vm.memory.get("uuids", {}), uuid: None}
@@ -82,7 +82,7 @@ def remember_instance(vm: Draft[Vm]) -> None:
 
 def end_instance(vm: Draft[Vm]) -> None:
     """Remember that this operation has removed the VM's last instance."""
-    if uuid := vm["vm_uuid"]:
+    if uuid := vm.columns.vm_uuid:
         vm.memory["uuids"] = {**vm.memory.get("uuids", {}), uuid: vm.context.transaction_id}
 
 
@@ -95,7 +95,7 @@ def is_former(vm: Vm, uuid: str | None, transaction_id: str) -> bool:
 def aliases(vm: Draft[Vm]) -> list[Alias]:
     """How the change of the VM's instance id, or its end, shows among its aliases."""
     before, at = vm.before, vm.context.notification.received_at
-    uuid, ended_at = vm["vm_uuid"], vm["ended_at"]
+    uuid, ended_at = vm.columns.vm_uuid, vm.columns.ended_at
     changed = uuid != before.vm_uuid
     rows = []
     if before.vm_uuid and (changed or (ended_at is not None and before.ended_at is None)):

@@ -57,27 +57,25 @@ class OperationDraft(Draft[Operation]):
 
         `was_up`: its deployment had been up when it began. `counted`: codes of `COUNTS`, each to be raised by one.
         """
-        n, before = self.context.notification, self.before
+        n, before, columns = self.context.notification, self.before, self.columns
         closer = self._closer()
         self._remember(closer, was_up=was_up)
         endings = self._endings()
         state = max(endings)[1] if endings else self._unended()
-        self.update(
-            state=state, kind=self.memory["kind"][1],
-            revised=state in ENDED and len({outcome for _, outcome in endings}) > 1,
-            first_seen_at=min(before.first_seen_at, n.received_at),
-            last_seen_at=max(before.last_seen_at, n.received_at),
-        )  # fmt: skip
+        columns.state, columns.kind = state, self.memory["kind"][1]
+        columns.revised = len({outcome for _, outcome in endings}) > 1 if endings else False
+        columns.first_seen_at = min(before.first_seen_at, n.received_at)
+        columns.last_seen_at = max(before.last_seen_at, n.received_at)
         self._learn()
         for code in counted:
-            self[COUNTS[code]] += 1
+            setattr(columns, COUNTS[code], getattr(columns, COUNTS[code]) + 1)
         self._weigh_status(closer)
         if state not in ENDED:
             # An ending that was not the operation's own (a recovery under a deploy's id) is taken back when a
             # service's stage shows whose the id is.
-            self["ended_at"] = None
+            columns.ended_at = None
         elif not before.ended_at:
-            self["ended_at"] = n.received_at
+            columns.ended_at = n.received_at
         return self._result(state)
 
     def _remember(self, closer: tuple[int, str] | None, *, was_up: bool) -> None:
@@ -100,9 +98,11 @@ class OperationDraft(Draft[Operation]):
 
     def _endings(self) -> list[tuple[int, str]]:
         """Those that count: inside a service's operation neither resources nor ESC's own workflows end it."""
+        if not (closers := self.memory.get("closers")):
+            return []
         level, least = self.memory["level"], max(operation_tables.RESOURCE_RANKS)
         endings = [
-            (rank, outcome) for rank, outcome, own in self.memory.get("closers", [])
+            (rank, outcome) for rank, outcome, own in closers
             if (rank > least or level == 0) and not (own and level == LEVELS[Family.DEPLOYMENT])
         ]  # fmt: skip
         if any(rank >= operation_tables.SERVICE_RANK for rank, _ in endings):
@@ -117,13 +117,14 @@ class OperationDraft(Draft[Operation]):
 
     def _learn(self) -> None:
         """Of several tenants, deployments or references under one id, the greatest is shown: any order agrees."""
-        n = self.context.notification
-        facts = {"ref": n.ref}
+        n, columns = self.context.notification, self.columns
+        columns.ref = _greater(n.ref, columns.ref)
         if n.deployment:
-            facts |= {"tenant": n.deployment.internal_tenant_id, "deployment": n.deployment.internal_id}
+            columns.tenant = _greater(n.deployment.internal_tenant_id, columns.tenant)
+            columns.deployment = _greater(n.deployment.internal_id, columns.deployment)
         elif n.resource:
-            facts |= {"tenant": n.resource.internal_tenant_id, "deployment": n.resource.internal_deployment_id}
-        self.update({name: max(value, self[name] or "") for name, value in facts.items() if value})
+            columns.tenant = _greater(n.resource.internal_tenant_id, columns.tenant)
+            columns.deployment = _greater(n.resource.internal_deployment_id, columns.deployment)
 
     def _weigh_status(self, closer: tuple[int, str] | None) -> None:
         """Code and text of the message that weighs most: the highest ending, else the latest failure."""
@@ -131,7 +132,7 @@ class OperationDraft(Draft[Operation]):
         weight = [closer[0] if closer else int(self.context.failed), n.status_message or "", n.status_code or 0]
         if weight >= self.memory.get("status", [0, "", 0]):
             self.memory["status"] = weight
-            self.update(status_code=n.status_code, status_message=n.status_message)
+            self.columns.status_code, self.columns.status_message = n.status_code, n.status_message
 
     def _result(self, state: str) -> RuleResult:
         before = self.before.state
@@ -141,6 +142,10 @@ class OperationDraft(Draft[Operation]):
             return REOPENED
         rule = OPENED if state == OperationState.OPEN else f"operation-{state.lower()}"
         return RuleResult(rule, REASONS.get(state, "it goes on"), changed=state != before)
+
+
+def _greater(told: str | None, known: str | None) -> str | None:
+    return max(told, known or "") if told else known
 
 
 def _level(n: Notification) -> int:

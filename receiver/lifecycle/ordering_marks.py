@@ -96,7 +96,9 @@ class OrderingMarks:
     def load(cls, stored: dict[str, Any]) -> OrderingMarks:
         """The marks as `dump` wrote them; nothing mutable is shared with `stored`."""
         marks = cls(**stored)
-        marks.facts, marks.seen, marks.targets = dict(marks.facts), dict(marks.seen), dict(marks.targets)
+        for name in ("facts", "seen", "targets"):
+            if name in stored:
+                setattr(marks, name, dict(stored[name]))
         return marks
 
     def dump(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def decide_source(context: DecisionContext, known: Source | None) -> Decision:
     row = stage_rules.SOURCE[n.trigger or "", context.failed]
     result = _apply(draft, row)
     if draft.state != draft.before.state:
-        draft["changed_at"] = n.received_at
+        draft.columns.changed_at = n.received_at
         builder.record_move(draft, result)
     elif not (context.again or result.late):
         builder.write(draft)
@@ -60,7 +60,7 @@ def _apply(draft: Draft[Source], row: SourceRow) -> RuleResult:
     memory.update(moved=max(context.now, memory.get("moved", 0.0)), by=context.transaction_id, rank=row.rank)
     moves = draft.state != row.to
     said = n.event.get("details") or n.status_message
-    draft.update(state=row.to, reason=(said or row.reason)[:REASON_CHARACTERS_MAX])
+    draft.columns.state, draft.columns.reason = row.to, (said or row.reason)[:REASON_CHARACTERS_MAX]
     if repeated and not moves:
         return DUPLICATE
     return RuleResult(row.rule, f"{row.reason}: {said}"[:REASON_CHARACTERS_MAX] if said else row.reason, changed=True)

@@ -20,7 +20,7 @@ def unseen(deployment: Draft[Deployment], name: str) -> Vm:
     n, of = deployment.context.notification, deployment.before
     return Vm(
         id=entity_id("vm", of.id.hex, name), source=n.source, deployment_id=of.id,
-        deployment=of.internal_deployment_id, tenant=deployment["tenant"], vm_name=name,
+        deployment=of.internal_deployment_id, tenant=deployment.columns.tenant, vm_name=name,
         state=VmState.UNSEEN, first_seen_at=n.received_at, changed_at=n.received_at,
     )  # fmt: skip
 
@@ -28,7 +28,7 @@ def unseen(deployment: Draft[Deployment], name: str) -> Vm:
 def remove(vm: Draft[Vm]) -> None:
     """The VM is gone with its deployment."""
     vm.move(VmState.UNDEPLOYED, "remove")
-    vm.update(recovery_open=False, needs_manual_recovery=False)
+    vm.columns.recovery_open = vm.columns.needs_manual_recovery = False
     instances.end_instance(vm)
 
 
@@ -109,7 +109,7 @@ class VmApplication(RuleApplication[Vm]):
             is_open = self.before.recovery_open and row.rank <= stage_rules.RECOVERY_RANK_MAX
         else:
             is_open = row.recovery in ("opens", "step")
-        self.update(recovery_open=is_open, needs_manual_recovery=row.recovery == "manual")
+        self.columns.recovery_open, self.columns.needs_manual_recovery = is_open, row.recovery == "manual"
         if row.recovery == "closes":
             self.marks.closed = self.context.now
         if to == VmState.UNDEPLOYED:
@@ -129,16 +129,17 @@ class VmApplication(RuleApplication[Vm]):
             self.memory["monitored_at"] = self.context.now
         self.learn(facts, 0 if row.recovery and self.report is self.context.notification.vm else row.rank)
         if row.recovery:
-            self.update(instances.living(self.context, row.rank, self.marks))
+            for column, value in instances.living(self.context, row.rank, self.marks).items():
+                setattr(self.columns, column, value)
         elif row.about != "every":
             self.learn_last_operation(row.rank + (stage_rules.FAILURE_SHOWS if self.context.failed else 0))
         instances.remember_instance(self)
 
     def _learn_monitored_late(self) -> None:
         """Others reported facts since, but perhaps none of them said whether it is monitored."""
-        told_at = self.memory.get("monitored_at", self.context.now)
-        if self.row.monitored is not None and (self["monitored"] is None or told_at < self.context.now):
-            self["monitored"] = self.row.monitored
+        columns, told_at = self.columns, self.memory.get("monitored_at", self.context.now)
+        if self.row.monitored is not None and (columns.monitored is None or told_at < self.context.now):
+            columns.monitored = self.row.monitored
 
     def _fill_in(self) -> None:
         facts = instances.facts(self.report)
@@ -150,4 +151,4 @@ class VmApplication(RuleApplication[Vm]):
         if row.about == "every":
             return ""
         codes = "s" + stage_rules.progress(trigger, row, failed=self.context.failed)
-        return "".join(code for code in codes if self.marks.counts(code))
+        return "".join(filter(self.marks.counts, codes))

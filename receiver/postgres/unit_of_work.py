@@ -53,8 +53,8 @@ class UnitOfWork:
 
     def current(self, n: Notification) -> Current:
         """The entities that this notification is decided against."""
-        resource = self.rows.get(resource_id(n) or n.receipt)
         deployment = self.deployment(n)
+        resource = self.rows.get(resource_id(n) or n.receipt) if n.resource else None
         return Current(
             self.operation(n),
             deployment,
@@ -65,7 +65,7 @@ class UnitOfWork:
 
     def operation(self, n: Notification) -> Operation | None:
         """The operation of its transaction id."""
-        row = self.rows.get(operation_id(n) or n.receipt)
+        row = self.rows.get(entity_id("operation", n.source, n.transaction_id)) if n.transaction_id else None
         return row if isinstance(row, Operation) else None
 
     def source(self, n: Notification) -> Source | None:
