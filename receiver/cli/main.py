@@ -21,6 +21,7 @@ from receiver.cli.migrate import migrate_command
 from receiver.cli.operations import operations_command
 from receiver.cli.replay import replay_command
 from receiver.cli.serve import serve_command
+from receiver.cli.size import size_command
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
 from receiver.cli.verify_feed import verify_feed_command
@@ -128,6 +129,7 @@ for command in (
     replay_command,
     resources_command,
     serve_command,
+    size_command,
     sources_command,
     status_command,
     tail_command,

@@ -18,7 +18,17 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("architecture", "settings", "operations", "lifecycle", "feed", "metrics", "emulator", "security")
+        for name in (
+            "architecture",
+            "settings",
+            "operations",
+            "lifecycle",
+            "feed",
+            "metrics",
+            "emulator",
+            "scale",
+            "security",
+        )
     ),
 )
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)

@@ -26,6 +26,7 @@ from tools.docs import rooms, settings_tables, walk
 from tools.docs.diagrams import DEPLOYMENT_ORDER, RESOURCE_ORDER, VM_ORDER, drawn, mermaid
 from tools.docs.emulator_parts import EMULATOR_PARTS
 from tools.docs.figures import metrics
+from tools.docs.scale_parts import SCALE_PARTS
 from tools.docs.security_parts import SECURITY_PARTS
 from tools.docs.walk import Case, Edge
 
@@ -272,4 +273,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "example-payload": _example_payload,
     **EMULATOR_PARTS,
     **SECURITY_PARTS,
+    **SCALE_PARTS,
 }
