@@ -40,7 +40,7 @@ class Felt:
     slowest_s: float = 0.0
     """From the beginning of the outage until two seconds after its end."""
     spooled_s: list[float] = field(default_factory=list)
-    """Each answer 202."""
+    """Each answer 202 to what was sent while callbacks went into the spool, from the first such answer to the return."""
     first_after_s: float = 0.0
     """The first callback that was sent after PostgreSQL's return; the slowest of several outages."""
 
@@ -51,7 +51,7 @@ class Felt:
 
     @property
     def spooled_p99_s(self) -> float:
-        """Of those in the spool, all but the slowest hundredth."""
+        """Of these, all but the slowest hundredth."""
         return percentile(sorted(self.spooled_s), 0.99) if self.spooled_s else 0.0
 
 
@@ -65,6 +65,10 @@ class _Sender:
     felt: Felt
     begun: bool = False
     """Whether the outage has."""
+    spooling_since_s: float = float("inf")
+    """When the first answer 202 came."""
+    away: bool = True
+    """Until PostgreSQL returns."""
     returned_at_s: float = float("inf")
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -77,6 +81,10 @@ class _Sender:
             self.number += 1
             due_s += 1 / RATE
             await asyncio.sleep(max(0.0, due_s - perf_counter()))
+
+    def returns(self) -> None:
+        """PostgreSQL is there again."""
+        self.away, self.returned_at_s = False, perf_counter()
 
     async def settle(self) -> None:
         """Until all are answered."""
@@ -95,8 +103,10 @@ class _Sender:
         felt.answers += 1
         felt.refused += answer.status >= 300
         felt.slowest_s = max(felt.slowest_s, took_s)
-        if answer.status == 202:
-            felt.spooled_s.append(took_s)
+        if answer.status == 202 and self.away:
+            self.spooling_since_s = min(self.spooling_since_s, perf_counter())
+            if sent_s >= self.spooling_since_s:
+                felt.spooled_s.append(took_s)
         if sent_s >= self.returned_at_s:
             self.returned_at_s = float("inf")
             felt.first_after_s = max(felt.first_after_s, took_s)
@@ -113,7 +123,7 @@ async def feel_kills(
                 process.kill()
             await asyncio.sleep(AWAY_S)
             await postgres.start()
-            sender.returned_at_s = perf_counter()
+            sender.returns()
             await asyncio.sleep(CALM_S)
         number = sender.number
         await calm()
@@ -130,7 +140,7 @@ async def feel_freeze(port: int, deployments: int, first: int, postgres: Embedde
         await asyncio.sleep(FROZEN_S)
         for process in processes:
             process.send_signal(signal.SIGCONT)
-        sender.returned_at_s = perf_counter()
+        sender.returns()
         await asyncio.sleep(CALM_S)
     return felt, sender.number
 
