@@ -40,7 +40,7 @@ class Felt:
     slowest_s: float = 0.0
     """From the beginning of the outage until two seconds after its end."""
     spooled_s: list[float] = field(default_factory=list)
-    """Each answer 202 to what was sent while callbacks went into the spool, from the first such answer to the return."""
+    """Each answer 202 to what was sent while callbacks went into the spool: since the first such answer."""
     first_after_s: float = 0.0
     """The first callback that was sent after PostgreSQL's return; the slowest of several outages."""
 

@@ -192,11 +192,12 @@ class App:
         )
         warnings = list(open_doors(self.settings))
         return Health(
-            dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings), self._membership
-        )
+            dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings),
+            self._membership, lambda: {"feed_fsynced": self.monitors.feed_fsynced},
+        )  # fmt: skip
 
     def _warnings(self, lasting: list[str]) -> list[str]:
-        return [*lasting, *filter(None, [self.entity_counts.warning])]
+        return [*lasting, *filter(None, [self.entity_counts.warning, self.monitors.warning])]
 
     async def _check_intake(self) -> None:
         """Whether the next callback would be kept, by PostgreSQL or by the spool."""

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     )
     nats_key_file: Path | None = _setting(None, "Its private key, PEM, without a passphrase.")
     nats_tls_first: bool = _setting(False, "Begin with TLS, for servers with `handshake_first`.")
+    nats_monitor_urls: str = _setting(
+        "",
+        "Monitoring addresses of all NATS servers (`http://nats:8222`), separated by commas, to see whether"
+        " the feed is fsynced. Unset: unknown.",
+    )
+    nats_monitor_timeout_s: PositiveFloat = _setting(2, "Time for the answer of one of them.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
     port: int = _setting(9010, "Port to serve on; 0 takes a free one.", ge=0, le=65535)
     admin_port: int | None = _setting(

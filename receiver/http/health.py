@@ -53,13 +53,15 @@ class Health:
         ping_timeout_s: float,
         warnings: Callable[[], Iterable[str]] = tuple,
         together: Together | None = None,
+        facts: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        """`warnings` tells what is amiss without being a fault."""
+        """`warnings` tells what is amiss without being a fault, `facts` what else is asked for by name."""
         self._dependencies = tuple(dependencies)
         self._registry = metrics.registry
         self._together = together
         self._ping_timeout_s = ping_timeout_s
         self._warnings = warnings
+        self._facts = facts
 
     def routes(self) -> list[web.RouteDef]:
         """A scrape is one synchronous step of the event loop, so that the counts add up."""
@@ -97,6 +99,7 @@ class Health:
                 dependency.name: {"ok": False, "why": fault} if fault else {"ok": True} for dependency, fault in checked
             },
             "warnings": list(self._warnings()),
+            **self._facts(),
         }
 
     async def _fault(self, dependency: Dependency) -> str | None:

@@ -17,13 +17,19 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import DisconnectedError
 from receiver.observability.definition import set_all, total
-from receiver.observability.labels import OTHER
+from receiver.observability.labels import OTHER, Fsynced
 from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.publishing.broker import Broker
 from receiver.publishing.consumers import StreamConsumer, readers_of
+from receiver.publishing.feed_fsync import feed_fsynced
 
 log = structlog.get_logger()
+
+NOT_FSYNCED = (
+    "NATS acknowledges messages before they are on its disk: a power cut may lose some from the feed"
+    " (sync_interval: always in nats-server prevents it; esc-receiver verify-feed mends it)"
+)
 
 
 class Monitors:
@@ -42,7 +48,14 @@ class Monitors:
             (metrics.consumer_acknowledged_timestamp_seconds, _acknowledged_s),
         )
         self._spool_folder = spool_folder or (lambda: settings.spool_folder)
+        self.feed_fsynced = Fsynced.UNKNOWN
+        """As it was found last, for `/readyz`."""
         self._trouble = TroubleLog("disk or stream cannot be looked at now; it is tried again", logging.INFO)
+
+    @property
+    def warning(self) -> str | None:
+        """What is amiss with NATS without being a fault."""
+        return NOT_FSYNCED if self.feed_fsynced is Fsynced.NO else None
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -61,6 +74,7 @@ class Monitors:
     async def _measure_disk_and_stream(self) -> None:
         while True:
             try:
+                await self.measure_fsync()
                 await self.measure_disk()
                 await self.measure_stream()
             except (DisconnectedError, OSError) as error:
@@ -70,6 +84,11 @@ class Monitors:
             else:
                 self._trouble.clear()
             await asyncio.sleep(self._settings.counts_interval_s)
+
+    async def measure_fsync(self) -> None:
+        """Ask NATS whether the feed is fsynced."""
+        self.feed_fsynced = await feed_fsynced(self._settings)
+        set_all(self._metrics.feed_fsynced, {(state,): state is self.feed_fsynced for state in Fsynced})
 
     async def measure_disk(self) -> None:
         """Set what is free on the spool's disk, and the number of flapping VMs. Raises OSError."""

@@ -19,6 +19,7 @@ from receiver.observability.definition import Definition, Label, Merge, common, 
 from receiver.observability.labels import (
     ROOT_CHANNEL,
     CommitFailure,
+    Fsynced,
     Kept,
     Mended,
     Mode,
@@ -236,6 +237,10 @@ class Catalogue:
         "seconds", "When this receiver compared the stream with the ledger last; 0: not yet."
     )
     relay_leader = common("boolean", "1 while this receiver publishes.")
+    feed_fsynced = common(
+        "boolean", "1 for what is known: whether NATS writes a message to disk before it acknowledges it.",
+        Label("state", tuple(Fsynced)),
+    )  # fmt: skip
     stream_messages = common("messages", "Messages in the stream, as the relay last saw it.")
     stream_bytes = common("bytes", "Size of the stream, as the relay last saw it.")
     stream_consumers = common("consumers", "Consumers of the stream, as the relay last saw it.")

@@ -88,6 +88,14 @@ class Published(StrEnum):
     KV = "kv"
 
 
+class Fsynced(StrEnum):
+    """Whether NATS has written a message through to its disk before it acknowledges it."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
 class PublishFailure(StrEnum):
     """Why a publish was not acknowledged."""
 

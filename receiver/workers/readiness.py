@@ -27,6 +27,7 @@ def together(workers: Sequence[Told]) -> dict[str, Any]:
         "ready": any(document["ready"] for _, document in said),
         "degraded": bool(missing) or any(document["degraded"] for _, document in said),
         "dependencies": dependencies,
+        "feed_fsynced": next((document["feed_fsynced"] for _, document in said), "unknown"),
         "warnings": list(dict.fromkeys(warning for _, document in said for warning in document["warnings"])),
         "workers": {str(one.number): _worker(one) for one in workers},
     }

@@ -69,6 +69,8 @@ BOARD = Board(
               {"{{loss}}": "sum by (loss) (increase(esc_receiver_feed_mended_total[$__rate_interval]))"}, width=HALF),
         lines("Other publishers", "Messages a second that somebody else published to the feed's stream.",
               {"messages": "sum(rate(esc_receiver_feed_foreign_total[$__rate_interval]))"}, unit="ops", width=HALF),
+        number("Not fsynced", "Receivers whose NATS acknowledges before it has written to disk (`NATS_MONITOR_URLS`).",
+               'sum(esc_receiver_feed_fsynced{state="no"})', warn=1, alarm=1_000, width=SMALL),
         number("Missing", "Messages that the last comparison of stream and ledger did not find.",
                "max(esc_receiver_feed_missing)", warn=1, alarm=1_000, width=SMALL),
         number("Compared", "Time since stream and ledger were compared.",
