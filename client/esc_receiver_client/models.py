@@ -448,6 +448,21 @@ class Explanation(BaseModel):
     """
 
 
+class Found(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    kind: Literal["deployment", "vm", "operation", "resource", "callback"] | str
+    source: str
+    name: str
+    label: str | None
+    deployment: str | None
+    state: str
+    at: AwareDatetime
+    matched: str
+    value: str
+
+
 class Incarnation(BaseModel):
     model_config = ConfigDict(
         extra="allow",

@@ -18,6 +18,7 @@ from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.position import PATTERN
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
+from receiver.api.search import TYPES as FOUND_TYPES
 from receiver.api.source_list import TYPES as SOURCE_TYPES
 
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
@@ -133,6 +134,7 @@ def components() -> dict[str, Schema]:
         "Operation": _published("operation"),
         "Source": of(**SOURCE_TYPES),
         "Consumer": of(**CONSUMER_TYPES),
+        "Found": of(**FOUND_TYPES),
         "Transition": of(**TRANSITION_TYPES, position=_POSITION),
         "Callback": of(**CALLBACK_TYPES, body_bytes=schema_of(int, "Of the body as it is kept."), position=_POSITION),
         "DeploymentWithVms": _with(

@@ -67,7 +67,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         schema, example = openapi.array_of(schema), [example]
     elif parameter.default is not None:
         schema["default"] = parameter.default
-    return openapi.parameter(parameter.name, parameter.place, schema, parameter.description, example)
+    return openapi.parameter(
+        parameter.name, parameter.place, schema, parameter.description, example, required=parameter.required
+    )
 
 
 def _answer(endpoint: Endpoint) -> dict[str, Any]:

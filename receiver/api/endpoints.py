@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.api import examples
-from receiver.api.answer_schemas import list_of, of
+from receiver.api.answer_schemas import list_of, of, schema_of
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
 from receiver.api.list_sql import TOTAL_MAX
 from receiver.api.openapi import Schema, array_of, reference
@@ -60,6 +60,7 @@ AFTER = Parameter("after", "Only what became visible behind this position, oldes
 NEXT_PAGE = "`next` of the page before; the other parameters stay the same."
 REF = Parameter("ref", "The caller's own reference, from the callback URL.", TEXT, "order-4711")
 SEARCH = Parameter("q", "Words that its ids, names or reference hold, in any case and order.", TEXT, "fw-1 lab")
+BEGINNING = Parameter("q", "How the name or id begins, in any case.", TEXT, "d53f0047-2315", required=True)
 TOTAL = Parameter(
     "total", f"Also count all that match, on whatever page; {TOTAL_MAX + 1} stands for more.", BOOLEAN, True, False
 )
@@ -77,7 +78,7 @@ def catalogue(settings: Settings) -> list[Endpoint]:
     most = settings.query_items_max
     limit = Parameter("limit", "Most items on the page.", whole(1, most), min(50, most), min(LIMIT_DEFAULT, most))
     wait = Parameter("wait", "Seconds to wait for the end.", whole(0, settings.wait_s_max), 30, 0)
-    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_others(), *_session()]
+    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_others(limit), *_session()]
 
 
 def _span(of_what: str) -> tuple[Parameter, Parameter]:
@@ -218,7 +219,7 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
     ]  # fmt: skip
 
 
-def _others() -> list[Endpoint]:
+def _others(limit: Parameter) -> list[Endpoint]:
     return [
         Endpoint(
             "sources", "/sources", "The ESC instances",
@@ -235,6 +236,15 @@ def _others() -> list[Endpoint]:
             "By name: what each has yet to be given, what is open, what it was given more than once, and when it "
             "acknowledged last, as JetStream says at this moment. 503 while NATS does not answer.",
             of(items=array_of(reference("Consumer"))), {"items": [examples.CONSUMER]},
+        ),
+        Endpoint(
+            "search", "/search", "What has a name or id that begins so",
+            "Deployments, VMs, operations and resources by name, instance id, transaction id, `ref`, internal and "
+            "external ids, in any case, and a callback by its whole receipt; `matched` says by what, and what is just "
+            "what was asked for comes first. For words in the middle of names each list has `q`.",
+            of(items=array_of(reference("Found")), more=schema_of(bool, "There are more than `limit`.")),
+            {"items": [examples.FOUND], "more": False},
+            (BEGINNING, replace(limit, description="Most items.")),
         ),
         Endpoint(
             "explain", "/explain/{source}/{vm_name}", "Why a VM is in its state",

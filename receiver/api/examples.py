@@ -94,6 +94,10 @@ STATS = {
     "quarantine": {"callbacks_last_day": 1, "latest_at": AT}, "outbox": {"messages": 0, "oldest_at": None},
     "ledger": {"latest_at": AT},
 }  # fmt: skip
+FOUND = {
+    "kind": "operation", "source": "lab1", "name": TRANSACTION_ID, "label": "deploy", "deployment": "dep-1",
+    "state": "SUCCEEDED", "at": AT, "matched": "transaction_id", "value": TRANSACTION_ID,
+}  # fmt: skip
 SESSION = {"open": False, "scopes": ["read"]}
 FEED = f'id: {POSITION}\ndata: {{"entity":"vm","name":"vm-1","to_state":"ALIVE","change":"alive", …}}\n\n'
 

@@ -43,6 +43,8 @@ class Parameter:
     default: Any = None
     many: bool = False
     """It may be given several times; its value is a tuple."""
+    required: bool = False
+    """It must be given; those of the path always are."""
     place: str = "query"
     """`query`, `path` or `header`; those of the header are read by the endpoint itself."""
 
@@ -138,6 +140,8 @@ def _from_query(request: web.Request, parameter: Parameter) -> Any:
         return tuple(_value(parameter, one) for one in given)
     if len(given) > 1:
         raise ParameterError(parameter.name, "is given more than once; only one can count")
+    if parameter.required and not given:
+        raise ParameterError(parameter.name, "must be given")
     return _value(parameter, given[0]) if given else parameter.default
 
 

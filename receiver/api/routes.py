@@ -32,6 +32,7 @@ from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, incarnation_items, received_bytes, transition_item
+from receiver.api.search import search
 from receiver.api.sessions import Sessions, TellEnded
 from receiver.api.source_list import Sources
 from receiver.api.stats import Stats
@@ -91,6 +92,7 @@ class Api:
             "sources": self._all_sources,
             "consumers": self._consumers,
             "source": self._source,
+            "search": self._search,
             "explain": self._explain,
             "stats": self._count,
             "feed": LiveFeed(self._follower, self._reader, tokens, settings).serve,
@@ -210,6 +212,9 @@ class Api:
 
     async def _source(self, request: web.Request, query: Query) -> web.Response:
         return single(request, await self._sources.one(query["source"]))
+
+    async def _search(self, _: web.Request, query: Query) -> web.Response:
+        return json_answer(await search(self._reader, query["q"], query["limit"]))
 
     async def _explain(self, _: web.Request, query: Query) -> web.Response:
         return json_answer(await self._explainer.explain(query["source"], query["vm_name"], query["deployment"]))

@@ -3,6 +3,7 @@
 import { html, render } from "./vendor/lit-html/lit-html.js";
 import { login, Problem } from "./api.js";
 import { Cache } from "./cache.js";
+import { Exports } from "./export.js";
 import { Feed } from "./feed.js";
 import { Fleet } from "./fleet.js";
 import { frame, tokenForm } from "./frame.js";
@@ -22,6 +23,7 @@ import { callbackView, quarantineView } from "./view_happened.js";
 import { deploymentsView, operationsView, resourcesView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
 import { resourceView } from "./view_resource.js";
+import { onSlash, searchView } from "./view_search.js";
 import { sourcesView } from "./view_sources.js";
 import { vmView } from "./view_vm.js";
 
@@ -40,6 +42,7 @@ const VIEWS = {
   fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, resources: resourcesView, feed: feedView,
   quarantine: quarantineView, sources: sourcesView, vm: vmView, deployment: deploymentView,
   operation: operationView, resource: resourceView, callback: callbackView,
+  search: searchView,
 };
 const TITLES = { vms: "VMs", vm: "VM" };
 
@@ -71,7 +74,7 @@ const app = {
   fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache, lists: new ServerLists(cache, soon),
   route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
   sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
-  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), feedShown: FEED_SHOWN,
+  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), exports: new Exports(soon), feedShown: FEED_SHOWN,
   retry: () => feed.resume(),
   reload: () => readEverything(),
   pause: () => {
@@ -294,6 +297,7 @@ function routed() {
 
 addEventListener("hashchange", routed);
 addEventListener("resize", soon);
+addEventListener("keydown", onSlash);
 addEventListener("online", () => feed.resume());
 document.addEventListener("visibilitychange", soon);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recoloured);

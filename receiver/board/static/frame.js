@@ -4,6 +4,7 @@ import { count, counted, rate, span, zone } from "./text.js";
 import { link } from "./route.js";
 import { GONE } from "./states.js";
 import { notice } from "./parts.js";
+import { searchField } from "./view_search.js";
 
 const FEED = {
   live: ["Live", "good"],
@@ -18,6 +19,7 @@ export function frame(app, view) {
     <a class="skip" href="#main" @click=${toMain}>Skip to the content</a>
     <header class="top">
       <a class="brand" href=${link("fleet")}><img src="board/icon.svg" alt="" width="26" height="26"><span>esc-receiver</span></a>
+      ${searchField(app)}
       <div class="vitals" role="group" aria-label="How the receiver is">${vitals(app)}</div>
       ${zoned()}
       <button type="button" class="theme" @click=${app.switchTheme} aria-label="Switch between light and dark" title="Light or dark">◐</button>

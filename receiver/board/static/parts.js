@@ -1,5 +1,6 @@
 // Small pieces that views share: panels, notices, facts, filters, links to things. It must not know what is shown.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { copyButton } from "./copy.js";
 import { badge } from "./states.js";
 import { ago, count, moment, name } from "./text.js";
 import { change, deploymentLink, link, operationLink } from "./route.js";
@@ -40,6 +41,8 @@ export const facts = (pairs) => html`
 
 export const text = (value, most) => html`<bdi title=${value && value.length > (most ?? 80) ? name(value, 600) : nothing}>${name(value, most)}</bdi>`;
 export const code = (value, most) => html`<code><bdi>${name(value, most)}</bdi></code>`;
+/** An id that is wanted elsewhere: with a button that copies it. */
+export const copied = (value, what, most) => (value ? html`${code(value, most)} ${copyButton(value, what)}` : "–");
 
 /** A name in a list: cut alike everywhere, so that a thing is called the same wherever it is met. */
 export const SHORT = 44;

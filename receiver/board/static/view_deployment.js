@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, mark } from "./states.js";
 import { name } from "./text.js";
 import { link, operationLink, vmLink } from "./route.js";
-import { at, code, deploymentName, facts, fetched, notice, operationName, panel, text, time } from "./parts.js";
+import { at, copied, deploymentName, facts, fetched, notice, operationName, panel, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { deploymentFlags, mix } from "./view_lists.js";
 import { progress } from "./progress.js";
@@ -60,7 +60,7 @@ function deploymentPage(app, { deployment, history, operations }) {
       ${panel("VMs", vms.length ? html`<ul class="list">${vms.map((vm) => html`<li><a href=${vmLink({ ...vm, name: vm.vm_name })}>${mark(vm.state)}<span class="grow">${text(vm.vm_name, 60)}</span></a>${badge(vm.state)}${time(vm.changed_at, app.now)}</li>`)}</ul>` : html`<p class="calm">None seen yet.</p>`, { more: mix(counts) })}
       <div>
         ${panel("What it is", facts([
-          ["Internal id", code(deployment.internal_deployment_id)], ["External id", code(deployment.external_deployment_id)],
+          ["Internal id", copied(deployment.internal_deployment_id, "the internal id")], ["External id", copied(deployment.external_deployment_id, "the external id")],
           ["Tenant", text(deployment.tenant)], ["Incarnation", deployment.incarnation], ["ESC reports", deployment.reported_state],
           ["First seen", at(deployment.first_seen_at)], ["Ended", deployment.ended_at ? at(deployment.ended_at) : "no"],
           ["Resources", html`<a href=${link("resources", { source: deployment.source, deployment: deployment.internal_deployment_id })}>list</a>`],

@@ -25,6 +25,7 @@ export function feedView(app) {
       ${choose(asked, "state", "State", ORDER)}
       ${choose(asked, "source", "Source", distinct(app.fleet.allDeployments(), "source"))}
       <button type="button" aria-pressed=${Boolean(app.paused)} @click=${app.pause}>${app.paused ? "Go on" : "Hold still"}</button>
+      ${app.exports.buttons("transitions", { ...filters, order: "newest" })}
     </div>
     <div class="scroll" tabindex="0" role="region" aria-label="Changes, latest first">
       ${consumersOf(app)}

@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { bytes, decoded, name } from "./text.js";
 import { link, vmLink } from "./route.js";
-import { at, choose, code, distinct, facts, failed, fetched, inAll, loading, notice, panel, search, text, time, toDeployment } from "./parts.js";
+import { at, choose, copied, distinct, facts, failed, fetched, inAll, loading, notice, panel, search, text, time, toDeployment } from "./parts.js";
 import { get, path, raw } from "./api.js";
 import { renewal } from "./server_list.js";
 
@@ -20,6 +20,7 @@ export function quarantineView(app) {
       ${search(asked, "Search the quarantine")}
       ${choose(asked, "outcome", "Outcome", DEAD)}
       ${choose(asked, "source", "Source", distinct([...app.fleet.allDeployments(), ...(items ?? [])], "source"))}
+      ${app.exports.buttons("callbacks", filters)}
       <p class="hint">Kept, answered, and not understood: nothing of it moved any state. Once understood, <code>esc-receiver replay</code> applies it.</p></div>
     <div class="scroll">${items ? nothing : error ? failed(error, again) : loading("the quarantine")}
       ${items?.length ? html`<ul class="cards">${repeat(items, (one) => one.receipt, (one) => quarantined(app, one))}</ul>` : nothing}
@@ -64,8 +65,8 @@ export function callbackView(app) {
       <p class="lead"><span class="flag">${one.outcome}</span> <bdi>${name(one.reason, 300)}</bdi></p></header>
     <div class="columns">
       ${panel("What was received", facts([
-        ["Receipt", code(one.receipt)], ["Received", at(one.received_at)], ["Source", one.source], ["Channel", one.channel],
-        ["From", one.remote], ["Reference", text(one.ref)], ["Transaction", code(one.transaction_id)],
+        ["Receipt", copied(one.receipt, "the receipt")], ["Received", at(one.received_at)], ["Source", one.source], ["Channel", one.channel],
+        ["From", one.remote], ["Reference", copied(one.ref, "the reference")], ["Transaction", copied(one.transaction_id, "the transaction id")],
         ["Status", [one.status_code, one.status_message && name(one.status_message, 200)].filter((part) => part !== null).join(": ") || "none given"],
         ["Deployment", toDeployment(app.fleet, one.source, one.deployment)],
         ["VM", one.vm_name ? html`<a href=${vmLink({ source: one.source, deployment: one.deployment, name: one.vm_name })}>${text(one.vm_name)}</a>` : "–"],

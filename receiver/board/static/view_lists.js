@@ -14,7 +14,8 @@ function looked(app, list, keys, more = {}) {
   const { asked } = app.route;
   const filters = Object.fromEntries(["q", ...keys].map((key) => [key, asked[key]]));
   const order = asked.order === "newest" ? "newest" : null;
-  return app.lists.read(list, { ...filters, order, ...more }, renewal(app.now));
+  const question = { ...filters, order, ...more };
+  return { ...app.lists.read(list, question, renewal(app.now)), save: app.exports.buttons(list, question) };
 }
 
 const isFiltered = (asked) => Object.entries(asked).some(([key, value]) => value && key !== "order");
@@ -31,6 +32,7 @@ function listView(app, { title, found, filters, ...table }) {
       ${["deployment", "ref"].map((key) => (asked[key] ? chip(key, key === "deployment" && asked.source ? deploymentName(app.fleet, asked.source, asked[key]) : asked[key]) : nothing))}
       ${items && next ? html`<span class="hint">the first ${count(items.length)} of ${inAll(found)}${more ? "" : ": filter to see others"}</span>` : nothing}
       ${more ? html`<button type="button" @click=${more}>Show more</button>` : nothing}
+      ${found.save}
       ${items && error ? html`<span class="hint wrong" role="alert">This is old: ${error.message}</span>` : nothing}
     </div>
     ${app.rows.table({

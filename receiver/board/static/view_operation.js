@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
 import { name, span } from "./text.js";
 import { deploymentLink, vmLink } from "./route.js";
-import { at, code, deploymentName, facts, kindWords, fetched, notice, panel, text, toDeployment } from "./parts.js";
+import { at, copied, deploymentName, facts, kindWords, fetched, notice, panel, text, toDeployment } from "./parts.js";
 import { spans, timeline } from "./timeline.js";
 import { callbackList, ledger } from "./histories.js";
 import { progress, progressFacts } from "./progress.js";
@@ -50,7 +50,7 @@ function operationPage(app, { operation, history, callbacks }) {
     <div class="columns">
       ${panel("What it is", facts([
         ["Deployment", toDeployment(app.fleet, operation.source, operation.deployment)],
-        ["Tenant", text(operation.tenant)], ["Reference", text(operation.ref)], ["Transaction", code(operation.transaction_id)],
+        ["Tenant", text(operation.tenant)], ["Reference", copied(operation.ref, "the reference")], ["Transaction", copied(operation.transaction_id, "the transaction id")],
         ["First seen", at(operation.first_seen_at)], ["Last heard of", at(operation.last_seen_at)], ["Ended", operation.ended_at ? at(operation.ended_at) : "no"],
         ["ESC says", said(operation)],
       ]))}

@@ -2,7 +2,7 @@
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge } from "./states.js";
 import { name } from "./text.js";
-import { at, code, facts, fetched, notice, panel, text, time, toDeployment } from "./parts.js";
+import { at, copied, facts, fetched, notice, panel, text, time, toDeployment } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { ledger } from "./histories.js";
 import { get } from "./api.js";
@@ -36,7 +36,7 @@ function resourcePage(app, { resource, history }) {
       : notice("No ledger entry is left", "They are past their retention.", nothing, "empty"), { more: rangeChoice(app.route.asked) })}
     <div class="columns">
       ${panel("What it is", facts([
-        ["Id", code(resource.resource_id)], ["External id", code(resource.external_id)], ["Tenant", text(resource.tenant)],
+        ["Id", copied(resource.resource_id, "the id")], ["External id", copied(resource.external_id, "the external id")], ["Tenant", text(resource.tenant)],
         ["Deployment", toDeployment(app.fleet, resource.source, resource.deployment)], ["First seen", at(resource.first_seen_at)],
         ["Ended", resource.ended_at ? at(resource.ended_at) : "no"], ["Ledger entries", resource.sequence],
       ]))}

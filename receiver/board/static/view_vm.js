@@ -1,9 +1,10 @@
 // The page of one VM: why it is in its state, timeline, history, interfaces, incarnations, callbacks.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { copyButton } from "./copy.js";
 import { badge } from "./states.js";
 import { clock, name, span } from "./text.js";
 import { deploymentLink, link, operationLink } from "./route.js";
-import { at, code, deploymentName, facts, fetched, kindWords, notice, panel, text, time } from "./parts.js";
+import { at, code, copied, deploymentName, facts, fetched, kindWords, notice, panel, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { vmFlags } from "./view_lists.js";
 import { progress } from "./progress.js";
@@ -39,7 +40,7 @@ function vmPage(app, { vm, why, history, callbacks }, known) {
   return html`
     <header class="title">
       <p class="kind">VM of <a href=${deploymentLink(vm.source, vm.deployment)}>${text(deploymentName(app.fleet, vm.source, vm.deployment))}</a></p>
-      <h1><bdi>${name(vm.vm_name, 320)}</bdi></h1>
+      <h1><bdi>${name(vm.vm_name, 320)}</bdi> ${copyButton(vm.vm_name, "the name")}</h1>
       <p class="lead state-now">${badge(state)} <span class="dim">since ${at(vm.changed_at)}, ${time(vm.changed_at, app.now)}</span>
         ${vmFlags(vm)}</p>
     </header>
@@ -50,7 +51,7 @@ function vmPage(app, { vm, why, history, callbacks }, known) {
       ${panel("Why it is in this state", explained(app, why), { kind: "why" })}
       <div>
         ${panel("What it is", facts([
-          ["Instance", code(vm.vm_uuid)], ["Group", text(vm.vm_group)], ["Host", text(vm.host_name ?? vm.host_uuid)],
+          ["Instance", copied(vm.vm_uuid, "the instance id")], ["Group", text(vm.vm_group)], ["Host", text(vm.host_name ?? vm.host_uuid)],
           ["Tenant", text(vm.tenant)], ["Source", vm.source], ["ESC reports", vm.reported_state],
           ["Monitoring", vm.monitored === null ? "not reported" : vm.monitored ? "on" : "off"],
           ["First seen", at(vm.first_seen_at)], ["Ledger entries", vm.sequence],
