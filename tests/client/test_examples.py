@@ -14,7 +14,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from esc_lab.fixtures import EscLab, esc_lab, esc_lab_options, esc_lab_servers  # noqa: F401 - fixtures
+from esc_lab.fixtures import EscLab
 from tests.support.program import CHECKOUT
 from tests.support.samples import SAMPLES
 
@@ -45,8 +45,8 @@ def deploy(lab: EscLab) -> str:
 def running(program: str, lab: EscLab) -> Iterator[subprocess.Popen[str]]:
     """A program of a page, at the laboratory's addresses; killed at the end."""
     for written, real in (
-        ("nats://nats.example:4222", lab.nats),
-        ("postgresql://db.example/billing", lab.postgres),
+        ("nats://nats.example:4222", lab.nats_url),
+        ("postgresql://db.example/billing", lab.postgres_dsn),
         ("http://receiver.example:9010", lab.receiver),
     ):
         program = program.replace(written, real)
@@ -73,7 +73,7 @@ def told_of_vms(lab: EscLab) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [README, PAGE], ids=["readme", "page"])
-def test_ten_lines_to_the_first_event(esc_lab: EscLab, page: Path) -> None:  # noqa: F811
+def test_ten_lines_to_the_first_event(esc_lab: EscLab, page: Path) -> None:
     """Every change of a VM, once, in order; started again, it goes on where it was."""
     program = programs(page, "print(event.id")
     assert len([line for line in program.splitlines() if line]) <= 10
@@ -88,17 +88,17 @@ def test_ten_lines_to_the_first_event(esc_lab: EscLab, page: Path) -> None:  # n
 
 
 @pytest.mark.parametrize("page", [README, PAGE], ids=["readme", "page"])
-def test_exactly_once(esc_lab: EscLab, page: Path) -> None:  # noqa: F811
+def test_exactly_once(esc_lab: EscLab, page: Path) -> None:
     """An invoice for each change, and it stops on SIGTERM by itself."""
     deploy(esc_lab)
     expected = len(told_of_vms(esc_lab))
     with running(programs(page, "PostgresInbox"), esc_lab) as process:
-        asyncio.run(_until_there_are(esc_lab.postgres, expected))
+        asyncio.run(_until_there_are(esc_lab.postgres_dsn, expected))
         process.terminate()
         assert process.wait() == 0
 
 
-def test_the_state_of_everything(esc_lab: EscLab) -> None:  # noqa: F811
+def test_the_state_of_everything(esc_lab: EscLab) -> None:
     """As it is, and then what changes."""
     deploy(esc_lab)
     with running(programs(PAGE, "snapshot_then_follow"), esc_lab) as process:
@@ -108,7 +108,7 @@ def test_the_state_of_everything(esc_lab: EscLab) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("page", [README, PAGE], ids=["readme", "page"])
-def test_asking(esc_lab: EscLab, page: Path) -> None:  # noqa: F811
+def test_asking(esc_lab: EscLab, page: Path) -> None:
     """Why the failed VMs are where they are."""
     for name in FAILING:
         answer = httpx2.post(
@@ -127,7 +127,6 @@ def test_asking(esc_lab: EscLab, page: Path) -> None:  # noqa: F811
 def test_a_test_of_ones_own(tmp_path: Path) -> None:
     """The example of a test passes, in a folder of its own."""
     (example,) = [block for block in blocks(PAGE) if "def test_" in block]
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["esc_lab.fixtures"]\n')
     (tmp_path / "test_example.py").write_text(example)
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp=folders")
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own

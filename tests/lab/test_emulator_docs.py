@@ -53,5 +53,5 @@ async def test_the_example_of_the_fixture_passes(tmp_path: Path) -> None:
     (example,) = blocks("python")
     (tmp_path / "test_example.py").write_text(example)
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp=folders", "test_example.py")
-    status, output = await said(*command, folder=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    status, output = await said(*command, folder=tmp_path)
     assert (status, "2 passed" in output) == (0, True), output
