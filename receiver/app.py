@@ -49,6 +49,7 @@ from receiver.publishing.message_lookup import MessageLookup
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
 from receiver.publishing.repair import Repair
+from receiver.replay.dead_letters import DeadLetters
 from receiver.spool import Spool
 from receiver.spool.left_spools import LeftSpools
 from receiver.spool.router import SpoolRouter
@@ -101,7 +102,8 @@ class App:
         published = MessageLookup(self.broker, settings)
         readers = ConsumerList(self.broker, settings)
         ended = membership.tell_session_ended if membership else None
-        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended)
+        dead_letters = DeadLetters(self.database, store, self.partitions, settings)
+        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters)
         self.health = self._health()
         self._spool_taking = uuid4().hex
         self._sites = Sites(settings, self.metrics, self.tls)

@@ -133,6 +133,12 @@ class EscReceiver:
         async with self._open(questions.path_of(path, parts), timeout_s, query) as answer:
             return self._address.read(await questions.async_body_of(answer.aiter_bytes()))
 
+    async def post(self, path: str, *parts: str, document: Any, timeout_s: float = questions.ANSWER_TIMEOUT_S) -> Any:
+        """The answer to `POST /api/v1/<path>/<parts…>` with this document."""
+        where = questions.path_of(path, parts)
+        async with self._open(where, timeout_s, method="POST", document=document) as answer:
+            return self._address.read(await questions.async_body_of(answer.aiter_bytes()))
+
     async def all_items(self, path: str, limit: int | None = None, **query: Any) -> AsyncGenerator[dict[str, Any]]:
         """The items of a list, page after page, at most `limit`."""
         cursor, left = None, limit
@@ -195,11 +201,15 @@ class EscReceiver:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         statuses: tuple[int, ...] = (),
+        method: str = "GET",
+        document: Any = None,
     ) -> AsyncIterator[httpx2.Response]:
         """The answer as it comes, which must be a success or of one of `statuses`."""
         asked: dict[str, Any] = {"params": questions.given(query), "headers": headers, "timeout": timeout_s}
+        if document is not None:
+            asked["json"] = document
         try:
-            async with self._http.stream("GET", self.url + path, **asked) as answer:
+            async with self._http.stream(method, self.url + path, **asked) as answer:
                 if not answer.is_success and answer.status_code not in statuses:
                     raise self._address.refused(answer, await questions.async_body_of(answer.aiter_bytes()))
                 yield answer

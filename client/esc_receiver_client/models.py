@@ -5,10 +5,137 @@ Fields that a later receiver adds are kept (`model_extra`), and words that it ad
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
+
+
+class Acknowledgement1(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID], Field(max_length=1000)]
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement2(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement3(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement4(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement5(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement6(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement7(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime
+    note: str
+    by: str | None = None
+
+
+class Acknowledgement(
+    RootModel[
+        Acknowledgement1
+        | Acknowledgement2
+        | Acknowledgement3
+        | Acknowledgement4
+        | Acknowledgement5
+        | Acknowledgement6
+        | Acknowledgement7
+    ]
+):
+    root: (
+        Acknowledgement1
+        | Acknowledgement2
+        | Acknowledgement3
+        | Acknowledgement4
+        | Acknowledgement5
+        | Acknowledgement6
+        | Acknowledgement7
+    )
 
 
 class Callback(BaseModel):
@@ -33,6 +160,9 @@ class Callback(BaseModel):
     rule: str
     reason: str
     notes: list[str]
+    acknowledged_at: AwareDatetime | None
+    acknowledged_by: str | None
+    acknowledged_note: str | None
     body_bytes: int
     """
     Of the body as it is kept.
@@ -152,6 +282,21 @@ class Consumer(BaseModel):
     redelivered: int
     last_delivered_at: AwareDatetime | None
     last_acknowledged_at: AwareDatetime | None
+
+
+class DeadLetterGroup(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    source: str
+    outcome: Literal["applied", "duplicate", "late", "unclassified", "malformed"] | str
+    rule: str
+    reason: str
+    callbacks: int
+    unacknowledged: int
+    first_at: AwareDatetime
+    latest_at: AwareDatetime
+    latest_receipt: UUID
 
 
 class Deployment(BaseModel):
@@ -738,6 +883,158 @@ class Quarantine(BaseModel):
     )
     callbacks_last_day: int
     latest_at: AwareDatetime | None
+    unacknowledged: int
+    """
+    That nobody has acknowledged, of whatever age.
+    """
+
+
+class ReplayOrder1(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID], Field(max_length=1000)]
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder2(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder3(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder4(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder5(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder6(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder7(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipts: Annotated[list[UUID] | None, Field(max_length=1000)] = None
+    source: str | None = None
+    outcome: Literal["malformed", "unclassified"] | str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime
+    dry_run: bool
+    quarantine: bool | None = True
+    to_source: str | None = None
+
+
+class ReplayOrder(
+    RootModel[ReplayOrder1 | ReplayOrder2 | ReplayOrder3 | ReplayOrder4 | ReplayOrder5 | ReplayOrder6 | ReplayOrder7]
+):
+    root: ReplayOrder1 | ReplayOrder2 | ReplayOrder3 | ReplayOrder4 | ReplayOrder5 | ReplayOrder6 | ReplayOrder7
+
+
+class Replayed(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    dry_run: bool
+    """
+    Nothing was changed: this is what would be.
+    """
+
+    callbacks: int
+    applied: int
+    changed: int
+    unchanged: int
+    quarantined: int
+    repeat: int
+    gone: int
+    failed: int
+    entries: int
+    """
+    Ledger entries that were appended.
+    """
+
+    transitions: list[Transition1]
+    results: list[Result]
+    truncated: bool
+    """
+    There are more `transitions` or `results` than are shown.
+    """
 
 
 class Resource(BaseModel):
@@ -891,6 +1188,17 @@ class ResourceEvent(BaseModel):
     """
     Present when the message was too large for the broker: what was cut. The whole is in the query API.
     """
+
+
+class Result(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipt: UUID
+    fate: Literal["applied", "changed", "unchanged", "quarantined", "repeat", "gone", "failed"] | str
+    outcome: str | None
+    rule: str | None
+    reason: str | None
 
 
 class Source(BaseModel):
@@ -1096,6 +1404,23 @@ class Transition(BaseModel):
     """
     Its place in the order of visibility: a cursor, and the feed's event id.
     """
+
+
+class Transition1(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    receipt: UUID
+    entity: Literal["deployment", "vm", "resource", "operation", "source"] | str
+    source: str
+    tenant: str | None
+    deployment: str | None
+    name: str
+    from_state: str
+    to_state: str
+    change: str
+    rule: str
+    reason: str
 
 
 class Vm(BaseModel):

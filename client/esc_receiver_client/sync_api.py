@@ -130,6 +130,12 @@ class SyncEscReceiver:
         with self._open(questions.path_of(path, parts), timeout_s, query) as answer:
             return self._address.read(questions.body_of(answer.iter_bytes()))
 
+    def post(self, path: str, *parts: str, document: Any, timeout_s: float = questions.ANSWER_TIMEOUT_S) -> Any:
+        """The answer to `POST /api/v1/<path>/<parts…>` with this document."""
+        where = questions.path_of(path, parts)
+        with self._open(where, timeout_s, method="POST", document=document) as answer:
+            return self._address.read(questions.body_of(answer.iter_bytes()))
+
     def all_items(self, path: str, limit: int | None = None, **query: Any) -> Generator[dict[str, Any]]:
         """The items of a list, page after page, at most `limit`."""
         cursor, left = None, limit
@@ -189,11 +195,15 @@ class SyncEscReceiver:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         statuses: tuple[int, ...] = (),
+        method: str = "GET",
+        document: Any = None,
     ) -> Iterator[httpx2.Response]:
         """The answer as it comes, which must be a success or of one of `statuses`."""
         asked: dict[str, Any] = {"params": questions.given(query), "headers": headers, "timeout": timeout_s}
+        if document is not None:
+            asked["json"] = document
         try:
-            with self._http.stream("GET", self.url + path, **asked) as answer:
+            with self._http.stream(method, self.url + path, **asked) as answer:
                 if not answer.is_success and answer.status_code not in statuses:
                     raise self._address.refused(answer, questions.body_of(answer.iter_bytes()))
                 yield answer

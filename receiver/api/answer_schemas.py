@@ -15,11 +15,15 @@ from uuid import UUID
 import orjson
 
 from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
+from receiver.api.dead_letter_groups import GROUP_TYPES
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.position import PATTERN
+from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_body
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
 from receiver.api.search import TYPES as FOUND_TYPES
 from receiver.api.source_list import TYPES as SOURCE_TYPES
+from receiver.model.entities import EntityKind
+from receiver.replay.results import Fate
 
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 _SIMPLE: dict[Any, Schema] = {
@@ -116,8 +120,23 @@ _EXPLANATION = of(
 _STATS = of(
     at=datetime, counted_max=schema_of(int, "No count goes beyond it."), deployments=COUNTS, vms=COUNTS,
     operations=COUNTS, resources={"type": "object", "additionalProperties": COUNTS},
-    quarantine=of(callbacks_last_day=int, latest_at=datetime | None),
+    quarantine=of(
+        callbacks_last_day=int, latest_at=datetime | None,
+        unacknowledged=schema_of(int, "That nobody has acknowledged, of whatever age."),
+    ),
     outbox=of(messages=int, oldest_at=datetime | None), ledger=of(latest_at=datetime | None),
+)  # fmt: skip
+_REPLAYED = of(
+    dry_run=schema_of(bool, "Nothing was changed: this is what would be."), callbacks=int,
+    **{fate.value: int for fate in Fate}, entries=schema_of(int, "Ledger entries that were appended."),
+    transitions=array_of(
+        of(
+            receipt=UUID, entity=EntityKind, source=str, tenant=str | None, deployment=str | None, name=str,
+            from_state=str, to_state=str, change=str, rule=str, reason=str,
+        )
+    ),
+    results=array_of(of(receipt=UUID, fate=Fate, outcome=str | None, rule=str | None, reason=str | None)),
+    truncated=schema_of(bool, "There are more `transitions` or `results` than are shown."),
 )  # fmt: skip
 _PROBLEM = of(
     type=str, title=str, status=int, detail=str, parameter=schema_of(str, "The parameter at fault."),
@@ -149,6 +168,10 @@ def components() -> dict[str, Schema]:
         ),
         "Explanation": _EXPLANATION,
         "Stats": _STATS,
+        "DeadLetterGroup": of(**GROUP_TYPES),
+        "Acknowledgement": schema_of_body(Acknowledgement),
+        "ReplayOrder": schema_of_body(ReplayOrder),
+        "Replayed": _REPLAYED,
         "Session": of(open=bool, scopes=list[str]),
         "Token": {**of(token={"type": "string", "minLength": 1, "maxLength": 512}), "additionalProperties": False},
         "Problem": {

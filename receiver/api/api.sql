@@ -37,11 +37,11 @@ SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 -- name: sources
 -- What is known of sources: those that are configured ($1), those that once were and said something of themselves, and
 -- the $3 last heard of under names that were not configured. Their operations under way are counted up to $2, so are the
--- latest dead letters.
+-- latest dead letters that nobody has acknowledged.
 WITH dead AS MATERIALIZED (
     SELECT source, received_at, 'unknown-source' = ANY(notes) AS is_unknown
     FROM callbacks
-    WHERE outcome IN ('malformed', 'unclassified')
+    WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
     ORDER BY xid DESC, position DESC
     LIMIT $2
 ), quarantined AS (
@@ -159,6 +159,34 @@ FROM (
     ORDER BY xid DESC, position DESC
     LIMIT $2
 ) AS counted;
+
+-- name: unacknowledged
+-- How many dead letters nobody has acknowledged, counted up to $1.
+SELECT count(*) AS rows
+FROM (
+    SELECT FROM callbacks
+    WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
+    ORDER BY xid DESC, position DESC
+    LIMIT $1
+) AS counted;
+
+-- name: dead_letter_groups
+-- The latest $1 dead letters, of a source ($2), outcomes ($3) and whether they are acknowledged ($4), by source and why.
+SELECT source, outcome, rule, reason, count(*) AS callbacks, count(*) FILTER (WHERE acknowledged_at IS NULL) AS unacknowledged,
+       min(received_at) AS first_at, max(received_at) AS latest_at,
+       (array_agg(receipt ORDER BY received_at DESC))[1] AS latest_receipt
+FROM (
+    SELECT source, outcome, rule, reason, received_at, receipt, acknowledged_at
+    FROM callbacks
+    WHERE outcome IN ('malformed', 'unclassified') AND source = coalesce($2::text, source)
+        AND (cardinality($3::text[]) = 0 OR outcome = ANY($3::text[]))
+        AND ($4::boolean IS NULL OR (acknowledged_at IS NOT NULL) = $4::boolean)
+    ORDER BY xid DESC, position DESC
+    LIMIT $1
+) AS latest
+GROUP BY source, outcome, rule, reason
+ORDER BY unacknowledged DESC, latest_at DESC
+LIMIT $5;
 
 -- name: backlog
 -- How many messages wait to be published, counted up to $1, and since when the oldest waits.

@@ -56,7 +56,7 @@ def _operation(endpoint: Endpoint, *, is_open: bool) -> dict[str, Any]:
     if endpoint.single:
         operation["responses"]["304"] = openapi.response("It is as the `If-None-Match` of the question says.")
     if endpoint.body:
-        contents = openapi.content("application/json", endpoint.body, {"token": "a-token-of-yours"})
+        contents = openapi.content("application/json", endpoint.body, endpoint.body_example)
         operation["requestBody"] = {"required": True, "content": contents}
     return operation
 

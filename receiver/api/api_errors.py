@@ -24,6 +24,26 @@ class StaleCursorError(ParameterError):
     """A position that this database has not reached yet: it is from another one, or from before a restore."""
 
 
+class BodyError(QueryError):
+    """The body of a request cannot be taken; `setting` holds the limit, if one is."""
+
+    setting: str | None = None
+
+
+class NotJsonError(BodyError):
+    """It is no JSON."""
+
+
+class LongBodyError(BodyError):
+    """It is too large."""
+
+
+class SlowBodyError(BodyError):
+    """It took too long."""
+
+    setting = "body_timeout_s"
+
+
 class NothingFoundError(QueryError):
     """Nothing of this name is known."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from receiver.api import examples
 from receiver.api.answer_schemas import list_of, of, schema_of
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
+from receiver.api.ledger_lists import DEAD_LETTERS
 from receiver.api.list_sql import TOTAL_MAX
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
@@ -45,6 +46,7 @@ class Endpoint:
     single: bool = False
     """One thing, with an ETag."""
     body: Schema | None = None
+    body_example: Any = None
     status: int = 200
 
 
@@ -70,6 +72,9 @@ LEDGER_TOTAL = replace(
     description=f"{TOTAL.description} null: more would have to be looked through than `query_scan_rows_max`.",
 )
 RESOURCE_ID = Parameter("resource_id", "The id that ESC gave it.", TEXT, "net-1")
+RULE = Parameter("rule", "The rule that decided.", TEXT, "unclassified")
+REASON = Parameter("reason", "Why, in these very words.", TEXT, "the stage VM_PAINTED is not known")
+ACKNOWLEDGED = Parameter("acknowledged", "Whether somebody has acknowledged it.", BOOLEAN, example=False)
 INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
 
 
@@ -78,7 +83,7 @@ def catalogue(settings: Settings) -> list[Endpoint]:
     most = settings.query_items_max
     limit = Parameter("limit", "Most items on the page.", whole(1, most), min(50, most), min(LIMIT_DEFAULT, most))
     wait = Parameter("wait", "Seconds to wait for the end.", whole(0, settings.wait_s_max), 30, 0)
-    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_others(limit), *_session()]
+    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_quarantine(), *_others(limit), *_session()]
 
 
 def _span(of_what: str) -> tuple[Parameter, Parameter]:
@@ -187,7 +192,8 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
             "callbacks", "/callbacks", "Messages as they were received", following,
             list_of("Callback", int | None), examples.page(examples.CALLBACK, examples.POSITION),
             (
-                SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION, family, outcome.repeatable, *_span("Received"), *page,
+                SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION, family, outcome.repeatable, RULE, REASON, REF,
+                ACKNOWLEDGED, *_span("Received"), *page,
             ),
             problems=(409,),
         ),
@@ -215,6 +221,44 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
                 Parameter("state", "The state it came to.", TEXT, "ALIVE"), CHANGE, *_span("Entered"), *page,
             ),
             problems=(409,),
+        ),
+    ]  # fmt: skip
+
+
+def _quarantine() -> list[Endpoint]:
+    outcome = Parameter(
+        "outcome", "Only of this; both may be given.", choice(sorted(DEAD_LETTERS)), "malformed"
+    ).repeatable
+    chosen = (
+        "All that is given in the body must hold: `receipts`, or `source`, `outcome`, `rule`, `reason` of a group, "
+        "`since` and `until` (received before it: what came since you looked stays out)."
+    )
+    return [
+        Endpoint(
+            "quarantine", "/quarantine", "Dead letters: malformed and unclassified callbacks, by source and reason",
+            "Those with the most that nobody has acknowledged first. The latest `counted_max` callbacks are counted. "
+            "The callbacks of a group: `callbacks` with the same source, outcome, rule and reason.",
+            of(
+                items=array_of(reference("DeadLetterGroup")), callbacks=int, unacknowledged=int,
+                counted_max=schema_of(int, "No more callbacks than these, the latest, are looked at."),
+            ),
+            examples.GROUPS, (SOURCE, outcome, ACKNOWLEDGED),
+        ),
+        Endpoint(
+            "acknowledge", "/quarantine/acknowledge", "Say that somebody has looked at dead letters",
+            f"They stay, with a note, who and when, and are not counted as waiting any more. {chosen} Without tokens "
+            "only from the receiver's own machine.",
+            of(acknowledged=schema_of(int, "How many were not acknowledged before.")), {"acknowledged": 3},
+            method="POST", scope=Scope.OPERATE, body=reference("Acknowledgement"),
+            body_example=examples.ACKNOWLEDGEMENT, problems=(408, 413, 415),
+        ),
+        Endpoint(
+            "replay", "/replay", "Apply kept callbacks again",
+            "As this version reads and judges them, like `esc-receiver replay`; of dead letters alone unless "
+            f"`quarantine` is false. With `dry_run` it tells what would change. {chosen} At most "
+            "`replay_callbacks_max` at once. Without tokens only from the receiver's own machine.",
+            reference("Replayed"), examples.REPLAYED, method="POST", scope=Scope.OPERATE,
+            body=reference("ReplayOrder"), body_example=examples.REPLAY_ORDER, problems=(404, 408, 413, 415),
         ),
     ]  # fmt: skip
 
@@ -286,6 +330,7 @@ def _session() -> list[Endpoint]:
             "log_in", "/session", "Begin a session in a browser",
             "Sets a cookie that scripts cannot read and other sites cannot use; every endpoint takes it for the token.",
             reference("Session"), examples.SESSION, method="POST", scope=None, body=reference("Token"),
+            body_example={"token": "a-token-of-yours"},
             problems=(401, 413, 415),
         ),
         Endpoint(

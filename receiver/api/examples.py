@@ -56,7 +56,8 @@ CALLBACK: dict[str, Any] = {
     "receipt": RECEIPT, "received_at": AT, "source": "lab1", "channel": "callback", "remote": "10.1.2.3", "ref": None,
     "redacted": False, "transaction_id": TRANSACTION_ID, "status_code": 200, "status_message": "VM Alive",
     "family": "deployment", "trigger": "VM_ALIVE", "deployment": "dep-1", "vm_name": "vm-1", "outcome": "applied",
-    "rule": "vm-alive", "reason": "its monitor has reached it", "notes": [], "body_bytes": 1204, "position": "8123-771",
+    "rule": "vm-alive", "reason": "its monitor has reached it", "notes": [], "acknowledged_at": None,
+    "acknowledged_by": None, "acknowledged_note": None, "body_bytes": 1204, "position": "8123-771",
 }  # fmt: skip
 
 DEPLOYMENT_WITH_VMS = {**DEPLOYMENT, "vms": [VM], "vms_truncated": False}
@@ -91,8 +92,36 @@ EXPLANATION: dict[str, Any] = {
 STATS = {
     "at": AT, "counted_max": 100_000, "deployments": {"ACTIVE": 12}, "vms": {"ALIVE": 40, "ERROR": 1},
     "operations": {"OPEN": 2, "SUCCEEDED": 31}, "resources": {"network": {"CREATED": 3}},
-    "quarantine": {"callbacks_last_day": 1, "latest_at": AT}, "outbox": {"messages": 0, "oldest_at": None},
-    "ledger": {"latest_at": AT},
+    "quarantine": {"callbacks_last_day": 1, "latest_at": AT, "unacknowledged": 1},
+    "outbox": {"messages": 0, "oldest_at": None}, "ledger": {"latest_at": AT},
+}  # fmt: skip
+GROUP = {
+    "source": "lab1", "outcome": "unclassified", "rule": "unclassified", "reason": "the stage VM_PAINTED is not known",
+    "callbacks": 3, "unacknowledged": 3, "first_at": AT, "latest_at": AT, "latest_receipt": RECEIPT,
+}  # fmt: skip
+GROUPS = {"items": [GROUP], "callbacks": 3, "unacknowledged": 3, "counted_max": 10_000}
+ACKNOWLEDGEMENT = {
+    "source": "lab1", "rule": "unclassified", "reason": GROUP["reason"], "until": AT, "note": "known: see ticket 4711",
+    "by": "anna",
+}  # fmt: skip
+REPLAY_ORDER = {"source": "lab1", "rule": "unclassified", "dry_run": True}
+REPLAYED = {
+    "dry_run": True, "callbacks": 1, "applied": 1, "changed": 0, "unchanged": 0, "quarantined": 0, "repeat": 0,
+    "gone": 0, "failed": 0, "entries": 1,
+    "transitions": [
+        {
+            "receipt": RECEIPT, "entity": "vm", "source": "lab1", "tenant": None, "deployment": "dep-1", "name": "vm-1",
+            "from_state": "INERT", "to_state": "ALIVE", "change": "alive", "rule": "vm-alive",
+            "reason": "its monitor has reached it",
+        }
+    ],
+    "results": [
+        {
+            "receipt": RECEIPT, "fate": "applied", "outcome": "applied", "rule": "vm-alive",
+            "reason": "its monitor has reached it",
+        }
+    ],
+    "truncated": False,
 }  # fmt: skip
 FOUND = {
     "kind": "operation", "source": "lab1", "name": TRANSACTION_ID, "label": "deploy", "deployment": "dep-1",

@@ -49,8 +49,9 @@ CALLBACKS = Ledger(
     COLUMNS["callback"],
     "received_at",
     equal("transaction_id", "deployment"),
-    equal("source", "vm_name", "family")
+    equal("source", "vm_name", "family", "rule", "reason", "ref")
     | {
+        "acknowledged": "(acknowledged_at IS NOT NULL) = {}",
         "tenant": "deployment = ANY (ARRAY (SELECT d.internal_deployment_id FROM deployments AS d"
         " WHERE d.tenant = {}))",
     }

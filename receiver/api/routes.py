@@ -15,11 +15,12 @@ from uuid import UUID
 import asyncpg
 from aiohttp import web
 
-from receiver.api import entity_lists, ledger_lists
+from receiver.api import dead_letter_groups, entity_lists, ledger_lists
 from receiver.api.answers import json_answer, raw, single
 from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
 from receiver.api.consumer_list import ListConsumers, consumers
+from receiver.api.desk import Desk
 from receiver.api.docs_page import Docs
 from receiver.api.endpoints import PREFIX, Endpoint, catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
@@ -40,8 +41,10 @@ from receiver.api.tokens import Tokens
 from receiver.api.waiters import Waiters
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item
+from receiver.http.sender_address import SenderAddresses
 from receiver.model.entities import Deployment, Vm, entity_id
 from receiver.observability.metrics import Metrics
+from receiver.replay.dead_letters import DeadLetters
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 Query = Mapping[str, Any]
@@ -59,6 +62,7 @@ class Api:
         find: FindMessage | None = None,
         list_consumers: ListConsumers | None = None,
         tell_session_ended: TellEnded | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         """`connect` opens the connection on which the ledger is followed; the next two look into the feed's stream."""
         self._list_consumers = list_consumers
@@ -67,7 +71,10 @@ class Api:
         for endpoint in self._endpoints:  # known label sets start at zero
             metrics.queries.labels(endpoint.name, "200")
             metrics.query_seconds.labels(endpoint.name)
-        self._tokens = tokens = Tokens(settings.read_tokens, settings.session_s, settings.sessions_ended_max)
+        self._tokens = tokens = Tokens(
+            settings.read_tokens, settings.session_s, settings.sessions_ended_max,
+            SenderAddresses(settings.trusted_proxies).is_local,
+        )  # fmt: skip
         self._reader = Reader(settings)
         self._waiters = Waiters(self._reader, settings, metrics)
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
@@ -77,6 +84,7 @@ class Api:
         self._explainer = Explainer(self._reader, settings, self._sources, find)
         self._stats = Stats(self._reader)
         sessions = Sessions(tokens, settings, tell_session_ended)
+        desk = Desk(dead_letters, settings)
         self._answers: Mapping[str, Answer] = {
             "deployments": partial(self._entities, DEPLOYMENTS),
             "vms": partial(self._entities, VMS),
@@ -89,6 +97,9 @@ class Api:
             "callback": self._callback,
             "callback_raw": self._callback_raw,
             "transitions": partial(self._ledger, TRANSITIONS, transition_item),
+            "quarantine": self._quarantine,
+            "acknowledge": desk.acknowledge,
+            "replay": desk.replay,
             "sources": self._all_sources,
             "consumers": self._consumers,
             "source": self._source,
@@ -203,6 +214,9 @@ class Api:
         if row is None:
             raise NothingFoundError("no callback has this receipt, or it is past its retention")
         return row
+
+    async def _quarantine(self, _: web.Request, query: Query) -> web.Response:
+        return json_answer(await dead_letter_groups.groups(self._reader, query))
 
     async def _consumers(self, _: web.Request, __: Query) -> web.Response:
         return json_answer({"items": await consumers(self._list_consumers)})

@@ -29,6 +29,7 @@ CALLBACK_TYPES: Mapping[str, Any] = {
     "ref": str | None, "redacted": bool, "transaction_id": str | None, "status_code": int | None,
     "status_message": str | None, "family": Family, "trigger": str | None, "deployment": str | None,
     "vm_name": str | None, "outcome": Outcome, "rule": str, "reason": str, "notes": list[str],
+    "acknowledged_at": datetime | None, "acknowledged_by": str | None, "acknowledged_note": str | None,
 }  # fmt: skip
 """Likewise of a callback."""
 

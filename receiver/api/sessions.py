@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
 
-from receiver.api.answers import JSON, json_answer
+from receiver.api.answers import json_answer
 from receiver.api.api_errors import TokenError
 from receiver.api.parameters import TEXT_MAX
+from receiver.api.request_body import read_bytes
 from receiver.api.tokens import COOKIE, Tokens
 from receiver.config.settings import Settings
 from receiver.http.problem import problem
@@ -35,17 +35,7 @@ class Sessions:
 
     async def begin(self, request: web.Request, _: Mapping[str, Any]) -> web.Response:
         """Set the cookie. Raises TokenError for an unknown token."""
-        if request.content_type != JSON:
-            # Forms of other sites cannot send JSON without a preflight request.
-            return problem(415, "media-type", "The body is no JSON", "Send application/json.")
-        try:
-            async with asyncio.timeout(self._settings.body_timeout_s):
-                body = await request.clone(client_max_size=BODY_BYTES_MAX).read()
-        except TimeoutError:
-            return problem(408, "body-too-slow", "The body took too long", setting="body_timeout_s")
-        except web.HTTPRequestEntityTooLarge:
-            return problem(413, "body-too-large", "The body is too large", f"At most {BODY_BYTES_MAX} bytes.")
-        token = _token(body)
+        token = _token(await read_bytes(request, self._settings, BODY_BYTES_MAX))
         if token is None:
             detail = f'The body must be {{"token": "…"}}, with 1 to {TEXT_MAX} characters.'
             return problem(400, "parameter", "A parameter is wrong", detail, parameter="token")

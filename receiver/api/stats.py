@@ -53,9 +53,11 @@ class Stats:
             states = await snapshot.rows("count_by_state", COUNT_MAX)
             resources = await snapshot.rows("resources_by_state", COUNT_MAX)
             quarantine = await snapshot.row("quarantine", now - QUARANTINE_SPAN, COUNT_MAX)
+            unacknowledged = await snapshot.row("unacknowledged", COUNT_MAX)
             outbox = await snapshot.row("backlog", OUTBOX_COUNT_MAX)
             latest = await snapshot.row("latest")
         assert quarantine is not None  # aggregates always have one row
+        assert unacknowledged is not None
         assert outbox is not None
         counts: dict[str, dict[str, int]] = {"deployments": {}, "vms": {}, "operations": {}}
         for row in states:
@@ -68,7 +70,11 @@ class Stats:
             "counted_max": COUNT_MAX,
             **counts,
             "resources": by_kind,
-            "quarantine": {"callbacks_last_day": quarantine["rows"], "latest_at": quarantine["latest_at"]},
+            "quarantine": {
+                "callbacks_last_day": quarantine["rows"],
+                "latest_at": quarantine["latest_at"],
+                "unacknowledged": unacknowledged["rows"],
+            },
             "outbox": {"messages": outbox["rows"], "oldest_at": outbox["oldest_at"]},
             "ledger": {"latest_at": latest["at"] if latest else None},
         }

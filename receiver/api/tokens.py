@@ -23,12 +23,21 @@ from receiver.config.read_tokens import ReadToken, Scope
 COOKIE = "esc_receiver_session"
 SESSION = "session"
 Scopes = frozenset[Scope]
+_CLOSED = "without read_tokens this is open to clients on this machine alone"
 
 
 class Tokens:
     """The configured tokens. None at all: everybody may read everything."""
 
-    def __init__(self, tokens: Iterable[ReadToken], session_s: int, sessions_ended_max: int) -> None:
+    def __init__(
+        self,
+        tokens: Iterable[ReadToken],
+        session_s: int,
+        sessions_ended_max: int,
+        is_local: Callable[[web.Request], bool] = lambda _: True,
+    ) -> None:
+        """`is_local` tells whether a client is on this machine: without tokens nobody else may do more than read."""
+        self._is_local = is_local
         self._session_s = session_s
         self._sessions_ended_max = sessions_ended_max
         self._ended: dict[str, int] = {}
@@ -46,12 +55,12 @@ class Tokens:
         if not scopes:
             raise TokenError("a bearer token is needed (Authorization: Bearer …)")
         if scope not in scopes:
-            raise ScopeError(f"this token does not open {scope}")
+            raise ScopeError(_CLOSED if self.open else f"this token does not open {scope}")
 
     def scopes(self, request: web.Request) -> Scopes:
         """The scopes of the client's token or session; none without a valid one."""
         if self.open:
-            return frozenset(Scope)
+            return frozenset(Scope) if self._is_local(request) else frozenset(Scope) - {Scope.OPERATE}
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip())

@@ -19,6 +19,7 @@ from receiver.cli.ledger import callbacks_command, ledger_command
 from receiver.cli.lists import consumers_command, deployments_command, resources_command, sources_command, vms_command
 from receiver.cli.migrate import migrate_command
 from receiver.cli.operations import operations_command
+from receiver.cli.quarantine import quarantine_command
 from receiver.cli.replay import replay_command
 from receiver.cli.serve import serve_command
 from receiver.cli.size import size_command
@@ -127,6 +128,7 @@ for command in (
     migrate_command,
     operations_command,
     replay_command,
+    quarantine_command,
     resources_command,
     serve_command,
     size_command,

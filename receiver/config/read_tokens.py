@@ -22,6 +22,8 @@ class Scope(StrEnum):
     """Everything that the receiver understood."""
     RAW = "raw"
     """Also the bytes as they were received, which may hold what nobody knew to be secret."""
+    OPERATE = "operate"
+    """Also to do something: acknowledge and replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,17 @@ class ReadToken:
 
 
 def _read_token(written: object) -> ReadToken:
-    """`TOKEN` opens `read`; `TOKEN:raw` opens the raw bytes too. Raises ValueError, which does not show it."""
+    """`TOKEN` opens `read`; `TOKEN:raw`, `TOKEN:operate` and `TOKEN:raw+operate` open more. Raises ValueError, which
+    does not show it."""
     if isinstance(written, ReadToken):
         return written
-    token, colon, scope = str(written).partition(":")
+    token, colon, scopes = str(written).partition(":")
     if not isinstance(written, str) or not fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
         raise ValueError("a token is letters, digits and any of '-._~+/', as a Bearer header can carry it")
-    if colon and scope not in (Scope.READ, Scope.RAW):
-        raise ValueError("behind a token and a colon stands `read` or `raw`, which includes `read`")
-    return ReadToken(token, frozenset({Scope.READ, Scope(scope or "read")}))
+    named = scopes.split("+") if colon else []
+    if not set(named) <= set(Scope):
+        raise ValueError("behind a token and a colon stand `read`, `raw`, `operate` or several with `+` between them")
+    return ReadToken(token, frozenset({Scope.READ, *map(Scope, named)}))
 
 
 ReadTokens = Annotated[tuple[Annotated[ReadToken, BeforeValidator(_read_token)], ...], BeforeValidator(split_list)]

@@ -208,7 +208,9 @@ class Settings(BaseSettings):
         False, "Do not start while anybody could read, or post for a source, from beyond this machine."
     )
     read_tokens: ReadTokens = _secret(
-        (), "Bearer tokens of the query API, separated by commas; `TOKEN:raw` opens raw bodies too. None: open to all."
+        (),
+        "Bearer tokens of the query API, separated by commas; `TOKEN:raw` opens raw bodies too, `TOKEN:operate` lets "
+        "acknowledge and replay, `TOKEN:raw+operate` both. None: open to all.",
     )
     session_s: PositiveInt = _setting(43_200, "Time for which the board stays logged in.")
     sessions_ended_max: PositiveInt = _setting(
@@ -224,6 +226,9 @@ class Settings(BaseSettings):
     query_scan_rows_max: PositiveInt = _setting(5_000, "Most callbacks or ledger entries looked through for one page.")
     query_clock_skew_s: NonNegativeFloat = _setting(
         60, "Most by which the clocks of receivers and PostgreSQL differ; beyond it nothing is dropped by age."
+    )
+    replay_callbacks_max: PositiveInt = _setting(
+        1_000, "Most callbacks that one request of the query API may replay; more: `esc-receiver replay`."
     )
     wait_s_max: PositiveInt = _setting(300, "Longest `?wait=` for an operation.")
     waits_max: PositiveInt = _setting(

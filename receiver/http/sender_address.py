@@ -59,6 +59,14 @@ class SenderAddresses:
             return client_of(parse_address(request.remote or ""))
         return client_of(self.behind(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ())))
 
+    def is_local(self, request: Request) -> bool:
+        """Whether it surely comes from this machine itself."""
+        hops = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+        if hops and not self._proxies:
+            return False  # somebody stands between, who is not known
+        address = self.behind(request.remote, hops)
+        return address is not None and address.is_loopback
+
     def is_proxy(self, address: Address) -> bool:
         """Whether it is trusted to name who is behind it."""
         return any(address in network for network in self._proxies)

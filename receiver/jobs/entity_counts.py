@@ -113,6 +113,11 @@ class EntityCounts:
             ("manual", metrics.manual_recovery_vms),
         ):  # fmt: skip
             set_all(gauge, {(one,): number for name, one, _, number in rows if name == what and one in metrics.sources})
+        dead: dict[tuple[str, ...], float] = {}
+        for name, source, _, number in rows:
+            if name == "unacknowledged":
+                dead[metrics.source_label(source),] = dead.get((metrics.source_label(source),), 0) + number
+        set_all(metrics.quarantine_unacknowledged_callbacks, dead)
         metrics.counted_timestamp_seconds.set(counted_at_s)
 
     def _set_surroundings(self, rows: Rows) -> None:

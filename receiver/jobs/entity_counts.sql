@@ -30,6 +30,15 @@ SELECT 'heard', source, '', coalesce(extract(epoch FROM last_message_at), 0) FRO
 UNION ALL
 SELECT 'refused', source, '', refused FROM source_activity
 UNION ALL
+SELECT 'unacknowledged', source, '', count(*)
+FROM (
+    SELECT source FROM callbacks
+    WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
+    ORDER BY xid DESC, position DESC
+    LIMIT 100000
+) AS dead
+GROUP BY source
+UNION ALL
 SELECT 'oldest', '', '', coalesce(extract(epoch FROM (SELECT min(first_seen_at) FROM operations WHERE state = 'OPEN')), 0);
 
 -- name: add_activity

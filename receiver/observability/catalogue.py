@@ -220,6 +220,12 @@ class Catalogue:
     )
     source_refused_callbacks = common("callbacks", "Callbacks of it that were refused, of all time.", CONFIGURED)
 
+    quarantine_unacknowledged_callbacks = common(
+        "callbacks",
+        "Dead letters that nobody has acknowledged, the latest 100,000; all receivers of a database tell the same.",
+        SOURCE,
+    )
+
     # The feed.
 
     outbox_messages = common("messages", "Messages waiting to be published.")

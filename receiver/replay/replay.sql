@@ -2,31 +2,18 @@
 -- Which callbacks a run is about, in order; gone with the connection.
 CREATE TEMPORARY TABLE selection (number bigint PRIMARY KEY, receipt uuid NOT NULL, received_at timestamptz NOT NULL);
 
--- name: select_all
--- Those received from $1 until before $2, of source $3; null: no such limit.
+-- name: select
+-- Those received from $1 until before $2, of source $3; null: no such limit. $4: only of those that were never applied;
+-- of this outcome, rule and reason ($5, $6, $7), with these receipts ($8); $9: only what came to an unknown source.
 INSERT INTO selection
 SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
 FROM callbacks
 WHERE received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
-    AND source = coalesce($3::text, source);
-
--- name: select_quarantine
--- The same, of those that were never applied.
-INSERT INTO selection
-SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
-FROM callbacks
-WHERE outcome IN ('malformed', 'unclassified')
-    AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
-    AND source = coalesce($3::text, source);
-
--- name: select_unknown_source
--- The same, of those that came while no source of that name was configured.
-INSERT INTO selection
-SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
-FROM callbacks
-WHERE outcome IN ('malformed', 'unclassified') AND 'unknown-source' = ANY(notes)
-    AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
-    AND source = $3::text;
+    AND source = coalesce($3::text, source)
+    AND (NOT $4::boolean OR outcome IN ('malformed', 'unclassified'))
+    AND outcome = coalesce($5::text, outcome) AND rule = coalesce($6::text, rule) AND reason = coalesce($7::text, reason)
+    AND ($8::uuid[] IS NULL OR receipt = ANY($8::uuid[]))
+    AND (NOT $9::boolean OR 'unknown-source' = ANY(notes));
 
 -- name: portion
 -- The next $2 of the selection after number $1.
@@ -61,3 +48,10 @@ SET (source, transaction_id, status_code, status_message, family, trigger, deplo
   = (n.source, n.transaction_id, n.status_code, n.status_message, n.family, n.trigger, n.deployment, n.vm_name, n.outcome, n.rule, n.reason, n.notes)
 FROM unnest($1::callback_row[]) AS n
 WHERE c.receipt = n.receipt AND c.received_at = n.received_at;
+
+-- name: acknowledge
+-- Dead letters that nobody has acknowledged: now ($4) this person ($5) has, with a note ($6).
+UPDATE callbacks
+SET acknowledged_at = $4, acknowledged_by = $5, acknowledged_note = $6
+WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3
+    AND outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL;

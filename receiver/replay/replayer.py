@@ -84,8 +84,7 @@ class Replay:
         connection = await self._database.connect()
         try:
             await connection.execute(self._sql["make_selection"])
-            name = _statement(selection)
-            done = await connection.execute(self._sql[name], selection.since, selection.until, selection.source)
+            done = await connection.execute(self._sql["select"], *selection.values)
             total = int(done.rpartition(" ")[2])
             yield self._batches(connection, total), total
         finally:
@@ -229,13 +228,6 @@ class Replay:
 
     def _oldest(self, now: datetime) -> datetime:
         return now - timedelta(days=self._settings.callbacks_retention_days)
-
-
-def _statement(selection: Selection) -> str:
-    """The name of the one that selects them."""
-    if selection.to_source:
-        return "select_unknown_source"
-    return "select_quarantine" if selection.quarantine else "select_all"
 
 
 def _as_before(decision: Decision | None, row: Any) -> Decision | None:

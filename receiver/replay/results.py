@@ -78,8 +78,20 @@ class Selection:
     source: str | None = None
     quarantine: bool = False
     """Only those that were never applied."""
+    outcome: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    receipts: tuple[UUID, ...] | None = None
     to_source: str | None = None
     """Only those that came to `source` while nothing was configured by that name: they are moved to this one."""
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Those of the statement that selects them."""
+        return (
+            self.since, self.until, self.source, self.quarantine or self.to_source is not None, self.outcome, self.rule,
+            self.reason, self.receipts, self.to_source is not None,
+        )  # fmt: skip
 
 
 def is_rejudged(one: ReplayResult) -> bool:

@@ -121,7 +121,7 @@ async def test_a_login_of_another_form_is_refused(postgres_dsn: str, more: dict[
 async def test_without_tokens_all_is_open(postgres_dsn: str) -> None:
     """And the board is told so."""
     async with running_api(postgres_dsn) as api:
-        assert (await api.get("/session")).body == {"open": True, "scopes": ["raw", "read"]}
+        assert (await api.get("/session")).body == {"open": True, "scopes": ["operate", "raw", "read"]}
         assert (await api.ask("POST", "/session", json={"token": "any"})).body["open"]
 
 

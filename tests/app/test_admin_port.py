@@ -45,7 +45,7 @@ async def test_each_port_answers_its_own(
     cert, key = authority.certify("receiver")
     settings: dict[str, object] = {
         "postgres_dsn": postgres_dsn, "nats_url": nats_url, "data_dir": tmp_path, "port": 0, "admin_port": 0,
-        "workers": workers, **({"tls_cert_file": cert, "tls_key_file": key} if is_tls else {}),
+        "workers": workers, "worker_linger_s": 0, **({"tls_cert_file": cert, "tls_key_file": key} if is_tls else {}),
     }  # fmt: skip
     trust = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority.file), force_close=True)
     async with program("serve", **settings) as serving, aiohttp.ClientSession(connector=trust) as session:

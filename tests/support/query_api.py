@@ -15,10 +15,14 @@ from receiver.api.routes import Api
 from receiver.config.read_tokens import ReadToken, Scope
 from receiver.config.settings import Settings
 from receiver.http.server import make_app, start_site
+from receiver.lifecycle import Windows
 from receiver.model.entities import Decision
 from receiver.observability.metrics import Metrics
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import Database
+from receiver.postgres.partitions import Partitions
+from receiver.postgres.store import Store
+from receiver.replay.dead_letters import DeadLetters
 from tests.support import batches as keeping
 from tests.support.batches import letter, of_deployment
 from tests.support.samples import SAMPLES
@@ -85,7 +89,10 @@ async def running_api(dsn: str, **changed: Any) -> AsyncIterator[RunningApi]:
     settings = Settings.model_validate({"postgres_dsn": dsn, "port": 0} | changed)
     metrics = Metrics(settings.all_sources)
     database = Database(settings, metrics)
-    api = Api(database.connect, settings, metrics)
+    store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
+    dead_letters = DeadLetters(database, store, Partitions(settings), settings)
+    api = Api(database.connect, settings, metrics, dead_letters=dead_letters)
+    await database.open()
     await api.open()
     app = make_app([api], settings)
     app.on_shutdown.append(api.stop)
@@ -100,6 +107,7 @@ async def running_api(dsn: str, **changed: Any) -> AsyncIterator[RunningApi]:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         api.close()
+        await database.close()
 
 
 async def store(dsn: str, callbacks: Iterable[ParsedCallback], together: int = 1_000) -> list[Decision]:

@@ -81,12 +81,18 @@ BOARD = Board(
             "What recoveries try", "Attempts a minute, and how they went.",
             {"{{step}} {{outcome}}":
              "60 * sum by (step, outcome) (rate(esc_receiver_recovery_attempts_total[$__rate_interval]))"},
+            width=THIRD,
         ),
         lines(
             "Late and repeated messages", "Callbacks a second that changed nothing, or came too late to.",
             {"{{outcome}}": "sum by (outcome) "
              '(rate(esc_receiver_stored_total{outcome=~"late|duplicate|unclassified|malformed"}[$__rate_interval]))'},
-            unit="ops",
+            unit="ops", width=THIRD,
+        ),
+        lines(
+            "Dead letters that wait", "Malformed and unclassified callbacks that nobody has acknowledged.",
+            {"{{source}}": "max by (source) (esc_receiver_quarantine_unacknowledged_callbacks) > 0"},
+            width=THIRD,
         ),
         rows(
             "Slowest operations", "Of those that began in the time that is shown.",
