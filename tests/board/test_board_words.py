@@ -106,3 +106,29 @@ async def test_words_are_those_of_an_operator(app: App, chromium: Browser) -> No
         await expect(page.get_by_role("region", name="What was received")).to_contain_text(
             f"Bytes received{len(secret)} bytes"
         )
+
+
+async def test_on_a_narrow_screen_what_needs_a_person_comes_first(app: App, chromium: Browser) -> None:
+    """Before figures and map; nothing is scrolled sideways, in the tabs neither, and the feed keeps its labels."""
+    await post(app, ending_badly("dep-a"))
+    async with visiting(chromium, app.url, viewport={"width": 400, "height": 800}) as visit:
+        page = visit.page
+        await expect(page.get_by_role("region", name="Needs attention")).to_contain_text("depzz")
+        tops = [await top(page, place) for place in (".attention", ".tiles", ".latest", ".fleet-map")]
+        assert tops == sorted(tops)
+        for view in ("fleet", "feed", "vms"):
+            await page.goto(f"{app.url}/#/{view}")
+            fits = "element => element.scrollWidth <= element.clientWidth"
+            assert await page.locator(".tabs").evaluate(fits), view
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+        await page.goto(f"{app.url}/#/feed?entity=vm")
+        first = page.locator(".feed tbody tr").first
+        for place in (".when", ".of", ".move", ".thing", ".its"):
+            await expect(first.locator(place)).to_be_in_viewport()
+
+
+async def top(page: Page, place: str) -> float:
+    """Where it begins."""
+    box = await page.locator(place).bounding_box()
+    assert box is not None
+    return box["y"]

@@ -54,7 +54,7 @@ export const toDeployment = (fleet, source, id) =>
 
 /** What an operation is called: what was asked for, and its transaction. */
 export const kindWords = (kind) => (kind && kind !== "unknown" ? name(kind.replaceAll("_", " "), 40) : "operation");
-export const operationName = (kind, id) => html`${kindWords(kind)} <code><bdi>${name(id, SHORT)}</bdi></code>`;
+export const operationName = (kind, id) => html`${kind && kind !== "unknown" ? kindWords(kind) : nothing} <code><bdi>${name(id, SHORT)}</bdi></code>`;
 
 /** The thing that a ledger entry is about, as its own page names it. */
 export const toThing = (fleet, change) => {
@@ -66,7 +66,7 @@ export const toThing = (fleet, change) => {
   return short(called);
 };
 /** The deployment that a ledger entry belongs to, unless it is the thing itself. */
-export const itsDeployment = (fleet, change) => (change.entity === "deployment" ? null : change.deployment);
+export const itsDeployment = (change) => (change.entity === "deployment" ? null : change.deployment);
 
 /** From one state to the next, or the note when the state stayed. */
 export const move = (change) =>

@@ -67,5 +67,5 @@ function consumersOf(app) {
   </details>`;
 }
 
-const entry = (app, one) => html`<tr><td data-label="Time"><time datetime=${one.at}>${clock(one.at)}</time></td><td class="of dim">${one.entity}</td><td class="thing">${toThing(app.fleet, one)}</td>
-  <td data-label="Deployment">${toDeployment(app.fleet, one.source, itsDeployment(app.fleet, one))}</td><td class="move">${move(one)}</td><td class="wide dim"><bdi>${name(one.reason, 120)}</bdi></td></tr>`;
+const entry = (app, one) => html`<tr><td class="when"><time datetime=${one.at}>${clock(one.at)}</time></td><td class="of dim">${one.entity}</td><td class="thing">${toThing(app.fleet, one)}</td>
+  <td class="its">${itsDeployment(one) ? toDeployment(app.fleet, one.source, one.deployment) : nothing}</td><td class="move">${move(one)}</td><td class="wide dim"><bdi>${name(one.reason, 120)}</bdi></td></tr>`;

@@ -22,7 +22,7 @@ export function fleetView(app) {
     ${tiles(app, counts, living)}
     <div class="wall">
       <div class="wall-main">
-        ${panel("Every VM", map(app, living), { more: legend(counts) })}
+        ${panel("Every VM", map(app, living), { more: legend(counts), kind: "fleet-map" })}
         ${panel("Changes a second, last ten minutes", html`<div id="pulse" role="img" aria-label="Changes a second over the last ten minutes"></div>`, { kind: "pulse" })}
       </div>
       <div class="wall-side">
@@ -85,7 +85,7 @@ function attention(app) {
         <li><a href=${one.href}>${mark(one.state)}<span class="grow">${one.label}<small>${one.why}</small></span></a>${time(one.at, app.now)}</li>`)}</ul>
         ${found.length > ATTENTION_MAX ? html`<p class="more"><a href=${link("vms", { state: "ERROR" })}>and ${count(found.length - ATTENTION_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">${mark("ALIVE")} Nothing needs a person.</p>`;
-  return panel("Needs attention", body, { more: html`<span class="count">${count(found.length)}</span>` });
+  return panel("Needs attention", body, { more: html`<span class="count">${count(found.length)}</span>`, kind: "attention" });
 }
 
 function needing(app) {
@@ -113,19 +113,18 @@ function flight(app) {
           ${progress(one)}<span class="age">${span((app.now - Date.parse(one.first_seen_at)) / 1000)}</span></li>`)}</ul>
         ${open.length > FLIGHT_MAX ? html`<p class="more"><a href=${link("operations", { state: "OPEN" })}>and ${count(open.length - FLIGHT_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">No operation is under way.</p>`;
-  return panel("Operations in flight", body, { more: html`<span class="count">${count(open.length)}</span>` });
+  return panel("Operations in flight", body, { more: html`<span class="count">${count(open.length)}</span>`, kind: "flight" });
 }
 
-const inDeployment = (fleet, one) =>
-  itsDeployment(fleet, one) ? html`<span class="grow dim">of ${toDeployment(fleet, one.source, one.deployment)}</span>` : nothing;
+const change = (fleet, one) => html`<li class="change"><time datetime=${one.at}>${clock(one.at)}</time>
+  <span class="grow dim">${one.entity}${itsDeployment(one) ? html` of ${toDeployment(fleet, one.source, one.deployment)}` : nothing}</span>
+  <span class="move">${move(one)}</span><span class="grow thing">${toThing(fleet, one)}</span></li>`;
 
 const latest = (app) =>
   panel(
     "Latest changes",
     app.fleet.changes.length
-      ? html`<ul class="list changes">${repeat(app.fleet.latest(LATEST_MAX), (one) => one.id, (one) => html`
-          <li class="change"><time datetime=${one.at}>${clock(one.at)}</time><span class="move">${move(one)}</span>
-            <span class="grow"><span class="dim">${one.entity}</span> ${toThing(app.fleet, one)}</span>${inDeployment(app.fleet, one)}</li>`)}</ul>`
+      ? html`<ul class="list changes">${repeat(app.fleet.latest(LATEST_MAX), (one) => one.id, (one) => change(app.fleet, one))}</ul>`
       : html`<p class="calm">The ledger has no entry yet.</p>`,
-    { more: html`<a class="count" href=${link("feed")}>feed</a>` },
+    { more: html`<a class="count" href=${link("feed")}>feed</a>`, kind: "latest" },
   );

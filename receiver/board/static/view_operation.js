@@ -40,7 +40,7 @@ function operationPage(app, { operation, history, callbacks }) {
       <p class="kind">Operation on ${operation.source}</p>
       <h1>${kindWords(operation.kind)} <small><bdi>${name(operation.transaction_id, 320)}</bdi></small></h1>
       <p class="lead state-now">${badge(operation.state)}
-        <span class="dim">${open ? `for ${span((end - Date.parse(operation.first_seen_at)) / 1000)}` : `after ${span((end - Date.parse(operation.first_seen_at)) / 1000)}`}</span>
+        <span class="dim">${open ? `for ${span((end - Date.parse(operation.first_seen_at)) / 1000)}` : `took ${span((end - Date.parse(operation.first_seen_at)) / 1000)}`}</span>
         ${progress(operation)} ${operation.revised ? html`<span class="flag">revised</span>` : nothing}</p>
     </header>
     ${panel("What it moved, over time", lanes.length

@@ -62,7 +62,7 @@ function results(app, { items, more }) {
 }
 
 function called(app, one) {
-  if (one.kind === "deployment") return short(app.fleet.deployments.has(`${one.source}\u0000${one.name}`) ? deploymentName(app.fleet, one.source, one.name) : (one.label ?? one.name));
+  if (one.kind === "deployment") return html`${short(app.fleet.deployments.has(`${one.source}\u0000${one.name}`) ? deploymentName(app.fleet, one.source, one.name) : (one.label ?? one.name))} <small>${short(one.name)}</small>`;
   if (one.kind === "operation") return html`${kindWords(one.label)} <code><bdi>${name(one.name, 44)}</bdi></code>`;
   if (one.kind === "callback") return html`${name(one.label, 40)} <code><bdi>${one.name}</bdi></code>`;
   return html`${short(one.name)} ${one.deployment ? html`<small>${short(deploymentName(app.fleet, one.source, one.deployment))}</small>` : nothing}`;
