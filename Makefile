@@ -72,9 +72,9 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 	--no-emit-index-url --no-emit-package esc-receiver-client --no-annotate --custom-compile-command "make lock"
 
 lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer versions)
-	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --group build $(ARGS) -o requirements/run.lock
-	$(UV_COMPILE) pyproject.toml --extra embedded --extra emulator --extra otel --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
-	$(UV_COMPILE) pyproject.toml --extra otel --group build -c requirements/dev.lock $(ARGS) -o requirements/image.lock
+	$(UV_COMPILE) pyproject.toml --extra archive --extra embedded --extra emulator --group build $(ARGS) -o requirements/run.lock
+	$(UV_COMPILE) pyproject.toml --extra archive --extra embedded --extra emulator --extra otel --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --extra archive --extra otel --group build -c requirements/dev.lock $(ARGS) -o requirements/image.lock
 	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
 	$(UV_COMPILE) --group chart --no-deps $(ARGS) -o requirements/chart.lock
 

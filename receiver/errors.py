@@ -166,3 +166,7 @@ class StreamTakenError(StreamRefusedError):
 
 class DeposedError(ReceiverError):
     """Another relay has published, so this one must begin again from the stream's tail."""
+
+
+class ArchiveError(ReceiverError):
+    """The archive of the ledger, or its key, cannot be read or written."""

@@ -284,6 +284,22 @@ class Consumer(BaseModel):
     last_acknowledged_at: AwareDatetime | None
 
 
+class Day(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    day: str
+    """
+    UTC.
+    """
+
+    entries: int
+    head: str
+    """
+    Hash of its last entry.
+    """
+
+
 class DeadLetterGroup(BaseModel):
     model_config = ConfigDict(
         extra="allow",
@@ -634,6 +650,63 @@ class Ledger(BaseModel):
         extra="allow",
     )
     latest_at: AwareDatetime | None
+
+
+class LedgerEvent(BaseModel):
+    """
+    Payload on subject esc.v1.ledger.archived: the ledger was archived up to here. Whoever keeps these messages can prove later that the archive was not made anew. Fields may be added within v1, never removed.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    id: UUID
+    """
+    Of this message; also `ce-id` and `Nats-Msg-Id`.
+    """
+
+    entity: Literal["ledger"]
+    segment: int
+    """
+    Number of the archive's segment.
+    """
+
+    entries: int
+    """
+    Ledger entries in the whole archive.
+    """
+
+    digest: str
+    """
+    SHA-256 of the segment, which covers all before it, in hexadecimal.
+    """
+
+    signature: str
+    """
+    Ed25519 signature of the digest, in hexadecimal.
+    """
+
+    key: str
+    """
+    The public key, in hexadecimal.
+    """
+
+    days: list[Day]
+    """
+    Where the chain of each day stands of which entries were added: at most 400.
+    """
+
+    at: AwareDatetime
+    """
+    When it was archived.
+    """
+
+    truncated: list[str] | None = None
+    """
+    Present when the message was too large for the broker: what was cut.
+    """
+
+    change: Literal["archived"] | str
 
 
 class Message(BaseModel):

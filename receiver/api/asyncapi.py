@@ -16,7 +16,7 @@ from receiver.events.cloudevents import SUBJECTS
 Document = dict[str, Any]
 VERSION = "1.0.0"
 """Its major is that of the subjects, and of the `v…` at the end of every `ce-type`."""
-ENTITIES = ("deployment", "vm", "operation", "resource", "source", "callback")
+ENTITIES = ("deployment", "vm", "operation", "resource", "source", "callback", "ledger")
 _ENDS = {
     "deployment": "{change}.{source}.{tenant}.{deployment}",
     "vm": "{change}.{source}.{tenant}.{deployment}.{vm}",
@@ -24,6 +24,7 @@ _ENDS = {
     "resource": "{change}.{source}.{kind}.{id}",
     "source": "{change}.{source}",
     "callback": "unclassified.{source}",
+    "ledger": "archived",
 }
 _TOKENS = {
     "change": "The new state in lower case, or a note: `alive`, `error`, `updated` …",

@@ -15,6 +15,7 @@ from receiver import __version__
 from receiver.cli import PROGRAM
 from receiver.cli.about import completion_command, config_command, version_command
 from receiver.cli.explain import explain_command
+from receiver.cli.export import export_command
 from receiver.cli.ledger import callbacks_command, ledger_command
 from receiver.cli.lists import consumers_command, deployments_command, resources_command, sources_command, vms_command
 from receiver.cli.migrate import migrate_command
@@ -25,6 +26,7 @@ from receiver.cli.serve import serve_command
 from receiver.cli.size import size_command
 from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
+from receiver.cli.verify import verify_command
 from receiver.cli.verify_feed import verify_feed_command
 from receiver.cli.worker import worker_command
 from receiver.errors import ReceiverError, SetupError
@@ -124,6 +126,7 @@ for command in (
     config_command,
     deployments_command,
     explain_command,
+    export_command,
     ledger_command,
     migrate_command,
     operations_command,
@@ -135,6 +138,7 @@ for command in (
     sources_command,
     status_command,
     tail_command,
+    verify_command,
     verify_feed_command,
     version_command,
     vms_command,

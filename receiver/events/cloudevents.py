@@ -143,6 +143,24 @@ def unclassified_event(notification: Notification, reason: str, rule: str, trace
     )
 
 
+def archived_event(message_id: UUID, at: datetime, database_id: str, told: Mapping[str, Any]) -> OutboxRow:
+    """The message of a new segment of the ledger's archive (docs/archive.md#feed): it is about no entity."""
+    headers = {
+        "ce-id": message_id,
+        "ce-specversion": "1.0",
+        "ce-source": header_value(f"/ledger/{database_id}"),
+        "ce-type": "esc.ledger.archived.v1",
+        "ce-subject": "ledger",
+        "ce-time": at,
+        "ce-partitionkey": "ledger",
+        "content-type": "application/json",
+        "Nats-Msg-Id": message_id,
+    }
+    payload = {"id": message_id, "entity": "ledger", "change": "archived", **told, "at": at}
+    subject = f"{SUBJECTS}.ledger.archived"
+    return OutboxRow(message_id, at, subject, _json(headers).decode(), _json(payload).decode(), None, False)
+
+
 def _correlation(transaction_id: str | None, traceparent: str | None) -> dict[str, str]:
     """The headers that not every message has."""
     headers = {"ce-correlationid": header_value(transaction_id)} if transaction_id else {}
