@@ -26,7 +26,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 Row: TypeAlias = asyncpg.Record
 Rows: TypeAlias = Sequence[Row]
-"""Each with position, at, subject, headers, payload, kv_key, kv_ended."""
+"""Each with position, id, at, subject, headers, payload, kv_key, kv_ended."""
 
 LEAVE = "leave"
 """The wake-up of whoever needs the relay's place to itself for a while: a hint to look whether he waits."""

@@ -74,12 +74,12 @@ SELECT id FROM outbox WHERE id = ANY($1::uuid[]);
 
 -- name: next_rows
 -- The first rows of the outbox: at most $1 of them, and no more once they are larger than $2 bytes together.
-SELECT position, at, subject, headers, payload, kv_key, kv_ended
+SELECT position, id, at, subject, headers, payload, kv_key, kv_ended
 FROM (
-    SELECT position, at, subject, headers, payload, kv_key, kv_ended,
+    SELECT position, id, at, subject, headers, payload, kv_key, kv_ended,
            sum(octet_length(payload)) OVER (ORDER BY position) - octet_length(payload) AS bytes_before
     FROM (
-        SELECT position, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
+        SELECT position, id, at, subject, headers::text AS headers, payload::text AS payload, kv_key, kv_ended
         FROM outbox
         ORDER BY position
         LIMIT $1

@@ -34,7 +34,7 @@ from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
 from receiver.publishing.comparison import Comparison
 from receiver.publishing.jetstream import JetStream
-from receiver.publishing.messages import MESSAGE_ID, feed_message, kv_messages
+from receiver.publishing.messages import feed_message, kv_messages
 from receiver.publishing.outbox import Connect, Outbox, Progress, Rows
 from receiver.publishing.repair import Repair
 from receiver.publishing.strangers import Strangers
@@ -187,7 +187,7 @@ class Relay:
         self._one_by_one = acknowledged.duplicate
         if acknowledged.duplicate:
             return 0
-        tail.feed_sequence, tail.feed_message_id = acknowledged.last_sequence, chain[-1].headers[MESSAGE_ID]
+        tail.feed_sequence, tail.feed_message_id = acknowledged.last_sequence, chain[-1].id
         self._metrics.publish_seconds.observe(time.monotonic() - started_s)
         self._metrics.published.labels(Published.FEED).inc(len(rows))
         now_s = time.time()

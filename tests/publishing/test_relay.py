@@ -24,7 +24,7 @@ from receiver.errors import (
     StreamRefusedError,
 )
 from receiver.events.cloudevents import unclassified_event
-from receiver.publishing.messages import Message
+from receiver.publishing.messages import Message, header_lines
 from receiver.publishing.relay import Sent
 from tests.events.test_cloudevents import notification
 from tests.support import feed
@@ -200,7 +200,9 @@ async def test_chain_behind_a_wrong_sequence_is_refused_whole(place: Place) -> N
     relay = place.relay()
     await place.insert(feed.vm_events(3))
     await drain(relay)
-    chain = [Message(row.subject, orjson.loads(row.headers), row.payload.encode()) for row in feed.vm_events(5)]
+    chain = [
+        Message(row.subject, str(row.id), header_lines(row.headers), row.payload.encode()) for row in feed.vm_events(5)
+    ]
     for stale in (0, 2, 4, 99):
         with pytest.raises(DeposedError):
             await relay._jetstream.publish(chain, stale)
