@@ -14,6 +14,8 @@ from typing import TypeAlias
 import asyncpg
 import orjson
 
+from receiver.postgres.array_containers import ask_concrete_classes
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 WRITING = {
@@ -51,6 +53,7 @@ async def set_up(connection: Connection, settings: Mapping[str, str]) -> None:
 
     Raises SessionError when a setting is not what was asked for, and asyncpg's errors.
     """
+    ask_concrete_classes()
     try:
         await set_json_codec(connection)
         wanted = dict(map(tuple, await connection.fetch(_SET, list(settings), list(settings.values()))))
