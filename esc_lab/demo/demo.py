@@ -68,7 +68,8 @@ try one    curl -i {url}/esc/{source}/callback -H 'ESC-Transaction-Id: try-1' -H
 <deployment_stage>SERVICE_ALIVE</deployment_stage></deployment>'
 health     {url}/readyz  {url}/metrics
 the feed   {program} tail --data-dir {folder}
-the state  psql {postgres_dsn}
+           nats sub --server '{nats_url}' 'esc.v1.>'
+the state  psql '{postgres_dsn}'
 
 Ctrl-C ends it all and leaves nothing
 """
@@ -234,6 +235,7 @@ class Demo:
             more=len(others),
             program=_program(),
             postgres_dsn=self._servers.postgres_dsn,
+            nats_url=self._servers.nats_url,
         )
         self._print(text)
         self._header_lines = sum(-(-max(1, len(line)) // self._console.width) for line in text.split("\n"))

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import resource
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +19,7 @@ import click
 import structlog
 
 from receiver.app import App, running
-from receiver.cli import options
+from receiver.cli import PROGRAM, options
 from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
 from receiver.config.exposure import open_doors
@@ -39,6 +40,11 @@ COLLECTOR_THRESHOLD = 50_000
 """More objects than a group of callbacks is made of."""
 FILES_BESIDE = 128
 """Open files that are no connections of clients: databases, the broker, the spool, logs."""
+HOW_TO_LOOK = """\
+the feed   nats sub --server '{nats_url}' 'esc.v1.>'
+           {program} tail --data-dir {folder}
+the state  psql '{postgres_dsn}'
+"""
 
 
 @click.command("serve")
@@ -115,6 +121,7 @@ class Program:
             async with self._running(where) as service:
                 await service.until_ready()
                 write_endpoints(folder, service.url, service.admin_url, service.settings)
+                click.echo(HOW_TO_LOOK.format(program=PROGRAM, folder=shlex.quote(str(folder)), **where))
                 try:
                     await service.run()
                 finally:

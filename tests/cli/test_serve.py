@@ -6,18 +6,24 @@ import asyncio
 import fcntl
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
+import nats
 import pytest
 
 from receiver.embedded.child_process import free_port, listens
-from tests.support.program import CHECKOUT, PATIENCE_S, run
+from tests.support.program import CHECKOUT, PATIENCE_S, program, run
+from tests.support.samples import SAMPLES
 from tests.support.waiting import until
 
 PROGRAM = """
@@ -132,3 +138,30 @@ async def status_of(request: AbstractAsyncContextManager[aiohttp.ClientResponse]
     """The status of the answer."""
     async with asyncio.timeout(PATIENCE_S), request as answer:
         return answer.status
+
+
+async def test_embedded_prints_lines_that_work_as_they_stand(tmp_path: Path) -> None:
+    """The NATS URL lets in who reads it, to the subject beside it; psql's, too; the log has neither secret."""
+    async with program("serve", "--embedded", "--data-dir", tmp_path / "my data", "--port", "0") as service:
+        url = (await service.says('"serving"'))["url"]
+        assert service.process.stdout
+        printed = [(await service.process.stdout.readline()).decode() for _ in range(3)]
+        nats_line, tail_line, psql_line = (shlex.split(line) for line in printed)
+        server, subject = nats_line[nats_line.index("--server") + 1 :]
+        client = await nats.connect(server)
+        heard = await client.subscribe(subject)
+        await client.flush()
+        body = SAMPLES["rec-deploy-01-vm-deployed"]
+        async with aiohttp.ClientSession() as session:
+            await session.post(f"{url}/esc/default/callback", data=body.body, headers=dict(body.headers))
+        assert (await heard.next_msg(timeout=PATIENCE_S)).subject.startswith("esc.v1.")
+        await client.close()
+        connection = await asyncpg.connect(psql_line[-1])
+        assert await connection.fetchval("SELECT count(*) FROM callbacks") == 1
+        await connection.close()
+        assert tail_line[-3:] == ["tail", "--data-dir", str(tmp_path / "my data")]
+        secrets = {urlsplit(address).password for address in (server, psql_line[-1])}
+        assert len(secrets) == 2
+        service.signal(signal.SIGTERM)
+        await service.ended()
+        assert not [line for line in service.lines for secret in secrets if str(secret) in line]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import re
+import shlex
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
+import nats
 import psutil
 
 PATIENCE_S = 120
@@ -115,6 +117,11 @@ async def test_what_it_prints_can_be_tried(tmp_path: Path) -> None:
             readyz = (await line_with(process, "health")).split()[1]
             async with client.get(readyz) as answer:
                 assert (await answer.json())["ready"] is True
+            server, subject = shlex.split(await line_with(process, "nats sub"))[-2:]
+            listener = await nats.connect(server)
+            heard = await listener.subscribe(subject)
+            assert await heard.next_msg(timeout=PATIENCE_S)
+            await listener.close()
             process.terminate()
             await rest_of(process)
         assert process.returncode == 0

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import jsonschema
@@ -160,7 +161,10 @@ async def test_nats_of_the_stack_asks_for_its_password(tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(bundled_nats(), *options, env=environ, stderr=subprocess.DEVNULL)
     try:
         await until(lambda: asyncio.to_thread(listens, port))
-        client = await nats.connect(f"nats://esc:4711@127.0.0.1:{port}")
+        (url,) = re.findall(r'nats sub --server "([^"]+)"', (ROOT / "docker-compose.yml").read_text("utf-8"))
+        assert compose()["services"]["nats"]["ports"] == [f"127.0.0.1:{urlsplit(url).port}:4222"]
+        told = url.replace("$NATS_PASSWORD", "4711").replace("localhost:4222", f"127.0.0.1:{port}")
+        client = await nats.connect(told)
         assert (await client.jetstream().account_info()).streams == 0
         await client.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
