@@ -120,7 +120,7 @@ async def test_what_it_prints_can_be_tried(tmp_path: Path) -> None:
             server, subject = shlex.split(await line_with(process, "nats sub"))[-2:]
             listener = await nats.connect(server)
             heard = await listener.subscribe(subject)
-            assert await heard.next_msg(timeout=PATIENCE_S)
+            assert (await heard.next_msg(timeout=PATIENCE_S)).data
             await listener.close()
             process.terminate()
             await rest_of(process)
