@@ -118,7 +118,7 @@ async def filled(page: Page) -> None:
     await expect(page.locator(".tile, .row, .entries, .card, .steps").first).to_be_visible()
     if await page.locator(".view-quarantine .bytes summary").count():
         await page.locator(".bytes summary").first.click()
-        await expect(page.locator(".bytes pre").first).to_be_visible()
+        await expect(page.locator(".letter").first).to_be_visible()
     await page.wait_for_timeout(6_000)  # so that the rate of changes, counted since the page was opened, is right
 
 

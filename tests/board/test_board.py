@@ -112,7 +112,7 @@ async def test_hostile_text_is_shown_as_text(app: App, chromium: Browser) -> Non
             await page.locator(".bytes summary").first.click()
             await expect(page.locator(".bytes pre").first).to_contain_text(f"dep-{index}")
             await page.go_back()
-        await page.goto(f"{app.url}/#/quarantine")
+        await page.goto(f"{app.url}/#/quarantine?q=malformed")
         await expect(page.locator(".bytes summary").first).to_contain_text("may hold secrets that were not overwritten")
         await expect(page.locator(".card")).to_have_count(3)
         await page.locator(".bytes summary").first.click()

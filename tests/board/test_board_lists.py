@@ -13,7 +13,7 @@ from playwright.async_api import Browser, expect
 from receiver.app import App
 from tests.support.batches import letter
 from tests.support.browser import deploy, needs_chromium, post, receiving, visiting
-from tests.support.samples import MALFORMED, SAMPLES
+from tests.support.samples import SAMPLES
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -161,18 +161,6 @@ async def test_nothing_is_never_said_of_what_was_not_looked_at(
             await page.get_by_role("button", name="Look further back").click()
             await expect(page.locator(".entries tbody tr")).to_have_count(7)
             await expect(page.locator("h1 .count")).to_have_text("7")
-
-
-async def test_dead_letters_are_looked_for_by_the_receiver(app: App, chromium: Browser) -> None:
-    """Search and filter are asked of all that is kept."""
-    await post(app, [*MALFORMED[:3], SAMPLES["tol-unknown-root"]])
-    async with visiting(chromium, f"{app.url}/#/quarantine") as visit:
-        page = visit.page
-        await expect(page.locator("h1 .count")).to_have_text("4")
-        await page.get_by_label("Outcome", exact=True).select_option("unclassified")
-        await expect(page.locator("h1 .count")).to_have_text("1")
-        await page.get_by_role("searchbox").fill("nowhere")
-        await expect(page.get_by_text("All that is kept was looked through")).to_be_visible()
 
 
 async def test_each_change_has_its_time_kind_and_deployment(app: App, chromium: Browser) -> None:

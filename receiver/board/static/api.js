@@ -82,4 +82,8 @@ export const login = (token) =>
     body: JSON.stringify({ token }),
   });
 
+/** A question that changes something. */
+export const post = async (where, body) =>
+  (await ask(address(where), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+
 export { problem };

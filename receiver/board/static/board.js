@@ -3,6 +3,7 @@
 import { html, render } from "./vendor/lit-html/lit-html.js";
 import { login, Problem } from "./api.js";
 import { Cache } from "./cache.js";
+import { Desk } from "./desk.js";
 import { Exports } from "./export.js";
 import { Feed } from "./feed.js";
 import { Fleet } from "./fleet.js";
@@ -19,7 +20,8 @@ import { count, name } from "./text.js";
 import { deploymentView } from "./view_deployment.js";
 import { fleetView } from "./view_fleet.js";
 import { FEED_SHOWN, feedView } from "./view_feed.js";
-import { callbackView, quarantineView } from "./view_happened.js";
+import { deadLettersView } from "./view_dead_letters.js";
+import { callbackView } from "./view_happened.js";
 import { deploymentsView, operationsView, resourcesView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
 import { resourceView } from "./view_resource.js";
@@ -40,11 +42,11 @@ const OPENED_MAX = 50;
 
 const VIEWS = {
   fleet: fleetView, deployments: deploymentsView, vms: vmsView, operations: operationsView, resources: resourcesView, feed: feedView,
-  quarantine: quarantineView, sources: sourcesView, vm: vmView, deployment: deploymentView,
+  quarantine: deadLettersView, sources: sourcesView, vm: vmView, deployment: deploymentView,
   operation: operationView, resource: resourceView, callback: callbackView,
   search: searchView,
 };
-const TITLES = { vms: "VMs", vm: "VM" };
+const TITLES = { vms: "VMs", vm: "VM", quarantine: "Dead letters" };
 
 const root = document.getElementById("board");
 const spoken = document.getElementById("spoken");
@@ -74,7 +76,7 @@ const app = {
   fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache, lists: new ServerLists(cache, soon),
   route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
   sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
-  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), exports: new Exports(soon), feedShown: FEED_SHOWN,
+  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), exports: new Exports(soon), desk: new Desk(() => changedByHand(), soon), feedShown: FEED_SHOWN,
   retry: () => feed.resume(),
   reload: () => readEverything(),
   pause: () => {
@@ -231,6 +233,12 @@ async function askHealth() {
     app.health = { ...app.health, error };
     throw error;
   }
+}
+
+/** What is shown of dead letters and figures is old now. */
+function changedByHand() {
+  cache.renewAll("quarantine", "callbacks", "callback");
+  askHealth().catch(() => {});
 }
 
 async function askOpen() {

@@ -46,6 +46,11 @@ export class Cache {
     if (entry) entry.version = entry.error = null;
   }
 
+  /** The same of all keys that begin with one of these words. */
+  renewAll(...words) {
+    for (const key of this.entries.keys()) if (words.includes(key.split(" ")[0])) this.renew(key);
+  }
+
   clear() {
     this.entries.clear();
   }

@@ -44,7 +44,7 @@ function vitals(app) {
   const { ready, stats } = app.health;
   const lag = lagOf(app);
   const overdue = app.fleet.openOperations().filter((one) => one.state === "OVERDUE").length;
-  const quarantine = stats?.quarantine.callbacks_last_day;
+  const waiting = stats?.quarantine.unacknowledged;
   return [
     vital("Database", databaseOf(app), modeKind(app), why(ready)),
     workers(ready),
@@ -52,7 +52,7 @@ function vitals(app) {
     vital("Changes", html`${rate(app.fleet.changeRate())}<small>/s</small>`, ""),
     vital("Publish lag", lag.text, lag.kind, lag.title),
     vital("Overdue", count(overdue), overdue ? "bad" : ""),
-    vital("Quarantine 24 h", count(quarantine), quarantine ? "waiting" : ""),
+    vital("Dead letters", count(waiting), waiting ? "waiting" : "", "That nobody has acknowledged"),
   ];
 }
 
@@ -110,7 +110,7 @@ function tabs(app) {
     ["resources", "Resources", null],
     ["sources", "Sources", null],
     ["feed", "Feed", null],
-    ["quarantine", "Quarantine", health.stats ? count(health.stats.quarantine.callbacks_last_day) : null],
+    ["quarantine", "Dead letters", health.stats ? count(health.stats.quarantine.unacknowledged) : null],
   ];
   const inside = { vm: "vms", deployment: "deployments", operation: "operations", resource: "resources", callback: "quarantine" };
   const here = inside[app.route.view] ?? app.route.view;

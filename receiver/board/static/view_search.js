@@ -12,7 +12,7 @@ const MATCHED = {
   external_deployment_id: "external id", transaction_id: "transaction id", ref: "reference", resource_id: "id",
   external_id: "external id", name: "name", receipt: "receipt",
 };
-const LISTS = [["deployments", "Deployments"], ["vms", "VMs"], ["operations", "Operations"], ["resources", "Resources"], ["feed", "Feed"], ["quarantine", "Quarantine"]];
+const LISTS = [["deployments", "Deployments"], ["vms", "VMs"], ["operations", "Operations"], ["resources", "Resources"], ["feed", "Feed"], ["quarantine", "Dead letters"]];
 
 /** The field in the bar at the top. */
 export const searchField = (app) => html`
