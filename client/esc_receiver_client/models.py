@@ -176,7 +176,7 @@ class Callback(BaseModel):
 
 class CallbackEvent(BaseModel):
     """
-    Payload on subjects esc.v1.callback.unclassified.>: a callback that was kept, but fits no rule. Fields may be added within v1, never removed.
+    Payload on subjects esc.v1.callback.unclassified.> and esc.v1.callback.malformed.>: a callback that was kept, but fits no rule, or cannot be read (then only its head is told, not its bytes). Fields may be added within v1, never removed.
     """
 
     model_config = ConfigDict(
@@ -193,6 +193,7 @@ class CallbackEvent(BaseModel):
     The ESC instance that reported it.
     """
 
+    change: Literal["unclassified", "malformed"] | str
     family: Literal["deployment", "esc_event", "resource", "unknown"] | str
     """
     Told by the root element.
@@ -200,7 +201,7 @@ class CallbackEvent(BaseModel):
 
     root: str
     """
-    Local name of the root element.
+    Local name of the root element; empty when it could not be read.
     """
 
     trigger: str | None
@@ -254,8 +255,6 @@ class CallbackEvent(BaseModel):
     """
     Present when the message was too large for the broker: what was cut. The whole is in the query API.
     """
-
-    change: Literal["unclassified"] | str
 
 
 class CallbackWithHeaders(Callback):

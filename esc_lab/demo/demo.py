@@ -275,7 +275,8 @@ def _counts(report: Report) -> Counts:
     for name, labels, value, _ in chain.from_iterable(family.samples for family in report.families):
         if name == Catalogue.stored.series:
             outcomes[Outcome(labels["outcome"])] += int(value)
-    messages = int(figure(report, Catalogue.transitions.series)) + outcomes[Outcome.UNCLASSIFIED]
+    dead = outcomes[Outcome.UNCLASSIFIED] + outcomes[Outcome.MALFORMED]
+    messages = int(figure(report, Catalogue.transitions.series)) + dead
     return Counts(report.sums["received"], report.sums["refused"], outcomes, messages)
 
 

@@ -26,6 +26,8 @@ _ENDS = {
     "callback": "unclassified.{source}",
     "ledger": "archived",
 }
+_MALFORMED = "malformed"
+"""A second channel of the entity `callback`: who listens to the first must not begin to hear of these."""
 _TOKENS = {
     "change": "The new state in lower case, or a note: `alive`, `error`, `updated` …",
     "source": "The ESC instance.",
@@ -76,8 +78,14 @@ def document() -> Document:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {entity: _channel(entity) for entity in ENTITIES},
-        "operations": {f"publish-{entity}": _operation(entity) for entity in ENTITIES},
+        "channels": {
+            **{entity: _channel(entity, _ENDS[entity]) for entity in ENTITIES},
+            _MALFORMED: _channel("callback", f"{_MALFORMED}.{{source}}"),
+        },
+        "operations": {
+            **{f"publish-{entity}": _operation(entity, entity) for entity in ENTITIES},
+            f"publish-{_MALFORMED}": _operation(_MALFORMED, "callback"),
+        },
         "components": {
             "messages": {entity: _message(entity) for entity in ENTITIES},
             "schemas": {entity: _payload(entity) for entity in ENTITIES} | {"headers": _headers()},
@@ -85,19 +93,19 @@ def document() -> Document:
     }
 
 
-def _channel(entity: str) -> Document:
-    address = f"{SUBJECTS}.{entity}.{_ENDS[entity]}"
+def _channel(entity: str, end: str) -> Document:
+    address = f"{SUBJECTS}.{entity}.{end}"
     parameters = {name: {"description": text} for name, text in _TOKENS.items() if f"{{{name}}}" in address}
     messages = {entity: {"$ref": f"#/components/messages/{entity}"}}
     return {"address": address, "messages": messages, "parameters": parameters}
 
 
-def _operation(entity: str) -> Document:
+def _operation(channel: str, entity: str) -> Document:
     return {
         "action": "send",
-        "channel": {"$ref": f"#/channels/{entity}"},
+        "channel": {"$ref": f"#/channels/{channel}"},
         "summary": schema_of(entity)["description"],
-        "messages": [{"$ref": f"#/channels/{entity}/messages/{entity}"}],
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{entity}"}],
         "bindings": {"nats": {"bindingVersion": "0.1.0"}},
     }
 

@@ -95,8 +95,8 @@ def replay_command(
     The ledger is never rewritten: where the result is what it was, nothing changes; where it is different, entries
     are appended, with trigger `replay`. Receivers may run meanwhile. It may be repeated, and interrupted, at any time.
 
-    With --to-stream nothing is judged: every ledger entry, and every unclassified callback, is published again, with
-    the ids of the first time.
+    With --to-stream nothing is judged: every ledger entry, and every callback that was not understood, is published
+    again, with the ids of the first time.
     """
     selection = Selection(**selected)
     _check(selection, file, target, to_stream=to_stream, purge=purge, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""Ledger entries and unclassified callbacks as CloudEvents: what an outbox row holds (docs/feed.md#headers).
+"""Ledger entries, and callbacks not understood, as CloudEvents: what an outbox row holds (docs/feed.md#headers).
 
 Pure: values in, text out; no clock, no I/O, no settings. This file must not know how a state was decided,
 nor how a row is stored or published. Whatever the ids look like, the row can be published: headers and
@@ -19,7 +19,8 @@ import orjson
 
 from receiver.events.subjects import deployment_key, header_value, token, vm_key
 from receiver.model.entities import Deployment, Entity, Operation, Resource, Source, Transition, Vm
-from receiver.model.notification import Notification
+from receiver.model.envelope import Envelope
+from receiver.model.notification import Family, Notification
 from receiver.model.sanitize import sanitize
 
 SUBJECTS = "esc.v1"
@@ -90,46 +91,56 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
 
 
 def unclassified_event(notification: Notification, reason: str, rule: str, traceparent: str | None = None) -> OutboxRow:
-    """The message of a callback that fits no rule.
+    """The message of a callback that fits no rule. `traceparent` as with a ledger entry."""
+    n = notification
+    said = {
+        "family": n.family, "root": n.root, "trigger": n.trigger or n.raw_trigger, "status": n.status,
+        "status_code": n.status_code, "status_message": n.status_message,
+    }  # fmt: skip
+    return _callback_event("unclassified", n, said, (rule, reason), traceparent)
 
-    It has no ledger entry: the receipt is its id, and it has no sequence. `traceparent` as with a ledger entry.
-    """
-    n, path = notification, f"callback/{notification.receipt}"
+
+def malformed_event(envelope: Envelope, reason: str, rule: str) -> OutboxRow:
+    """The message of a callback that could not be read: what its head says, and nothing of its bytes."""
+    e = envelope
+    said = {
+        "family": Family.UNKNOWN, "root": "", "trigger": None, "status": e.status, "status_code": e.status_code,
+        "status_message": e.status_message,
+    }  # fmt: skip
+    return _callback_event("malformed", e, said, (rule, reason), e.traceparent)
+
+
+def _callback_event(
+    change: str,
+    of: Notification | Envelope,
+    said: Mapping[str, Any],
+    ruling: tuple[str, str],
+    traceparent: str | None,
+) -> OutboxRow:
+    """A callback has no ledger entry: the receipt is the id of its message, which has no sequence."""
+    path = f"callback/{of.receipt}"
     headers = {
-        "ce-id": n.receipt,
+        "ce-id": of.receipt,
         "ce-specversion": "1.0",
-        "ce-source": header_value(f"/esc/{n.source}"),
-        "ce-type": "esc.callback.unclassified.v1",
+        "ce-source": header_value(f"/esc/{of.source}"),
+        "ce-type": f"esc.callback.{change}.v1",
         "ce-subject": path,
-        "ce-time": n.received_at,
-        "ce-partitionkey": header_value(f"{n.source}/{path}"),
+        "ce-time": of.received_at,
+        "ce-partitionkey": header_value(f"{of.source}/{path}"),
         "content-type": "application/json",
-        "Nats-Msg-Id": n.receipt,
+        "Nats-Msg-Id": of.receipt,
     }
+    rule, reason = ruling
     payload = {
-        "id": n.receipt,
-        "entity": "callback",
-        "source": n.source,
-        "change": "unclassified",
-        "family": n.family,
-        "root": n.root,
-        "trigger": n.trigger or n.raw_trigger,
-        "status": n.status,
-        "status_code": n.status_code,
-        "status_message": n.status_message,
-        "rule": rule,
-        "reason": reason,
-        "receipt": n.receipt,
-        "operation": n.transaction_id,
-        "ref": n.ref,
-        "notes": n.notes,
-        "at": n.received_at,
-    }
+        "id": of.receipt, "entity": "callback", "source": of.source, "change": change, **said, "rule": rule,
+        "reason": reason, "receipt": of.receipt, "operation": of.transaction_id, "ref": of.ref, "notes": of.notes,
+        "at": of.received_at,
+    }  # fmt: skip
     return OutboxRow(
-        n.receipt,
-        n.received_at,
-        f"{SUBJECTS}.callback.unclassified.{token(n.source)}",
-        _json(headers | _correlation(n.transaction_id, traceparent)).decode(),
+        of.receipt,
+        of.received_at,
+        f"{SUBJECTS}.callback.{change}.{token(of.source)}",
+        _json(headers | _correlation(of.transaction_id, traceparent)).decode(),
         _json(payload).decode(),
         kv_key=None,
         kv_ended=False,

@@ -32,6 +32,9 @@ WriteResult = Decision | CannotKeepError
 POSTGRES_SHARE = 0.9
 """Of `commit_timeout_s`; the rest is for the spool, so that the answer comes within that time."""
 
+NOT_UNDERSTOOD = (Outcome.UNCLASSIFIED, Outcome.MALFORMED)
+"""Outcomes that are published though nothing moved."""
+
 log = structlog.get_logger()
 
 
@@ -113,7 +116,7 @@ class _WriteTask:
         async with self._database.acquire(self._left_s()) as connection:
             await self._partitions.ensure(connection, (callback.envelope.received_at for callback in batch))
             decisions = await self._store.write_batch(connection, batch, self._on_decided)
-        if any(decision.transitions or decision.outcome is Outcome.UNCLASSIFIED for decision in decisions):
+        if any(decision.transitions or decision.outcome in NOT_UNDERSTOOD for decision in decisions):
             self._wake_ups.tell(ended_operations(decisions))
         receipts = (callback.envelope.receipt for callback in batch)
         self.results |= zip(receipts, decisions, strict=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
+from receiver.events.cloudevents import OutboxRow, malformed_event, transition_event, unclassified_event
 from receiver.lifecycle import Windows, decide, is_about_every_vm, is_about_source
 from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Source, Transition, Vm, entity_id
 from receiver.model.envelope import BODY_LEFT_OUT
@@ -189,6 +189,8 @@ def events_of(callback: ParsedCallback, decision: Decision) -> list[OutboxRow]:
     events = [transition_event(transition, entity, traceparent) for transition, entity in decision.transitions]
     if decision.outcome is Outcome.UNCLASSIFIED and callback.notification:
         events.append(unclassified_event(callback.notification, decision.reason, decision.rule, traceparent))
+    elif decision.outcome is Outcome.MALFORMED:
+        events.append(malformed_event(callback.envelope, decision.reason, decision.rule))
     return events
 
 

@@ -1,6 +1,6 @@
 -- name: page
 -- The next rows that the stream should have, in the order of visibility: ledger entries behind ($1, $2), and callbacks
--- that fitted no rule behind ($3, $4). What joins them later, before the last of them, is not published yet either.
+-- that were not understood behind ($3, $4). What joins them later, before the last of them, is not published yet either.
 -- `stays`: its message cannot have left a stream that keeps each for $6 seconds.
 SELECT id, xid::text::bigint AS xid, position, is_callback, $6 = 0 OR at > now() - make_interval(secs => $6) AS stays
 FROM (
@@ -15,7 +15,7 @@ FROM (
     (
         SELECT receipt, xid, position, true, received_at
         FROM callbacks
-        WHERE outcome = 'unclassified'
+        WHERE outcome IN ('malformed', 'unclassified')
           AND (xid, position) > ($3::bigint::text::xid8, $4::bigint)
         ORDER BY xid, position
         LIMIT $5

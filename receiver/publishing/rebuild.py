@@ -13,9 +13,10 @@ from typing import Any
 from uuid import UUID
 
 from receiver.config.settings import Settings
-from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
+from receiver.events.cloudevents import OutboxRow, malformed_event, transition_event, unclassified_event
 from receiver.model.entities import Deployment, Entity, EntityKind, Operation, Resource, Source, Transition, Vm
 from receiver.model.envelope import Envelope
+from receiver.model.notification import Outcome
 from receiver.parsing.body_readers import BodyReaders
 from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import Database
@@ -83,7 +84,7 @@ class StreamRebuild:
             await connection.execute(self._sql["empty"])
             counts = await connection.fetchrow(self._sql["how_many"], since)
             assert counts is not None  # one row of counts
-            messages: int = counts["entries"] + counts["unclassified"]
+            messages: int = counts["entries"] + counts["callbacks"]
             await self._post(connection, -messages, messages, self._all(connection, since), report)
             await at_last()
         return messages
@@ -121,7 +122,7 @@ class StreamRebuild:
         size = self._settings.publish_batch_max
         async for records in _portions(connection, self._sql["entries"], size, since):
             yield await self._of_entries(connection, records)
-        async for records in _portions(connection, self._sql["unclassified"], size, since):
+        async for records in _portions(connection, self._sql["not_understood"], size, since):
             yield await self._of_callbacks(records)
 
     async def _missing(self, connection: Connection, missing: Sequence[Missing]) -> Portions:
@@ -129,7 +130,7 @@ class StreamRebuild:
             entries = [one.id for one in portion if not one.is_callback]
             receipts = [one.id for one in portion if one.is_callback]
             rows = await self._of_entries(connection, await connection.fetch(self._sql["these_entries"], entries))
-            rows += await self._of_callbacks(await connection.fetch(self._sql["these_unclassified"], receipts))
+            rows += await self._of_callbacks(await connection.fetch(self._sql["these_not_understood"], receipts))
             found = {row.id: row for row in rows}
             yield [found[one.id] for one in portion if one.id in found]
 
@@ -140,7 +141,7 @@ class StreamRebuild:
 
     async def _of_callbacks(self, records: Sequence[Any]) -> list[OutboxRow]:
         envelopes = [(record, Envelope.of_row(record)) for record in records]
-        return [_unclassified(*one) async for one in self._readers.read_all(envelopes)]
+        return [_not_understood(*one) async for one in self._readers.read_all(envelopes)]
 
     async def _entities(self, connection: Connection, transitions: Sequence[Transition]) -> dict[UUID, Entity]:
         found: dict[UUID, Entity] = {}
@@ -163,8 +164,10 @@ async def _portions(connection: Connection, query: str, size: int, since: dateti
         yield rows
 
 
-def _unclassified(row: Any, letter: ParsedCallback) -> OutboxRow:
-    """The message of a callback that fitted no rule then."""
+def _not_understood(row: Any, letter: ParsedCallback) -> OutboxRow:
+    """The message of a callback that fitted no rule then, or could not be read."""
+    if row["outcome"] == Outcome.MALFORMED:
+        return malformed_event(letter.envelope, row["reason"], row["rule"])
     notification = letter.notification or letter.without_content().notification
     assert notification is not None  # `without_content` always has one
     return unclassified_event(notification, row["reason"], row["rule"])

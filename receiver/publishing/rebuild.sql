@@ -7,9 +7,9 @@ DELETE FROM outbox;
 SELECT least(CASE WHEN $1::float = 0 THEN '-infinity' ELSE now() - make_interval(secs => $1) END, min(at)) FROM outbox;
 
 -- name: how_many
--- Ledger entries and unclassified callbacks since $1, as this transaction sees them.
+-- Ledger entries, and callbacks that were not understood, since $1, as this transaction sees them.
 SELECT (SELECT count(*) FROM transitions WHERE at >= $1) AS entries,
-       (SELECT count(*) FROM callbacks WHERE outcome = 'unclassified' AND received_at >= $1) AS unclassified;
+       (SELECT count(*) FROM callbacks WHERE outcome IN ('malformed', 'unclassified') AND received_at >= $1) AS callbacks;
 
 -- name: entries
 -- The ledger since $1, in the order in which it became visible.
@@ -25,18 +25,18 @@ SELECT id, at, entity, entity_id, source, tenant, deployment, incarnation, name,
 FROM transitions
 WHERE id = ANY($1::uuid[]);
 
--- name: unclassified
--- Callbacks that fit no rule, in the same order.
-SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
+-- name: not_understood
+-- Callbacks that fit no rule or could not be read, in the same order.
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, outcome, reason, rule
 FROM callbacks
-WHERE outcome = 'unclassified' AND received_at >= $1
+WHERE outcome IN ('malformed', 'unclassified') AND received_at >= $1
 ORDER BY xid, position;
 
--- name: these_unclassified
+-- name: these_not_understood
 -- Some of them.
-SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, reason, rule
+SELECT receipt, received_at, source, channel, remote, ref, headers, body, redacted, notes, outcome, reason, rule
 FROM callbacks
-WHERE outcome = 'unclassified' AND receipt = ANY($1::uuid[]);
+WHERE outcome IN ('malformed', 'unclassified') AND receipt = ANY($1::uuid[]);
 
 -- name: hold
 -- Nobody else fills the outbox meanwhile.

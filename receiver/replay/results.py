@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from receiver.events.cloudevents import OutboxRow, transition_event, unclassified_event
+from receiver.events.cloudevents import OutboxRow, malformed_event, transition_event, unclassified_event
 from receiver.model.entities import Decision, Entity, Transition
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Outcome
@@ -105,15 +105,15 @@ def is_rejudged(one: ReplayResult) -> bool:
 
 
 def events_of(results: Sequence[ReplayResult]) -> list[OutboxRow]:
-    """What is published: ledger entries, and what is unclassified and was not published before."""
+    """What is published: ledger entries, and what is not understood and was not kept, and so published, before."""
     events: list[OutboxRow] = []
     for one in results:
         traceparent = one.callback.envelope.traceparent if one.callback else None
         events += [transition_event(*entry, traceparent) for entry in one.entries]
-        is_unpublished = one.row is None or one.row["outcome"] == Outcome.MALFORMED
-        if one.decision and one.decision.outcome is Outcome.UNCLASSIFIED and one.callback and is_unpublished:
-            assert one.callback.notification is not None  # else it were malformed
-            events.append(
-                unclassified_event(one.callback.notification, one.decision.reason, one.decision.rule, traceparent)
-            )
+        if one.is_new and one.decision and one.callback:
+            n, decision = one.callback.notification, one.decision
+            if decision.outcome is Outcome.MALFORMED:
+                events.append(malformed_event(one.callback.envelope, decision.reason, decision.rule))
+            elif decision.outcome is Outcome.UNCLASSIFIED and n:
+                events.append(unclassified_event(n, decision.reason, decision.rule, traceparent))
     return events

@@ -27,11 +27,12 @@ from esc_receiver_client import (
 from esc_receiver_client.models import CallbackEvent, VmEvent
 from receiver.embedded.child_process import free_port
 from receiver.embedded.servers import EmbeddedNats
-from receiver.events.cloudevents import unclassified_event
+from receiver.events.cloudevents import malformed_event, unclassified_event
 from tests.events.test_cloudevents import notification
 from tests.support import feed
-from tests.support.batches import Wire
+from tests.support.batches import Wire, letter
 from tests.support.consumers import consumer, is_acknowledged, name_of, names, publish, take
+from tests.support.samples import MALFORMED
 
 
 def vms(*wanted: str, **facts: Any) -> list[Any]:
@@ -71,6 +72,15 @@ async def test_a_callback_that_was_not_understood(nats_url: str) -> None:
         (event,) = await take(esc_feed.subscribe(), 1)
     assert isinstance(event.data, CallbackEvent)
     assert event.sequence is None
+
+
+async def test_a_callback_that_could_not_be_read(nats_url: str) -> None:
+    """Of the same class, under a subject of its own."""
+    await publish(nats_url, [malformed_event(letter(MALFORMED[0]).envelope, "it is cut off", "malformed")])
+    async with EscFeed(nats_url) as esc_feed:
+        (event,) = await take(esc_feed.subscribe(subjects=["esc.v1.callback.malformed.>"]), 1)
+    assert isinstance(event.data, CallbackEvent)
+    assert (event.data.change, event.data.trigger, event.sequence) == ("malformed", None, None)
 
 
 async def test_what_a_later_receiver_adds_is_kept(nats_url: str) -> None:

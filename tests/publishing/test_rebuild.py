@@ -30,7 +30,7 @@ from receiver.publishing.stream_setup import is_remembered
 from receiver.replay.stream_rebuild import to_stream
 from tests.support import auditor, feed
 
-OPTIONS = SimulateOptions(seed=3, deployments=3, rate=0, faults=Faults.of("unknown=0.2"))
+OPTIONS = SimulateOptions(seed=3, deployments=3, rate=0, faults=Faults.of("unknown=0.2,malformed=0.1"))
 
 
 @pytest.fixture

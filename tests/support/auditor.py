@@ -148,15 +148,15 @@ async def is_empty(connection: Connection) -> bool:
 async def assert_feed_equals_ledger(
     connection: Connection, messages: Sequence[Stored], late: Container[str] = ()
 ) -> None:
-    """Every ledger entry once, in order per entity, and every unclassified callback once; nothing else.
+    """Every ledger entry once, in order per entity, and every callback that was not understood once; nothing else.
 
     Of `late` messages the order is not asked.
     """
     entries = await ledger(connection)
-    unclassified = await connection.fetch("SELECT receipt FROM callbacks WHERE outcome = 'unclassified'")
+    dead = await connection.fetch("SELECT receipt FROM callbacks WHERE outcome IN ('malformed', 'unclassified')")
     ids = [message.id for message in messages]
     assert len(ids) == len(set(ids)), f"published twice: {[i for i, times in Counter(ids).items() if times > 1]}"
-    assert set(ids) == {entry["id"] for entry in entries} | {row["receipt"] for row in unclassified}
+    assert set(ids) == {entry["id"] for entry in entries} | {row["receipt"] for row in dead}
     order: dict[str, list[int]] = defaultdict(list)
     for message in messages:
         if "item" in message.event and str(message.id) not in late:
