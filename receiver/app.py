@@ -213,12 +213,14 @@ class App:
 
     async def _check_mode(self) -> None:
         if not self.router.direct:
-            raise ReceiverError(f"{self.router.mode}: {self.spool.depth} callbacks wait in the spool")
+            depth = self.spool.depth
+            waiting = "1 callback waits" if depth == 1 else f"{depth} callbacks wait"
+            raise ReceiverError(f"{self.router.mode}: {waiting} in the spool")
 
     async def _check_spool_refused(self) -> None:
         if refused := self.router.refused:
             raise ReceiverError(
-                f"PostgreSQL refuses {refused} callbacks of the spool; others go past them (the log says why)"
+                f"PostgreSQL refuses callbacks of the spool ({refused}); others go past them (the log says why)"
             )
 
     async def _check_spool_age(self) -> None:

@@ -76,7 +76,7 @@ EXPLANATION: dict[str, Any] = {
         "vm-1 of dep-1 is ALIVE since 2026-01-31 12:00:00 UTC.",
         "VM_ALIVE moved it there from INERT: its monitor has reached it (vm-alive).",
         f"It belongs to the deploy {TRANSACTION_ID}, which is SUCCEEDED.",
-        "Expected next: nothing: it is up.",
+        "Expected next: nothing, it is up.",
         "It was published as message 4711 of stream ESC.",
     ],
     "vm": VM, "state": "ALIVE", "since": AT, "cause": TRANSITION, "callback": CALLBACK, "event": None,
@@ -85,7 +85,7 @@ EXPLANATION: dict[str, Any] = {
         "reason": "it was created in the VIM; nobody has seen it alive yet",
     },
     "operation": OPERATION,
-    "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing: it is up"},
+    "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing, it is up"},
     "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True, "sequence": 4711, "at": AT},
     "source": SOURCE, "history": [TRANSITION],
 }  # fmt: skip

@@ -20,10 +20,10 @@ NEXT: Mapping[str, tuple[str, ...]] = {
 """Messages that lead on from the states a VM passes through; in the others it rests."""
 
 RESTS: Mapping[str, str] = {
-    VmState.ALIVE: "nothing: it is up",
-    VmState.STOPPED: "nothing: it stays stopped until somebody starts it",
-    VmState.ERROR: "nothing by itself: somebody must recover or remove it",
-    VmState.UNDEPLOYED: "nothing: it is gone",
+    VmState.ALIVE: "nothing, it is up",
+    VmState.STOPPED: "nothing, it stays stopped until somebody starts it",
+    VmState.ERROR: "nothing by itself, somebody must recover or remove it",
+    VmState.UNDEPLOYED: "nothing, it is gone",
 }
 
 

@@ -28,14 +28,14 @@ async def test_a_filter_is_part_of_the_address(app: App, chromium: Browser) -> N
         await expect(page.locator(".row")).to_have_count(2)
         await page.get_by_label("State", exact=True).select_option("INERT")
         await expect(page.locator(".row")).to_have_count(1)
-        await page.get_by_role("searchbox").fill("dep-b g1")
+        await page.locator("main").get_by_role("searchbox").fill("dep-b g1")
         await expect(page.locator(".row")).to_contain_text("dep-b")
         shared = page.url
         assert shared.endswith("#/vms?state=INERT&q=dep-b+g1")
     async with visiting(chromium, shared) as visit:
         await expect(visit.page.locator(".row")).to_have_count(1)
-        await expect(visit.page.get_by_role("searchbox")).to_have_value("dep-b g1")
-        await visit.page.get_by_role("searchbox").fill("nowhere")
+        await expect(visit.page.locator("main").get_by_role("searchbox")).to_have_value("dep-b g1")
+        await visit.page.locator("main").get_by_role("searchbox").fill("nowhere")
         await expect(visit.page.get_by_text("Nothing matches")).to_be_visible()
 
 
@@ -55,9 +55,9 @@ async def test_operations_are_looked_for_by_the_receiver(app: App, chromium: Bro
         await expect(page.locator("h1 .count")).to_have_text("1")
         await expect(page.locator(".row")).to_contain_text("dep-000")
         await page.get_by_label("State", exact=True).select_option("")
-        await page.get_by_role("searchbox").fill(oldest.upper())
+        await page.locator("main").get_by_role("searchbox").fill(oldest.upper())
         await expect(page.locator("h1 .count")).to_have_text("1")
-        await page.get_by_role("searchbox").fill("nowhere")
+        await page.locator("main").get_by_role("searchbox").fill("nowhere")
         await expect(page.get_by_text("Nothing matches")).to_be_visible()
 
 
@@ -72,13 +72,13 @@ async def test_what_is_gone_is_looked_for_by_the_receiver(app: App, postgres_dsn
         await connection.close()
         await page.reload()
         await expect(page.locator(".row")).to_have_count(1)
-        await page.get_by_role("searchbox").fill("dep-a")
+        await page.locator("main").get_by_role("searchbox").fill("dep-a")
         await expect(page.get_by_text("Only VMs that are there were looked through")).to_be_visible()
         await page.get_by_role("button", name="Look among those gone, too").click()
         await expect(page.locator(".row")).to_have_count(1)
-        await page.get_by_role("searchbox").fill("")
+        await page.locator("main").get_by_role("searchbox").fill("")
         await expect(page.locator(".row")).to_have_count(2)
-        await page.get_by_role("searchbox").fill("dep-a")
+        await page.locator("main").get_by_role("searchbox").fill("dep-a")
         await expect(page.locator(".row")).to_have_count(1)
         await expect(page.locator(".row")).to_contain_text("UNDEPLOYED")
 
@@ -92,10 +92,10 @@ async def test_all_lists_are_looked_through_by_the_receiver(app: App, chromium: 
             await page.goto(f"{app.url}/#/{view}")
             await expect(page.locator("h1 .count")).to_have_text("205")
             await expect(page.locator(".hint")).to_contain_text("the first 200 of 205")
-            await page.get_by_role("searchbox").fill(last)
+            await page.locator("main").get_by_role("searchbox").fill(last)
             await expect(page.locator("h1 .count")).to_have_text("1")
             await expect(page.locator(".row")).to_contain_text("dep-204")
-            await page.get_by_role("searchbox").fill("")
+            await page.locator("main").get_by_role("searchbox").fill("")
             await page.get_by_role("button", name="Show more").click()
             await expect(page.locator(".hint")).to_have_count(0)
         await page.goto(f"{app.url}/#/vms?order=newest")
@@ -135,14 +135,14 @@ async def test_the_ledger_is_looked_through_by_the_receiver(app: App, chromium: 
         page = visit.page
         await expect(page.locator("h1 .count")).to_have_text("427")
         await expect(page.locator(".entries tbody tr")).to_have_count(150)
-        await page.get_by_role("searchbox").fill("dep-oldest")
+        await page.locator("main").get_by_role("searchbox").fill("dep-oldest")
         await expect(page.locator("h1 .count")).to_have_text("7")
         await page.get_by_label("Kind", exact=True).select_option("operation")
         await expect(page.locator("h1 .count")).to_have_text("2")
         await post(app, [*deploy("dep-oldest-again"), *deploy("dep-other")])
         await expect(page.locator("h1 .count")).to_have_text("4")
         await expect(page.locator(".entries tbody tr")).to_have_count(4)
-        await page.get_by_role("searchbox").fill("nowhere")
+        await page.locator("main").get_by_role("searchbox").fill("nowhere")
         await expect(page.get_by_text("The whole ledger was looked through")).to_be_visible()
 
 

@@ -132,6 +132,8 @@ async def test_waiting_is_shown(postgres_dsn: str, nats_url: str, connection: Co
         await feed.until(partial(well, session))
         async with nothing_committed(connection):
             assert (await post(session, DEPLOYED)).status == 202
+            _, told = await readiness(session)
+            assert told["dependencies"]["mode"]["why"] == "spooling: 1 callback waits in the spool"
             assert (await post(session, ALIVE)).status == 202
             status, told = await readiness(session)
             assert (status, told["ready"], told["degraded"]) == (200, True, True)

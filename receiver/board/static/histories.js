@@ -15,7 +15,7 @@ export function ledger(history, app, named = false) {
 }
 
 export function callbackList(app, callbacks) {
-  if (!callbacks.items.length) return html`<p class="calm">None is left, or none named this VM.</p>`;
+  if (!callbacks.items.length) return html`<p class="calm">None is left.</p>`;
   return html`<ul class="cards">${callbacks.items.map((one) => html`<li class="card">
     <div class="card-head"><span class="flag">${one.outcome}</span><strong class="grow"><bdi>${name(one.trigger ?? one.family)}</bdi> <small class="dim"><bdi>${name(one.reason, 160)}</bdi></small></strong>
       <a href=${link("callback", { receipt: one.receipt })}>${at(one.received_at)}</a></div>

@@ -28,7 +28,7 @@ const card = (app, one) => html`<li class="panel card">
     ["Last message", one.last_message_at ? time(one.last_message_at, app.now) : "none yet"],
     ["Operations open", html`<a href=${link("operations", { source: one.source, state: "OPEN" })}>${count(one.open_operations)}</a>`],
     ["Overdue", html`<a href=${link("operations", { source: one.source, state: "OVERDUE" })}>${count(one.overdue_operations)}</a>`],
-    ["In quarantine", html`<a href=${link("quarantine")}>${count(one.quarantined)}</a>`],
+    ["Dead letters waiting", html`<a href=${link("quarantine", { source: one.source })}>${count(one.quarantined)}</a>`],
     ["Refused", html`${count(one.refused)}${one.refused_at ? html`, last ${time(one.refused_at, app.now)} (${name(one.refused_because, 40)})` : nothing}`],
   ])}
 </li>`;
