@@ -25,6 +25,7 @@ from esc_receiver_client.errors import FeedError, NotAnEventError, describe
 from esc_receiver_client.models import (
     CallbackEvent,
     DeploymentEvent,
+    LedgerEvent,
     OperationEvent,
     ResourceEvent,
     SourceEvent,
@@ -39,7 +40,9 @@ class OtherEvent(BaseModel):
     entity: str | None = None
 
 
-Data: TypeAlias = DeploymentEvent | VmEvent | OperationEvent | ResourceEvent | SourceEvent | CallbackEvent | OtherEvent
+Data: TypeAlias = (
+    DeploymentEvent | VmEvent | OperationEvent | ResourceEvent | SourceEvent | CallbackEvent | LedgerEvent | OtherEvent
+)
 KINDS: Mapping[str, type[Data]] = {
     "deployment": DeploymentEvent,
     "vm": VmEvent,
@@ -47,6 +50,7 @@ KINDS: Mapping[str, type[Data]] = {
     "resource": ResourceEvent,
     "source": SourceEvent,
     "callback": CallbackEvent,
+    "ledger": LedgerEvent,
 }
 """The class of each entity's events."""
 

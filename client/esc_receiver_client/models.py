@@ -384,7 +384,7 @@ class Deployment(BaseModel):
     conflicting_external_id: str | None
     last_operation: dict[str, Any] | None
     """
-    The operation that last moved it.
+    The operation whose service stage came last: `name` (the stage), `transaction_id`, `outcome`.
     """
 
     extra: dict[str, Any]
@@ -1580,7 +1580,7 @@ class Vm(BaseModel):
     needs_manual_recovery: bool
     last_operation: dict[str, Any] | None
     """
-    The operation that last moved it.
+    The operation whose message about the VM itself last moved it, a recovery too, or failed to: `name` (the stage or event), `transaction_id`, `outcome`. A VM that went with its deployment keeps the one before.
     """
 
     extra: dict[str, Any]

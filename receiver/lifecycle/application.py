@@ -87,6 +87,9 @@ class RuleApplication(Draft[E]):
         n = self.context.notification
         outcome = "failed" if self.context.failed else "succeeded"
         last = {"name": n.trigger, "transaction_id": n.transaction_id, "outcome": outcome}
+        known = self.columns.last_operation
+        if known and known["transaction_id"] != n.transaction_id:
+            self.marks.facts.pop("last_operation", None)  # another one's was shown since
         self.learn({"last_operation": last}, rank)
 
     def fill_in(self, facts: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ class OrderingMarks:
         self.began = now
         self.rank, self.to, self.closed = 0, "", None
         self.targets, self.gone = {}, []
+        self.facts.pop("last_operation", None)
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> OrderingMarks:

@@ -131,6 +131,8 @@ class VmApplication(RuleApplication[Vm]):
         if row.recovery:
             for column, value in instances.living(self.context, row.rank, self.marks).items():
                 setattr(self.columns, column, value)
+            if self._leads_to() is not None:
+                self.learn_last_operation(row.rank)  # a step that fails is no failure of the recovery
         elif row.about != "every":
             self.learn_last_operation(row.rank + (stage_rules.FAILURE_SHOWS if self.context.failed else 0))
         instances.remember_instance(self)

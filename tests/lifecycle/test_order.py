@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receiver.lifecycle import stage_rules
-from receiver.model.entities import DeploymentState
+from receiver.model.entities import DeploymentState, Vm
 from receiver.model.notification import Notification
 from tests.support.lifecycle import World, notification
 
@@ -105,6 +105,26 @@ def test_any_order_of_steps_that_name_no_vm_ends_the_same(before: list[Said], sa
         {"trigger": "VM_ALIVE", "vm": name, "uuid": f"u-{name}", "group": group} for name, group in GROUPS.items()
     ]
     assert_order_makes_no_difference([*living, *before], said, seed)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    before=st.lists(st.one_of(messages(), workflow_messages()), max_size=4),
+    said=st.lists(st.one_of(messages(), workflow_messages()), min_size=1, max_size=6),
+)
+@example(
+    before=[{"trigger": "VM_ALIVE", "vm": "a", "uuid": "u1"}],
+    said=[{"trigger": "VM_RECOVERY_INIT", "vm": "a", "uuid": "u1"}, recovered("u1", "u2")],
+)
+def test_the_last_operation_is_the_one_that_moved_the_vm(before: list[Said], said: list[Said]) -> None:
+    """Whenever a message about it does, a recovery's too. What went with its deployment had no message of its own."""
+    world = World()
+    for n in heard(before, "t0") + heard(said, "t1", 10):
+        for transition, entity in world.hear(n).transitions:
+            moved = transition.from_state != transition.to_state
+            if isinstance(entity, Vm) and moved and transition.rule != "deployment-gone":
+                assert entity.last_operation, transition
+                assert entity.last_operation["transaction_id"] == n.transaction_id, transition
 
 
 def assert_order_makes_no_difference(before: list[Said], said: list[Said], seed: int) -> None:

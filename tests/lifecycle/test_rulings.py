@@ -167,6 +167,24 @@ def test_a_message_without_deployment_belongs_to_that_of_its_operation() -> None
     assert world.vm().state == V.STOPPED
 
 
+def test_after_a_recovery_it_is_the_last_operation() -> None:
+    """Under its own id and under that of the deploy; a step that fails on the way is no failure of it."""
+    for txn in ("t1", "t2"):
+        world = deployed("a", txn="t1")
+        world.hear(
+            notification("VM_RECOVERY_INIT", vm="a", uuid="a-1", txn=txn, at_s=10),
+            notification("VM_RECOVERY_REBOOT", vm="a", uuid="a-1", txn=txn, failed=True, at_s=11),
+            notification("VM_RECOVERY_COMPLETE", vm="a", uuid="a-1", target="a-2", txn=txn, at_s=12),
+        )
+        last = {"name": "VM_RECOVERY_COMPLETE", "transaction_id": txn, "outcome": "succeeded"}
+        assert (world.vm().state, world.vm().last_operation) == (V.ALIVE, last)
+    world.hear(
+        notification("VM_RECOVERY_INIT", vm="a", uuid="a-2", txn="t2", at_s=1000),
+        notification("VM_RECOVERY_COMPLETE", vm="a", uuid="a-2", txn="t2", failed=True, at_s=1001),
+    )
+    assert world.vm().last_operation == last | {"outcome": "failed"}, "a new round under the same id"
+
+
 # Failures.
 
 
