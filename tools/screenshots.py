@@ -34,7 +34,7 @@ MOVING = {
     "board-fleet-light": ("#/fleet", WIDE, "light"),
     "board-fleet-narrow": ("#/fleet", NARROW, "dark"),
     "board-deployments-light": ("#/deployments", WIDE, "light"),
-    "board-vms-dark": ("#/vms?order=state", WIDE, "dark"),
+    "board-vms-dark": ("#/vms?order=newest", WIDE, "dark"),
     "board-vms-narrow": ("#/vms", NARROW, "light"),
     "board-operations-dark": ("#/operations", WIDE, "dark"),
     "board-feed-light": ("#/feed", WIDE, "light"),

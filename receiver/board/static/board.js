@@ -16,7 +16,8 @@ import { Rows } from "./rows.js";
 import { ServerLists } from "./server_list.js";
 import { LedgerList } from "./ledger_list.js";
 import { readAll, readChanged, readHealth, readOpen } from "./sync.js";
-import { count, name } from "./text.js";
+import { Spoken } from "./spoken.js";
+import { name } from "./text.js";
 import { deploymentView } from "./view_deployment.js";
 import { fleetView } from "./view_fleet.js";
 import { FEED_SHOWN, feedView } from "./view_feed.js";
@@ -37,7 +38,6 @@ const CLOCK_MS = 1_000;
 const HEALTH_MS = 3_000;
 const OPEN_MS = 3_000;
 const CHANGED_MS = 10_000;
-const SPEAK_MS = 10_000;
 const OPENED_MAX = 50;
 
 const VIEWS = {
@@ -49,7 +49,7 @@ const VIEWS = {
 const TITLES = { vms: "VMs", vm: "VM", quarantine: "Dead letters" };
 
 const root = document.getElementById("board");
-const spoken = document.getElementById("spoken");
+const spoken = new Spoken(document.getElementById("spoken"));
 let due = null;
 let drawnAt = 0;
 let drawingMs = 0;
@@ -102,7 +102,7 @@ const feed = new Feed({
     app.fleet.take(change);
     app.ledger.take(change);
     if (change.entity === "source") app.cache.renew("sources");
-    told(change);
+    spoken.take(change);
     schedule();
   },
   onState: feedState,
@@ -164,8 +164,8 @@ function feedState(told) {
   if (told.state === "token") needToken();
   if (told.state === "live" && !app.sync.done) readEverything();
   if (told.state === "live" && app.ledger.error) app.ledger.renew();
-  if (told.state === "live" && before === "reconnecting") say("The feed is live again.");
-  if (broken && before === "live") say("The feed is lost; reconnecting.");
+  if (told.state === "live" && before === "reconnecting") spoken.say("The feed is live again.");
+  if (broken && before === "live") spoken.say("The feed is lost; reconnecting.");
   soon();
 }
 
@@ -254,22 +254,6 @@ async function askChanged() {
   changedSince = Date.now();
   await readChanged(app.fleet, since);
 }
-
-// Said aloud to those who listen: seldom, and in one sentence.
-
-let failures = 0;
-function told(change) {
-  if (change.entity === "vm" && change.to_state === "ERROR" && change.from_state !== "ERROR") failures += 1;
-}
-
-function say(sentence) {
-  spoken.textContent = sentence;
-}
-
-setInterval(() => {
-  if (failures) say(`${count(failures)} ${failures === 1 ? "VM has" : "VMs have"} gone to ERROR.`);
-  failures = 0;
-}, SPEAK_MS);
 
 // The reader.
 

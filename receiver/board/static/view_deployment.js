@@ -3,7 +3,7 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { badge, mark } from "./states.js";
 import { name } from "./text.js";
 import { link, operationLink, vmLink } from "./route.js";
-import { at, copied, deploymentName, facts, fetched, notice, operationName, panel, text, time } from "./parts.js";
+import { at, copied, deploymentName, facts, fetched, notice, operationName, panel, short, text, time } from "./parts.js";
 import { rangeChoice, spans, timeline } from "./timeline.js";
 import { deploymentFlags, mix } from "./view_lists.js";
 import { progress } from "./progress.js";
@@ -57,7 +57,7 @@ function deploymentPage(app, { deployment, history, operations }) {
       : notice("No ledger entry is left", "They are past their retention.", nothing, "empty"), { more: rangeChoice(app.route.asked) })}
     ${vms.length > LANES ? html`<p class="hint">The first ${LANES} of ${vms.length} VMs are drawn.</p>` : nothing}
     <div class="columns">
-      ${panel("VMs", vms.length ? html`<ul class="list">${vms.map((vm) => html`<li><a href=${vmLink({ ...vm, name: vm.vm_name })}>${mark(vm.state)}<span class="grow">${text(vm.vm_name, 60)}</span></a>${badge(vm.state)}${time(vm.changed_at, app.now)}</li>`)}</ul>` : html`<p class="calm">None seen yet.</p>`, { more: mix(counts) })}
+      ${panel("VMs", vms.length ? html`<ul class="list">${vms.map((vm) => html`<li><a href=${vmLink({ ...vm, name: vm.vm_name })}>${mark(vm.state)}<span class="grow">${short(vm.vm_name)}</span></a>${badge(vm.state)}${time(vm.changed_at, app.now)}</li>`)}</ul>` : html`<p class="calm">None seen yet.</p>`, { more: mix(counts) })}
       <div>
         ${panel("What it is", facts([
           ["Internal id", copied(deployment.internal_deployment_id, "the internal id")], ["External id", copied(deployment.external_deployment_id, "the external id")],

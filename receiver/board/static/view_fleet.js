@@ -5,7 +5,7 @@ import { badge, GONE, mark, tone, VM_STATES } from "./states.js";
 import { byState, place } from "./fleet.js";
 import { clock, count, counted, name, span } from "./text.js";
 import { deploymentLink, link, operationLink, vmLink } from "./route.js";
-import { deploymentName, itsDeployment, move, notice, operationName, panel, short, time, toDeployment, toThing } from "./parts.js";
+import { deploymentName, itsDeployment, kindWords, move, notice, operationName, panel, SHORT, short, time, toDeployment, toThing } from "./parts.js";
 import { progress } from "./progress.js";
 
 const ATTENTION_MAX = 12;
@@ -109,7 +109,7 @@ function flight(app) {
   const open = app.fleet.openOperations().sort((a, b) => Date.parse(a.first_seen_at) - Date.parse(b.first_seen_at));
   const body = open.length
     ? html`<ul class="list">${repeat(open.slice(0, FLIGHT_MAX), (one) => one.id, (one) => html`
-        <li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${operationName(one.kind, one.transaction_id)}<small>${one.deployment ? short(deploymentName(app.fleet, one.source, one.deployment)) : nothing}</small></span></a>
+        <li><a href=${operationLink(one.source, one.transaction_id)}>${mark(one.state)}<span class="grow">${kindWords(one.kind)} ${one.deployment ? short(deploymentName(app.fleet, one.source, one.deployment)) : nothing} <code class="dim"><bdi>${name(one.transaction_id, SHORT)}</bdi></code></span></a>
           ${progress(one)}<span class="age">${span((app.now - Date.parse(one.first_seen_at)) / 1000)}</span></li>`)}</ul>
         ${open.length > FLIGHT_MAX ? html`<p class="more"><a href=${link("operations", { state: "OPEN" })}>and ${count(open.length - FLIGHT_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">No operation is under way.</p>`;
