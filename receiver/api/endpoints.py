@@ -126,21 +126,23 @@ def _entity_list(
 
 def _entity_lists(limit: Parameter) -> list[Endpoint]:
     current = Parameter("current", "Whether it is the latest incarnation of its id.", BOOLEAN, example=True)
+    of_current = replace(current, description="Whether its deployment is the latest incarnation of its id.")
+    ref = replace(REF, description="What an operation with this reference of the caller's own has moved.")
     return [
         _entity_list(
             DEPLOYMENTS, "Deployments as they are now",
             "By source, id and incarnation. A deployment that was made anew under the same id is another incarnation.",
-            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), *_span("Changed"), current, limit),
+            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), ref, *_span("Changed"), current, limit),
         ),
         _entity_list(
             VMS, "VMs as they are now", "By source and name. `tenant` is that of their deployment.",
-            examples.VM, (VM_NAME, _state(VmState, "ERROR"), *_span("Changed"), limit),
+            examples.VM, (VM_NAME, _state(VmState, "ERROR"), ref, *_span("Changed"), of_current, limit),
         ),
         _entity_list(
             RESOURCES, "Tenants, networks, subnets, images …", "By source, kind and id.", examples.RESOURCE,
             (
-                _kind("What kind it is", "network"), RESOURCE_ID, _state(ResourceState, "CREATED"), *_span("Changed"),
-                limit,
+                _kind("What kind it is", "network"), RESOURCE_ID, _state(ResourceState, "CREATED"), ref,
+                *_span("Changed"), limit,
             ),
         ),
         _entity_list(
@@ -218,7 +220,8 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
                     "entity_id", "`id` of one deployment, VM, resource or operation.", UUID_TEXT, examples.VM["id"]
                 ),
                 Parameter("operation", "ESC's transaction id.", TEXT, examples.TRANSACTION_ID),
-                Parameter("state", "The state it came to.", TEXT, "ALIVE"), CHANGE, *_span("Entered"), *page,
+                Parameter("state", "The state it came to; several may be given.", TEXT, "ALIVE").repeatable,
+                CHANGE, REF, *_span("Entered"), *page,
             ),
             problems=(409,),
         ),

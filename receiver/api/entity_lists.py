@@ -129,10 +129,18 @@ _TENANT_AND_STATE = equal("source", "tenant") | one_of("state")
 _CHANGED = {"since": "changed_at >= {}", "until": "changed_at < {}"}
 _DEPLOYMENTS = "deployment_id = ANY (ARRAY (SELECT d.id FROM deployments AS d WHERE"
 
+_HAS_REF = "left(lower({table}ref), 64) = left(lower({{0}}), 64) AND {table}ref = {{0}}"
+"""The condition of the index `operations_search_ref`, and the whole of it."""
+_MOVED_BY_REF = {
+    "ref": "id = ANY (ARRAY (SELECT t.entity_id FROM operations AS o"  # noqa: S608 - of constants
+    " JOIN transitions AS t ON t.operation = o.transaction_id AND t.source = o.source"
+    f" WHERE {_HAS_REF.format(table='o.')}))"
+}
+
 DEPLOYMENTS = EntityList(
     Deployment,
     ("source", "internal_deployment_id", "incarnation"),
-    _TENANT_AND_STATE | equal("current") | {"deployment": "internal_deployment_id = {}"} | _CHANGED,
+    _TENANT_AND_STATE | equal("current") | {"deployment": "internal_deployment_id = {}"} | _CHANGED | _MOVED_BY_REF,
     searched=("internal_deployment_id", "external_deployment_id", "deployment_name", "tenant"),
 )
 VMS = EntityList(
@@ -143,21 +151,24 @@ VMS = EntityList(
     | {
         "tenant": f"{_DEPLOYMENTS} d.tenant = {{}}))",
         "deployment": f"{_DEPLOYMENTS} d.internal_deployment_id = {{}}))",
+        "current": "(SELECT d.current FROM deployments AS d WHERE d.id = deployment_id) = {}",
     }
-    | _CHANGED,
+    | _CHANGED
+    | _MOVED_BY_REF,
     searched=("vm_name", "vm_uuid", "deployment", "tenant", "vm_group", "host_name", "host_uuid"),
 )
 RESOURCES = EntityList(
     Resource,
     ("source", "kind", "resource_id"),
-    _TENANT_AND_STATE | equal("deployment", "kind", "resource_id") | _CHANGED,
+    _TENANT_AND_STATE | equal("deployment", "kind", "resource_id") | _CHANGED | _MOVED_BY_REF,
     searched=("resource_id", "external_id", "name", "tenant", "deployment"),
 )
 OPERATIONS = EntityList(
     Operation,
     ("source", "transaction_id"),
     _TENANT_AND_STATE
-    | equal("transaction_id", "deployment", "kind", "ref")
+    | equal("transaction_id", "deployment", "kind")
+    | {"ref": _HAS_REF.format(table="")}
     | {"since": "first_seen_at >= {}", "until": "first_seen_at < {}"},
     searched=("transaction_id", "kind", "deployment", "tenant", "ref"),
     time="first_seen_at",

@@ -63,7 +63,7 @@ TRANSITIONS = Ledger(
     COLUMNS["transition"],
     "at",
     equal("operation"),
-    equal("entity", "source", "tenant", "name", "change") | {"state": "to_state = {}"},
+    equal("entity", "source", "tenant", "name", "change", "ref") | {"state": "to_state IN ({})"},
     ("name", "deployment", "tenant", "operation", "reason", "rule", "trigger", "ref"),
 )
 

@@ -123,6 +123,7 @@ async def test_times_leave_partitions_out(filled: Any) -> None:
 async def test_every_filter_of_what_is_uses_an_index(filled: Any) -> None:
     """Lists of entities, too."""
     filters = {"source": "s", "tenant": "t", "state": "ERROR", "deployment": "d", "since": NOW, "until": NOW}
+    filters["ref"] = "order-4711"
     for listing in (DEPLOYMENTS, VMS, RESOURCES, OPERATIONS):
         for asked in ({}, *({name: value} for name, value in filters.items())):
             question, values = listing.statement({"limit": 100, **asked})

@@ -12,10 +12,11 @@ import orjson
 import pytest
 from yarl import URL
 
-from tests.support.batches import letter
+from tests.support.batches import letter, of_deployment
 from tests.support.query_api import API, deploy, running_api, store
 from tests.support.samples import MALFORMED, SAMPLES
 
+STORY = [SAMPLES[f"rec-deploy-{name}"] for name in ("01-vm-deployed", "02-vm-alive", "03-service-alive")]
 FILTERS = {
     "/deployments": "source tenant state deployment=internal_deployment_id",
     "/vms": "source tenant state deployment vm_name",
@@ -275,6 +276,27 @@ async def test_every_filter_chooses_what_it_says(postgres_dsn: str) -> None:
                     chosen = (await api.get(path, **{parameter: value})).items
                     assert chosen == [shown for shown in everything if shown[column] == value], (path, parameter, value)
             assert (await api.get(path, source="elsewhere")).items == []
+
+
+async def test_a_reference_finds_all_that_its_operations_moved(postgres_dsn: str) -> None:
+    """On every list; and several states may be given, of the ledger too."""
+    mine = [letter(of_deployment(one, "dep-a"), ref="Order-4711") for one in STORY]
+    tenant = letter(SAMPLES["seed-01-tenant-create"], ref="Order-4711")
+    await store(postgres_dsn, [*mine, tenant, *deploy("dep-b"), letter(SAMPLES["rec-network-create"], ref="other")])
+    async with running_api(postgres_dsn) as api:
+        found = {path: (await api.get(path, ref="Order-4711")).items for path in FILTERS}
+        assert [one["internal_deployment_id"] for one in found["/deployments"]] == ["dep-a"]
+        assert [one["deployment"] for one in found["/vms"]] == ["dep-a"]
+        assert [one["kind"] for one in found["/resources"]] == ["tenant"]
+        assert len(found["/operations"]) == 2
+        assert {one["receipt"] for one in found["/callbacks"]} == {str(one.envelope.receipt) for one in [*mine, tenant]}
+        assert {one["ref"] for one in found["/transitions"]} == {"Order-4711"}
+        for path in FILTERS:
+            assert (await api.get(path, ref="order-4711")).items == [], "in this very spelling"
+        several = (await api.ask("GET", "/transitions?state=ALIVE&state=ACTIVE&deployment=dep-b")).items
+        assert sorted(one["to_state"] for one in several) == ["ACTIVE", "ALIVE"]
+        assert (await api.get("/vms", current="false")).items == []
+        assert len((await api.get("/vms", current="true")).items) == 2
 
 
 async def test_a_span_of_time_begins_inside_and_ends_outside(postgres_dsn: str) -> None:
