@@ -127,6 +127,29 @@ async def test_history_is_there_when_the_page_opens(app: App, chromium: Browser)
         await expect(page.locator(".changes")).to_contain_text("dep-before")
 
 
+async def test_what_the_feed_tells_late_is_shown_once(app: App, chromium: Browser) -> None:
+    """An entry that was read from the ledger already, in the feed's list and among the latest changes."""
+    await post(app, deploy("dep-a"))
+    async with visiting(chromium, app.url) as visit:
+        await expect(visit.page.locator(".changes")).to_contain_text("dep-a")
+        assert await visit.page.evaluate(TOLD_AGAIN) == {"list": 7, "total": 7, "fleet": 7}
+
+
+TOLD_AGAIN = """async () => {
+    const [{ LedgerList }, { Fleet }, { get }] = await Promise.all(
+        ["ledger_list", "fleet", "api"].map((name) => import(new URL(`board/${name}.js`, document.baseURI))));
+    const { items } = await get("transitions", { order: "newest" });
+    const fleet = new Fleet();
+    fleet.takeHistory(items);
+    const list = await new Promise((done) => {
+        const made = new LedgerList(() => made.items && done(made));
+        made.read({});
+    });
+    for (const entry of items) [fleet, list].forEach((one) => one.take(entry));
+    return { list: list.items.length, total: list.total, fleet: fleet.changes.length };
+}"""
+
+
 async def test_the_ledger_is_looked_through_by_the_receiver(app: App, chromium: Browser) -> None:
     """A search finds what is far behind, the feed adds what it lets through and nothing else, and says how many."""
     await post(app, deploy("dep-oldest"))

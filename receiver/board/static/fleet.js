@@ -30,6 +30,7 @@ export class Fleet {
     this.deployments = new Map();
     this.operations = new Map();
     this.changes = [];
+    this.read = new Set();
     this.gone = new Map();
     this.pulse = new Array(PULSE_S).fill(0);
     this.pulseAt = Math.floor(Date.now() / 1000);
@@ -172,6 +173,7 @@ export class Fleet {
     const known = new Set(this.changes.map((change) => change.id));
     const earlier = entries.filter((entry) => !known.has(entry.id)).reverse();
     this.changes = [...earlier, ...this.changes].slice(-CHANGES_MAX);
+    this.read = new Set(entries.map((entry) => entry.id));
     this.tick();
     for (const entry of earlier) {
       const ago = this.pulseAt - Math.floor(Date.parse(entry.at) / 1000);
@@ -182,12 +184,17 @@ export class Fleet {
   // From the feed: one ledger entry.
 
   take(change) {
-    this.changes.push(change);
-    if (this.changes.length > 2 * CHANGES_MAX) this.changes = this.changes.slice(-CHANGES_MAX);
-    this.count();
+    if (!this.read.has(change.id)) this.happened(change);
     if (change.entity === "vm") this.vmChanged(change);
     else if (change.entity === "deployment") this.deploymentChanged(change);
     else if (change.entity === "operation") this.operationChanged(change);
+  }
+
+  /** It may have been read from the ledger before the feed tells of it. */
+  happened(change) {
+    this.changes.push(change);
+    if (this.changes.length > 2 * CHANGES_MAX) this.changes = this.changes.slice(-CHANGES_MAX);
+    this.count();
   }
 
   vmChanged(change) {

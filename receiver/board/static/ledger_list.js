@@ -15,7 +15,7 @@ export class LedgerList {
   }
 
   forget() {
-    Object.assign(this, { items: undefined, total: null, next: null, error: null, reading: false, came: [] });
+    Object.assign(this, { items: undefined, total: null, next: null, error: null, reading: false, came: [], first: new Set() });
     this.turn = {};
   }
 
@@ -57,8 +57,8 @@ export class LedgerList {
   append(page) {
     if (!this.items) {
       // What the feed brought while the first page was on its way may be on the page as well.
-      const known = new Set(page.items.map((one) => one.id));
-      const first = this.came.filter((one) => !known.has(one.id));
+      this.first = new Set(page.items.map((one) => one.id));
+      const first = this.came.filter((one) => !this.first.has(one.id));
       this.items = [...first, ...page.items];
       this.total = page.total === null ? null : page.total + first.length;
       this.came = [];
@@ -69,7 +69,8 @@ export class LedgerList {
 
   /** One entry of the feed. */
   take(entry) {
-    if (!this.key || !passes(entry, this.asked)) return;
+    // The feed may tell of an entry after the list was read with it.
+    if (!this.key || this.first.has(entry.id) || !passes(entry, this.asked)) return;
     if (!this.items) {
       this.came.unshift(entry);
       return;
