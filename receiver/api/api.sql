@@ -40,7 +40,7 @@ SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 -- latest dead letters that nobody has acknowledged.
 WITH dead AS MATERIALIZED (
     SELECT source, received_at, 'unknown-source' = ANY(notes) AS is_unknown
-    FROM callbacks
+    FROM looked_at_callbacks
     WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
     ORDER BY xid DESC, position DESC
     LIMIT $2
@@ -65,7 +65,7 @@ ORDER BY name;
 -- name: callback
 -- One callback. Its receipt holds the millisecond in which it was received, so that one partition is read.
 SELECT {callback}, headers
-FROM callbacks
+FROM looked_at_callbacks
 WHERE receipt = $1 AND received_at >= $2 AND received_at < $2 + interval '1 millisecond';
 
 -- name: whole
@@ -164,7 +164,7 @@ FROM (
 -- How many dead letters nobody has acknowledged, counted up to $1.
 SELECT count(*) AS rows
 FROM (
-    SELECT FROM callbacks
+    SELECT FROM looked_at_callbacks
     WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
     ORDER BY xid DESC, position DESC
     LIMIT $1
@@ -177,7 +177,7 @@ SELECT source, outcome, rule, reason, count(*) AS callbacks, count(*) FILTER (WH
        (array_agg(receipt ORDER BY received_at DESC))[1] AS latest_receipt
 FROM (
     SELECT source, outcome, rule, reason, received_at, receipt, acknowledged_at
-    FROM callbacks
+    FROM looked_at_callbacks
     WHERE outcome IN ('malformed', 'unclassified') AND source = coalesce($2::text, source)
         AND (cardinality($3::text[]) = 0 OR outcome = ANY($3::text[]))
         AND ($4::boolean IS NULL OR (acknowledged_at IS NOT NULL) = $4::boolean)

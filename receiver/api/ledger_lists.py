@@ -45,7 +45,7 @@ class Ledger:
 
 
 CALLBACKS = Ledger(
-    "callbacks",
+    "looked_at_callbacks",
     COLUMNS["callback"],
     "received_at",
     equal("transaction_id", "deployment"),

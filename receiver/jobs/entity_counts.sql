@@ -32,7 +32,7 @@ SELECT 'refused', source, '', refused FROM source_activity
 UNION ALL
 SELECT 'unacknowledged', source, '', count(*)
 FROM (
-    SELECT source FROM callbacks
+    SELECT source FROM looked_at_callbacks
     WHERE outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL
     ORDER BY xid DESC, position DESC
     LIMIT 100000

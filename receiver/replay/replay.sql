@@ -51,7 +51,8 @@ WHERE c.receipt = n.receipt AND c.received_at = n.received_at;
 
 -- name: acknowledge
 -- Dead letters that nobody has acknowledged: now ($4) this person ($5) has, with a note ($6).
-UPDATE callbacks
-SET acknowledged_at = $4, acknowledged_by = $5, acknowledged_note = $6
-WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3
-    AND outcome IN ('malformed', 'unclassified') AND acknowledged_at IS NULL;
+INSERT INTO acknowledgements (receipt, acknowledged_at, acknowledged_by, acknowledged_note)
+SELECT receipt, $4, $5, $6
+FROM callbacks
+WHERE receipt = ANY($1::uuid[]) AND received_at BETWEEN $2 AND $3 AND outcome IN ('malformed', 'unclassified')
+ON CONFLICT (receipt) DO NOTHING;
