@@ -332,7 +332,16 @@ class Deployment(BaseModel):
     The ESC instance that reported it.
     """
 
-    internal_deployment_id: str
+    deployment: str | None = None
+    """
+    ESC's internal id of it, as everywhere else; messages of before this release lack it.
+    """
+
+    internal_deployment_id: Annotated[str, Field(deprecated=True)]
+    """
+    As `deployment`, its former name.
+    """
+
     incarnation: int
     """
     Counts how often the internal id has been used anew.

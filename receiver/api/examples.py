@@ -13,7 +13,8 @@ _VM_ID = "5c1d2e3f-4a5b-8c6d-8e7f-9a0b1c2d3e4f"
 _LAST_OPERATION = {"name": "VM_ALIVE", "transaction_id": TRANSACTION_ID, "outcome": "succeeded"}
 
 DEPLOYMENT: dict[str, Any] = {
-    "id": _DEPLOYMENT_ID, "source": "lab1", "internal_deployment_id": "dep-1", "incarnation": 1, "current": True,
+    "id": _DEPLOYMENT_ID, "source": "lab1", "deployment": "dep-1", "internal_deployment_id": "dep-1",
+    "incarnation": 1, "current": True,
     "state": "ACTIVE", "first_seen_at": AT, "changed_at": AT, "ended_at": None, "external_deployment_id": "ext-1",
     "deployment_name": "MyDemoDepName", "tenant": "SystemAdminTenantId", "external_tenant_id": "SystemAdminTenantId",
     "reported_state": "SERVICE_ACTIVE_STATE", "degraded": False, "vim_leak_suspected": False,

@@ -87,7 +87,7 @@ def deployments_command(
     Examples:
       esc-receiver deployments --state ERROR
       esc-receiver deployments --source lab1 --since 2h
-      esc-receiver deployments -o json | jq -r .internal_deployment_id
+      esc-receiver deployments -o json | jq -r .deployment
     """
     unless = {} if earlier else {"current": "true"} | _present(DeploymentState, gone=gone)
     print_list(

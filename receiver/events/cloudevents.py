@@ -180,6 +180,8 @@ def item(entity: Entity) -> dict[str, Any]:
     """
     shown = dict(zip(entity._fields, entity, strict=True))
     shown["id"] = str(entity.id)
+    if isinstance(entity, Deployment):
+        shown["deployment"] = entity.internal_deployment_id  # as other items call it
     if isinstance(entity, Vm):
         shown["deployment_id"] = str(entity.deployment_id)
     for name in _NOT_SHOWN:
