@@ -27,6 +27,7 @@ from receiver.http.tls import ListenerTls
 from receiver.ingest.batcher import Batcher
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.jobs.feed_check import FeedCheck
+from receiver.jobs.learning import Learning
 from receiver.jobs.monitors import Monitors
 from receiver.jobs.overdue_scan import OverdueScan
 from receiver.jobs.retention import Retention
@@ -94,6 +95,7 @@ class App:
         comparison = FeedComparison(self.database, jetstream, settings)
         repair = Repair(comparison, StreamRebuild(self.database, settings, self.readers), self.metrics)
         self.relay = Relay(self.database.connect, jetstream, settings, self.metrics, repair)
+        self.learning = Learning(self.database, settings)
         self.feed_check = FeedCheck(comparison, self.relay, settings, self.metrics)
         self.retention = Retention(self.database, self.partitions, settings, self.metrics)
         self.entity_counts = EntityCounts(self.database, settings, self.metrics)
@@ -174,6 +176,7 @@ class App:
             group.create_task(self.overdue_scan.run())
             group.create_task(self.entity_counts.run())
             group.create_task(self.monitors.run())
+            group.create_task(self.learning.run())
             group.create_task(self.feed_check.run())
             group.create_task(self.api.run())
             if self._membership is None or self._membership.is_first:

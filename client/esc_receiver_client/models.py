@@ -603,7 +603,7 @@ class Explanation(BaseModel):
     """
 
     previous: Previous | None
-    operation: Operation | None
+    operation: OperationWithTimes | None
     expected: Expected
     published: Published | None
     source: Source | None
@@ -897,7 +897,27 @@ class OperationEvent(BaseModel):
     """
 
 
-class OperationWithProgress(Operation):
+class OperationWithTimes(Operation):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    usual_s: float | None
+    """
+    What half of those like it take; null: not learned yet.
+    """
+
+    longest_s: float | None
+    """
+    What the longest of them took.
+    """
+
+    due_at: AwareDatetime | None
+    """
+    When it is overdue if nothing more is heard; null unless it is open.
+    """
+
+
+class OperationWithProgress(OperationWithTimes):
     model_config = ConfigDict(
         extra="allow",
     )

@@ -17,6 +17,7 @@ import orjson
 from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
 from receiver.api.dead_letter_groups import GROUP_TYPES
 from receiver.api.openapi import Schema, array_of, reference
+from receiver.api.operation_times import TYPES as TIMES
 from receiver.api.position import PATTERN
 from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_body
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
@@ -29,6 +30,7 @@ COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 _SIMPLE: dict[Any, Schema] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
+    float: {"type": "number"},
     str: {"type": "string"},
     datetime: {"type": "string", "format": "date-time"},
     UUID: {"type": "string", "format": "uuid"},
@@ -113,7 +115,7 @@ _EXPLANATION = of(
         {"type": "object", "additionalProperties": {"type": "string"}},
         "What ESC said of the event: the KPI that caused it (`name`, `threshold`, `value`, `details`), its `time`.",
     ),
-    previous=_or_null(_PREVIOUS), operation=_or_null(reference("Operation")), expected=_EXPECTED,
+    previous=_or_null(_PREVIOUS), operation=_or_null(reference("OperationWithTimes")), expected=_EXPECTED,
     published=_or_null(_PUBLISHED), source=_or_null(reference("Source"), "The ESC it belongs to."),
     history=schema_of(array_of(reference("Transition")), "Its last entries, latest first."),
 )  # fmt: skip
@@ -161,7 +163,14 @@ def components() -> dict[str, Schema]:
             vms_truncated=schema_of(bool, "There are more than `query_items_max`; the list of VMs has all."),
         ),
         "VmWithIncarnations": _with("Vm", incarnation=int | None, incarnations=array_of(_INCARNATION)),
-        "OperationWithProgress": _with("Operation", progress=of(expected=int, deployed=int, alive=int, failed=int)),
+        "OperationWithTimes": _with(
+            "Operation", usual_s=schema_of(TIMES["usual_s"], "What half of those like it take; null: not learned yet."),
+            longest_s=schema_of(TIMES["longest_s"], "What the longest of them took."),
+            due_at=schema_of(TIMES["due_at"], "When it is overdue if nothing more is heard; null unless it is open."),
+        ),
+        "OperationWithProgress": _with(
+            "OperationWithTimes", progress=of(expected=int, deployed=int, alive=int, failed=int)
+        ),
         "CallbackWithHeaders": _with(
             "Callback", headers=array_of(_SIMPLE[list[str]]),
             received_bytes=schema_of(int | None, "Of the body as received; null for one sent in chunks."),

@@ -34,6 +34,14 @@ SELECT vm_id, vm_uuid, valid_from, valid_to FROM vm_aliases WHERE vm_id = ANY($1
 -- Operations by the ids of their rows.
 SELECT {operation} FROM operations WHERE id = ANY($1::uuid[]);
 
+-- name: learned_durations
+-- How long operations take.
+SELECT source, kind, vms_max, samples, usual_s, p99_s, longest_s FROM learned_durations;
+
+-- name: states_of_sources
+-- What each ESC said of itself last.
+SELECT source, state, changed_at FROM sources;
+
 -- name: sources
 -- What is known of sources: those that are configured ($1), those that once were and said something of themselves, and
 -- the $3 last heard of under names that were not configured. Their operations under way are counted up to $2, so are the

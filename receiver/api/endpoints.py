@@ -106,16 +106,17 @@ def _order(words: Sequence[str], description: str) -> Parameter:
 
 
 def _entity_list(
-    entities: EntityList, summary: str, description: str, item: dict[str, Any], parameters: Sequence[Parameter]
-) -> Endpoint:
-    """A list: its cursors are keys of its items."""
+    entities: EntityList, summary: str, description: str, item: dict[str, Any], parameters: Sequence[Parameter],
+    schema: str = "",
+) -> Endpoint:  # fmt: skip
+    """A list: its cursors are keys of its items, which have the schema of the entity if none is given."""
     example = entities.cursor(item)
     pattern = entities.cursor_pattern
     cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
     newest = "the newest" if entities.time == "first_seen_at" else "those that changed last"
     return Endpoint(
-        name, f"/{name}", summary, description, list_of(entities.kind.__name__, int),
+        name, f"/{name}", summary, description, list_of(schema or entities.kind.__name__, int),
         examples.page(item, example),
         (
             SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, _order(("key", "newest"), f"By key, or {newest} first."),
@@ -147,11 +148,14 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
         ),
         _entity_list(
             OPERATIONS, "Operations: all that shares one ESC transaction id",
-            "By source and transaction id, or with `order=newest` by when they were first seen.", examples.OPERATION,
+            "By source and transaction id, or with `order=newest` by when they were first seen. How long one like it "
+            "usually takes is learned from those that succeeded.",
+            examples.OPERATION_WITH_TIMES,
             (
                 TRANSACTION, _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF,
                 *_span("First seen"), limit,
             ),
+            "OperationWithTimes",
         ),
     ]  # fmt: skip
 

@@ -175,13 +175,15 @@ OPERATIONS = EntityList(
 )
 
 
-async def page(reader: Reader, entities: EntityList, query: Mapping[str, Any]) -> dict[str, Any]:
+async def page(
+    reader: Reader, entities: EntityList, query: Mapping[str, Any], shown: Callable[[Any], dict[str, Any]] = item
+) -> dict[str, Any]:
     """One page: `items`, the cursor of the `next` one or None, and if it is asked for the `total` of all pages."""
     sql, values = entities.statement(query)
     rows = await reader.fetch(sql, *values)
     limit = query["limit"]
     last = entities.cursor(rows[limit - 1], newest=entities.newest_first(query)) if len(rows) > limit else None
-    answer = {"items": [item(entities.kind(*row)) for row in rows[:limit]], "next": last}
+    answer = {"items": [shown(entities.kind(*row)) for row in rows[:limit]], "next": last}
     if query["total"]:
         sql, values = entities.count(query)
         answer["total"] = (await reader.fetch(sql, *values))[0][0]

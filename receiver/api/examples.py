@@ -67,7 +67,8 @@ _INCARNATION = {
     "incarnation": 1, "id": _VM_ID, "state": "ALIVE", "first_seen_at": AT, "ended_at": None, "instances": [_INSTANCE],
 }  # fmt: skip
 VM_WITH_INCARNATIONS = {**VM, "incarnation": 1, "incarnations": [_INCARNATION]}
-OPERATION_WITH_PROGRESS = {**OPERATION, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
+OPERATION_WITH_TIMES = {**OPERATION, "usual_s": 41.5, "longest_s": 187.0, "due_at": None}
+OPERATION_WITH_PROGRESS = {**OPERATION_WITH_TIMES, "progress": {"expected": 1, "deployed": 1, "alive": 1, "failed": 0}}
 CALLBACK_WITH_HEADERS = {
     **CALLBACK, "headers": [["Content-Type", "application/xml"], ["ESC-Status-Code", "200"]],
     "received_bytes": 1204,
@@ -85,7 +86,7 @@ EXPLANATION: dict[str, Any] = {
         "state": "INERT", "since": AT, "rule": "vm-deployed",
         "reason": "it was created in the VIM; nobody has seen it alive yet",
     },
-    "operation": OPERATION,
+    "operation": OPERATION_WITH_TIMES,
     "expected": {"messages": [], "of_the_operation": [], "by": None, "rests": "nothing, it is up"},
     "published": {"stream": "ESC", "id": TRANSITION["id"], "published": True, "sequence": 4711, "at": AT},
     "source": SOURCE, "history": [TRANSITION],

@@ -6,7 +6,7 @@ What is unknown is null, never guessed. This file must not know HTTP.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +14,15 @@ import asyncpg
 
 from receiver.api.api_errors import NothingFoundError
 from receiver.api.next_steps import RESTS, expected, expected_of_operation
+from receiver.api.operation_times import OperationTimes, OperationTimesReader
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
 from receiver.api.row_shapes import callback_item, transition_item
 from receiver.api.source_list import Sources
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item, transition_event
-from receiver.lifecycle.overdue import Limits
-from receiver.model.entities import Operation, OperationState, SourceState, Transition, Vm, entity_id
+from receiver.lifecycle.overdue import for_people
+from receiver.model.entities import Operation, SourceState, Transition, Vm, entity_id
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import read
 
@@ -35,14 +36,17 @@ FindMessage = Callable[[str, str, datetime], Awaitable[tuple[int, str] | None]]
 class Explainer:
     """Answers the endpoint `explain`."""
 
-    def __init__(self, reader: Reader, settings: Settings, sources: Sources, find: FindMessage | None = None) -> None:
+    def __init__(
+        self, reader: Reader, settings: Settings, sources: Sources, times: OperationTimesReader,
+        find: FindMessage | None = None,
+    ) -> None:  # fmt: skip
         """`find` looks into the feed's stream; without it the sequence of a message there is unknown."""
         self._reader = reader
         self._find = find
         self._sources = sources
         self._stream = settings.stream_name
         self._body_bytes_max, self._depth_max = settings.body_inline_bytes_max, settings.xml_depth_max
-        self._limits = Limits(settings.overdue_after_s, settings.reorder_window_s)
+        self._times = times
 
     async def explain(self, source: str, vm_name: str, deployment: str | None) -> dict[str, Any]:
         """The explanation of a VM. Raises NothingFoundError."""
@@ -57,6 +61,7 @@ class Explainer:
         cause, before = (*changes[:2], None, None)[:2]
         operation, published = await self._operation_and_message(vm, cause) if cause else (None, None)
         esc = next((one for one in await self._sources.all() if one["source"] == vm.source), None)
+        times = await self._times.now()
         story = {
             "vm": item(vm),
             "state": vm.state,
@@ -65,8 +70,8 @@ class Explainer:
             "callback": await self._callback(cause) if cause else None,
             "event": await self._event([one for one in (cause, *history[:1]) if one]),
             "previous": _previous(cause, before) if cause else None,
-            "operation": item(operation) if operation else None,
-            "expected": self._expected(vm, cause, operation, esc),
+            "operation": times.shown(operation) if operation else None,
+            "expected": _expected(vm, cause, operation, times),
             "published": published,
             "source": esc,
             "history": [transition_item(entry) for entry in history],
@@ -119,25 +124,26 @@ class Explainer:
         notification = read(Envelope.of_row(row), self._depth_max).notification
         return dict(notification.event) if notification else {}
 
-    def _expected(
-        self, vm: Vm, cause: asyncpg.Record | None, operation: Operation | None, source: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """`by` is when the operation would be overdue: by then something is expected to arrive, unless ESC is out of
-        service; when it is back, silence begins anew."""
-        messages = expected(vm, cause["trigger"] if cause else None)
-        by = None
-        is_out = source is not None and source["state"] == SourceState.OUT_OF_SERVICE
-        if operation and operation.state == OperationState.OPEN and not is_out:
-            since = source["since"] if source else None
-            by = max(operation.last_seen_at, since or operation.last_seen_at) + timedelta(
-                seconds=self._limits.of(operation.kind)
-            )
-        return {
-            "messages": messages,
-            "of_the_operation": expected_of_operation(operation),
-            "by": by,
-            "rests": None if messages else RESTS.get(vm.state),
-        }
+
+def _expected(
+    vm: Vm, cause: asyncpg.Record | None, operation: Operation | None, times: OperationTimes
+) -> dict[str, Any]:
+    """`by` is when the operation would be overdue: by then something is expected to arrive."""
+    messages = expected(vm, cause["trigger"] if cause else None)
+    return {
+        "messages": messages,
+        "of_the_operation": expected_of_operation(operation),
+        "by": times.due_at(operation) if operation else None,
+        "rests": None if messages else RESTS.get(vm.state),
+    }
+
+
+def _times_in_words(operation: Mapping[str, Any]) -> Iterable[str]:
+    if operation["usual_s"] is not None:
+        usual, longest = for_people(operation["usual_s"]), for_people(operation["longest_s"])
+        yield f"A {operation['kind']} usually takes {usual} there, and {longest} at the longest."
+    if operation["due_at"]:
+        yield f"It is overdue at {_time(operation['due_at'])} if nothing more is heard of it."
 
 
 def _previous(cause: asyncpg.Record, before: asyncpg.Record | None) -> dict[str, Any]:
@@ -161,6 +167,7 @@ def _words(story: Mapping[str, Any]) -> list[str]:
         words.append(
             f"It belongs to the {operation['kind']} {operation['transaction_id']}, which is {operation['state']}."
         )
+        words += _times_in_words(operation)
     source = story["source"]
     if source and source["state"] == SourceState.OUT_OF_SERVICE:
         why = f" ({source['reason']})" if source["reason"] else ""

@@ -29,6 +29,7 @@ from receiver.api.guard import Answer, Guard
 from receiver.api.ledger_follower import LedgerFollower
 from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger
 from receiver.api.live_feed import LiveFeed
+from receiver.api.operation_times import OperationTimesReader
 from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
@@ -81,7 +82,8 @@ class Api:
         self._guard = Guard(tokens, RateLimits(settings.query_rate_per_s), metrics, settings)
         self._docs = Docs(document(self._endpoints, is_open=tokens.open))
         self._sources = Sources(self._reader, settings)
-        self._explainer = Explainer(self._reader, settings, self._sources, find)
+        self._times = OperationTimesReader(self._reader, settings)
+        self._explainer = Explainer(self._reader, settings, self._sources, self._times, find)
         self._stats = Stats(self._reader)
         sessions = Sessions(tokens, settings, tell_session_ended)
         desk = Desk(dead_letters, settings)
@@ -89,7 +91,7 @@ class Api:
             "deployments": partial(self._entities, DEPLOYMENTS),
             "vms": partial(self._entities, VMS),
             "resources": partial(self._entities, RESOURCES),
-            "operations": partial(self._entities, OPERATIONS),
+            "operations": self._operations,
             "deployment": self._deployment,
             "vm": self._vm,
             "operation": self._operation,
@@ -157,6 +159,10 @@ class Api:
     async def _entities(self, entities: EntityList, _: web.Request, query: Query) -> web.Response:
         return json_answer(await entity_lists.page(self._reader, entities, query))
 
+    async def _operations(self, _: web.Request, query: Query) -> web.Response:
+        times = await self._times.now()
+        return json_answer(await entity_lists.page(self._reader, OPERATIONS, query, times.shown))
+
     async def _ledger(
         self, ledger: Ledger, to_item: Callable[[asyncpg.Record], Any], _: web.Request, query: Query
     ) -> web.Response:
@@ -198,7 +204,8 @@ class Api:
             "alive": operation.vms_alive,
             "failed": operation.vms_failed,
         }
-        return single(request, {**item(operation), "progress": progress})
+        times = await self._times.now()
+        return single(request, {**times.shown(operation), "progress": progress})
 
     async def _callback(self, request: web.Request, query: Query) -> web.Response:
         row = await self._callback_row("callback", query["receipt"])

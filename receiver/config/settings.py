@@ -198,6 +198,14 @@ class Settings(BaseSettings):
         "Silence after which an open operation is overdue, by kind: a TOML table, or a JSON object; "
         "`default` is for every kind that is not given. Never less than `reorder_window_s`.",
     )
+    learn_days: PositiveInt = _setting(
+        30, "Of operations that succeeded within so many days it is learned how long they take."
+    )
+    learn_samples_min: PositiveInt = _setting(20, "Least of them, of a source and kind, that anything is learned of.")
+    learn_factor: PositiveFloat = _setting(
+        3, "An operation is overdue after so many times what 99 of 100 take; never later than `overdue_after_s`."
+    )
+    learn_every_s: NonNegativeFloat = _setting(3600, "How often that is learned anew; 0: never.")
     overdue_check_s: PositiveFloat = _setting(15, "How often overdue operations are looked for.")
     overdue_batch_max: PositiveInt = _setting(256, "Most operations that become overdue at once.")
     overdue_vms_named_max: PositiveInt = _setting(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +18,7 @@ import structlog
 from receiver.config.settings import Settings
 from receiver.errors import describe
 from receiver.events.cloudevents import transition_event
+from receiver.jobs.learning import learned_durations
 from receiver.lifecycle.overdue import BETWEEN, KINDS, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Decision, Operation, Vm
 from receiver.observability.metrics import Metrics
@@ -72,8 +74,9 @@ class OverdueScan:
         """Decide on one batch at the time `now`; what became overdue, oldest first. Raises `UNUSABLE` errors."""
         async with self._database.acquire() as connection:
             await self._partitions.ensure(connection, (now,))
+            limits = replace(self._limits, learned=await learned_durations(connection, self._settings))
             async with connection.transaction():
-                decisions = await self._decide(connection, now)
+                decisions = await self._decide(connection, now, limits)
                 if decisions:
                     await self._write(connection, decisions)
             self._metrics.operations_overdue.set(await connection.fetchval(self._sql["overdue"]))
@@ -95,16 +98,20 @@ class OverdueScan:
             theirs: datetime = await connection.fetchval(self._sql["clock"])
         return min(datetime.now(UTC), theirs)
 
-    async def _decide(self, connection: Connection, now: datetime) -> list[Decision]:
-        operations = await self._silent_operations(connection, now)
+    async def _decide(self, connection: Connection, now: datetime, limits: Limits) -> list[Decision]:
+        operations = await self._silent_operations(connection, now, limits)
         vms = await self._unfinished_vms(connection, operations) if operations else {}
-        decided = (decide_overdue(operation, vms.get(operation.id, ()), now, self._limits) for operation in operations)
+        decided = (decide_overdue(operation, vms.get(operation.id, ()), now, limits) for operation in operations)
         return [decision for decision in decided if decision]
 
-    async def _silent_operations(self, connection: Connection, now: datetime) -> list[Operation]:
-        since = {kind: now - timedelta(seconds=self._limits.of(kind)) for kind in (*KINDS, RESOURCE)}
+    async def _silent_operations(self, connection: Connection, now: datetime, limits: Limits) -> list[Operation]:
+        since: Mapping[tuple[str, str], datetime] = {
+            (source, kind): now - timedelta(seconds=limits.of(kind, source))
+            for source, kind in (*(("", kind) for kind in (*KINDS, RESOURCE)), *limits.learned.limits_s)
+        }
+        sources, kinds = zip(*since, strict=True)
         rows = await connection.fetch(
-            self._sql["silent_operations"], list(since), list(since.values()), since[RESOURCE],
+            self._sql["silent_operations"], sources, kinds, list(since.values()), since["", RESOURCE],
             max(since.values()), self._settings.overdue_batch_max,
         )  # fmt: skip
         return [Operation(*row) for row in rows]

@@ -1,15 +1,21 @@
 -- name: silent_operations
--- Open operations of which nothing was heard since a time that depends on their kind, locked: at most $5. Those that
--- another receiver has in hand are passed over: it judges them. None is as young as $4, so the index is enough.
--- While an ESC says that it is out of service its silence says nothing; when it is back, silence begins anew.
+-- Open operations of which nothing was heard since a time that depends on their kind, and on their source where it is
+-- known how long they take there, locked: at most $6. Those that another receiver has in hand are passed over: it judges
+-- them. None is as young as $5, so the index is enough. While an ESC says that it is out of service its silence says
+-- nothing; when it is back, silence begins anew.
+WITH silent AS MATERIALIZED (
+    SELECT source, kind, since FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS given (source, kind, since)
+)
 SELECT {o.operation}
 FROM operations AS o
-LEFT JOIN unnest($1::text[], $2::timestamptz[]) AS silent (kind, since) ON silent.kind = o.kind
+LEFT JOIN silent AS usual ON usual.source = '' AND usual.kind = o.kind
+LEFT JOIN silent AS learned ON learned.source = o.source AND learned.kind = o.kind
 LEFT JOIN sources AS s ON s.source = o.source
-WHERE o.state = 'OPEN' AND o.first_seen_at < $4 AND greatest(o.last_seen_at, s.changed_at) < coalesce(silent.since, $3)
+WHERE o.state = 'OPEN' AND o.first_seen_at < $5
+    AND greatest(o.last_seen_at, s.changed_at) < coalesce(learned.since, usual.since, $4)
     AND s.state IS DISTINCT FROM 'OUT_OF_SERVICE'
 ORDER BY o.first_seen_at
-LIMIT $5
+LIMIT $6
 FOR UPDATE OF o SKIP LOCKED;
 
 -- name: vms_left

@@ -11,11 +11,12 @@ nobody asks this of its operations (`jobs.overdue_scan`). Pure: times and limits
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from receiver.lifecycle import operation_tables
+from receiver.lifecycle.learned import LearnedDurations
 from receiver.model.entities import (
     Decision,
     EntityKind,
@@ -60,11 +61,14 @@ class Limits:
     least_s: float = 0.0
     """No limit is less: within the reorder window, silence says nothing."""
     vms_named_max: int = 10
+    learned: LearnedDurations = field(default_factory=LearnedDurations)
+    """Shorter limits where it is known how long operations take; never longer than those of `after_s`."""
 
-    def of(self, kind: str) -> float:
-        """The limit of this kind of operation, in seconds."""
+    def of(self, kind: str, source: str = "") -> float:
+        """The limit of this kind of operation at this source, in seconds."""
         named = kind if kind in KINDS else RESOURCE
-        return max(self.least_s, self.after_s.get(named, self.after_s[OTHERWISE]))
+        limit_s = self.after_s.get(named, self.after_s[OTHERWISE])
+        return max(self.least_s, min(limit_s, self.learned.limits_s.get((source, kind), limit_s)))
 
 
 def decide_overdue(operation: Operation, vms: Iterable[Vm], now: datetime, limits: Limits) -> Decision | None:
@@ -72,12 +76,12 @@ def decide_overdue(operation: Operation, vms: Iterable[Vm], now: datetime, limit
 
     `vms` are those it left between states (`left_between` says which).
     """
-    limit_s = limits.of(operation.kind)
+    limit_s = limits.of(operation.kind, operation.source)
     silent = now - operation.last_seen_at
     if operation.state != OperationState.OPEN or silent <= timedelta(seconds=limit_s):
         return None
     left = [vm for vm in vms if left_between(operation, vm)]
-    reason = _reason(operation, silent, limit_s, sorted(left, key=lambda vm: vm.vm_name), limits.vms_named_max)
+    reason = _reason(operation, silent, limits, sorted(left, key=lambda vm: vm.vm_name))
     after = operation._replace(state=OperationState.OVERDUE, sequence=operation.sequence + 1)
     transition = Transition(
         id=overdue_transition_id(after.id, after.sequence), at=now, entity=EntityKind.OPERATION, entity_id=after.id,
@@ -96,17 +100,20 @@ def left_between(operation: Operation, vm: Vm) -> bool:
     return spoke and vm.state in BETWEEN and not rests
 
 
-def _reason(operation: Operation, silent: timedelta, limit_s: float, left: list[Vm], named_max: int) -> str:
-    said = f"{operation.kind}: nothing heard for {_for_people(silent.total_seconds())}"
-    said += f" (limit {_for_people(limit_s)}); its closing message may be lost"
+def _reason(operation: Operation, silent: timedelta, limits: Limits, left: list[Vm]) -> str:
+    limit = for_people(limits.of(operation.kind, operation.source))
+    usual = limits.learned.of(operation)
+    usually = f", usually it takes {for_people(usual.usual_s)}" if usual else ""
+    said = f"{operation.kind}: nothing heard for {for_people(silent.total_seconds())}"
+    said += f" (limit {limit}{usually}); its closing message may be lost"
     if not left:
         return said
-    names = ", ".join(f"{vm.vm_name} ({vm.state})" for vm in left[:named_max])
-    more = " and others" if len(left) > named_max else ""
+    names = ", ".join(f"{vm.vm_name} ({vm.state})" for vm in left[: limits.vms_named_max])
+    more = " and others" if len(left) > limits.vms_named_max else ""
     return f"{said}; left between states: {names}{more}"
 
 
-def _for_people(seconds: float) -> str:
+def for_people(seconds: float) -> str:
     """Two units at most: `1 h 5 min`, `40 s`."""
     whole = round(seconds)
     units = ((whole // 86_400, "d"), (whole // 3_600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))

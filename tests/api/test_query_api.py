@@ -64,13 +64,15 @@ async def test_everything_is_found_after_a_deploy(postgres_dsn: str) -> None:
 
 
 async def test_items_are_those_of_the_feed(postgres_dsn: str, connection: Any) -> None:
-    """List, KV bucket and feed show one and the same item (`event.item`)."""
+    """List, KV bucket and feed show one and the same item (`event.item`); beside an operation stand its usual times."""
     await store(postgres_dsn, deploy("dep-a"))
     rows = await connection.fetch("SELECT payload::text FROM outbox ORDER BY position")
     published = {event["entity"]: event["item"] for event in (orjson.loads(row[0]) for row in rows)}
     async with running_api(postgres_dsn) as api:
-        for path, entity in (("/deployments", "deployment"), ("/vms", "vm"), ("/operations", "operation")):
+        for path, entity in (("/deployments", "deployment"), ("/vms", "vm")):
             assert (await api.get(path)).items == [published[entity]]
+        times = {"usual_s": None, "longest_s": None, "due_at": None}
+        assert (await api.get("/operations")).items == [published["operation"] | times]
 
 
 async def test_times_are_rfc_3339_in_utc(postgres_dsn: str) -> None:

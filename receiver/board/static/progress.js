@@ -1,7 +1,7 @@
 // How far an operation is, as a bar and in words: what its messages said of VMs, and how it ended. The bar never says more
 // than the end does: what has failed is no full bar of success, what has succeeded has nothing left to do.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
-import { counted, count } from "./text.js";
+import { clock, count, counted, span } from "./text.js";
 import { facts } from "./parts.js";
 
 const BRINGS_UP = new Set(["deploy", "update", "start", "reboot", "scale_out", "recovery"]); // their VMs are told to be alive
@@ -40,6 +40,19 @@ export function progress(operation) {
 }
 
 const unnamed = (failures) => `${counted(failures, "failure")}, no VM named`;
+
+/** How long an open operation has taken, of what one like it usually takes; nothing while that is not known. */
+export function pace(operation, now) {
+  const { state, usual_s: usual, longest_s: longest, due_at: due } = operation;
+  if (state in ENDED || usual == null) return nothing;
+  const took = Math.max(0, (now - Date.parse(operation.first_seen_at)) / 1000);
+  const kind = took <= usual ? "alive" : took <= longest ? "inert" : "error";
+  const words = `${span(took)} of usually ${span(usual)}, ${span(longest)} at the longest${due ? `; overdue at ${clock(due)}` : ""}`;
+  const width = usual ? Math.min(100, (100 * took) / usual) : 100;
+  return html`<span class="progress" role="img" aria-label=${words} title=${words}>
+    <span class="meter"><i class="tone-${kind}" .style=${`width:${width}%`}></i></span>
+    <span class="figure">${span(took)} of ~${span(usual)}</span></span>`;
+}
 
 /** The counts for the page of an operation, with what they do not say by themselves. */
 export function progressFacts(operation) {

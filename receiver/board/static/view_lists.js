@@ -7,7 +7,7 @@ import { count, name, span } from "./text.js";
 import { change, deploymentLink, link, operationLink, resourceLink, vmLink } from "./route.js";
 import { chip, choose, deploymentName, distinct, failed, inAll, loading, notice, operationName, search, short, text, tick, time, toDeployment } from "./parts.js";
 import { renewal } from "./server_list.js";
-import { progress } from "./progress.js";
+import { pace, progress } from "./progress.js";
 
 /** What the receiver has of a list that passes the filters in the address. */
 function looked(app, list, keys, more = {}) {
@@ -156,7 +156,7 @@ export function operationsView(app) {
     columns: [
       { label: "Operation", kind: "main", cell: (one) => html`<a class="cover" href=${operationLink(one.source, one.transaction_id)}>${operationName(one.kind, one.transaction_id)}</a>` },
       { label: "State", kind: "state", cell: (one) => html`${badge(one.state)}${one.revised ? html`<span class="flag">revised</span>` : nothing}` },
-      { label: "Progress", kind: "wide", cell: (one) => html`${progress(one)}` },
+      { label: "Progress", kind: "wide", cell: (one) => html`${progress(one)} ${pace(one, app.now)}` },
       { label: "Deployment", kind: "extra", cell: (one) => toDeployment(fleet, one.source, one.deployment) },
       { label: "Took", kind: "extra", cell: (one) => span(took(one)) },
       { label: "Started", kind: "time", cell: (one) => time(one.first_seen_at, app.now) },

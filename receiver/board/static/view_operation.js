@@ -6,7 +6,7 @@ import { deploymentLink, vmLink } from "./route.js";
 import { at, copied, deploymentName, facts, kindWords, fetched, notice, panel, text, toDeployment } from "./parts.js";
 import { spans, timeline } from "./timeline.js";
 import { callbackList, ledger } from "./histories.js";
-import { progress, progressFacts } from "./progress.js";
+import { pace, progress, progressFacts } from "./progress.js";
 import { get, path } from "./api.js";
 
 const ENTRIES = 500;
@@ -41,7 +41,7 @@ function operationPage(app, { operation, history, callbacks }) {
       <h1>${kindWords(operation.kind)} <small><bdi>${name(operation.transaction_id, 320)}</bdi></small></h1>
       <p class="lead state-now">${badge(operation.state)}
         <span class="dim">${open ? `for ${span((end - Date.parse(operation.first_seen_at)) / 1000)}` : `took ${span((end - Date.parse(operation.first_seen_at)) / 1000)}`}</span>
-        ${progress(operation)} ${operation.revised ? html`<span class="flag">revised</span>` : nothing}</p>
+        ${progress(operation)} ${pace(operation, app.now)} ${operation.revised ? html`<span class="flag">revised</span>` : nothing}</p>
     </header>
     ${panel("What it moved, over time", lanes.length
       ? timeline({ lanes: lanes.slice(0, LANES), width: app.width - 32, now: app.now, asked: {} })
@@ -52,6 +52,8 @@ function operationPage(app, { operation, history, callbacks }) {
         ["Deployment", toDeployment(app.fleet, operation.source, operation.deployment)],
         ["Tenant", text(operation.tenant)], ["Reference", copied(operation.ref, "the reference")], ["Transaction", copied(operation.transaction_id, "the transaction id")],
         ["First seen", at(operation.first_seen_at)], ["Last heard of", at(operation.last_seen_at)], ["Ended", operation.ended_at ? at(operation.ended_at) : "no"],
+        ["Usually takes", operation.usual_s == null ? "not known yet" : `${span(operation.usual_s)}, ${span(operation.longest_s)} at the longest`],
+        ...(operation.due_at ? [["Overdue at", html`${at(operation.due_at)}, if nothing more is heard`]] : []),
         ["ESC says", said(operation)],
       ]))}
       ${panel("Progress", progressFacts(operation))}
