@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 
@@ -132,3 +133,24 @@ async def top(page: Page, place: str) -> float:
     box = await page.locator(place).bounding_box()
     assert box is not None
     return box["y"]
+
+
+async def test_an_open_operation_shows_how_long_one_like_it_takes(app: App, chromium: Browser) -> None:
+    """Beside its age, in the list and on its page, with when it is overdue; of what nothing was learned it says so."""
+    async with app.database.acquire() as connection:
+        while not await connection.fetchval("SELECT isfinite(learned_at) FROM learning"):  # noqa: ASYNC110 - at the start
+            await asyncio.sleep(0.05)
+        await connection.execute("INSERT INTO learned_durations VALUES ('default', 'deploy', 0, 50, 3600, 7200, 7200)")
+    await post(app, deploy("dep-a")[:1])
+    await post(app, [SAMPLES["rec-vm-start-complete"]], EVENTS)
+    async with visiting(chromium, f"{app.url}/#/operations?kind=deploy") as visit:
+        page = visit.page
+        what = page.get_by_role("region", name="What it is")
+        pace = page.get_by_role("img", name=re.compile("of usually 1 h.*, 2 h.* at the longest; overdue at"))
+        await expect(pace).to_contain_text("of ~1 h")
+        await page.locator(".row a").first.click()
+        await expect(what).to_contain_text(re.compile("Usually takes *1 h.*, 2 h.* at the longest"))
+        await expect(what).to_contain_text("Overdue at")
+    async with visiting(chromium, f"{app.url}/#/operations?kind=start_vm") as visit:
+        await visit.page.locator(".row a").first.click()
+        await expect(visit.page.get_by_role("region", name="What it is")).to_contain_text("not known yet")
