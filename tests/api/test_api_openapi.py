@@ -122,11 +122,11 @@ class Links(HTMLParser):
 
 
 async def test_the_page_for_people_needs_nothing_from_outside(postgres_dsn: str) -> None:
-    """All endpoints on one page, without scripts, under a policy that allows none."""
+    """All endpoints on one page, under a policy that allows its own script and nothing else."""
     async with running_api(postgres_dsn) as api, api.client.get(f"{api.url}/api/docs") as answer:
         page = Links()
         page.feed(await answer.text())
-        assert (page.fetched, "script" in page.tags) == ([], False)
+        assert (page.fetched, page.tags.count("script")) == ([], 1)
         assert {endpoint.name for endpoint in catalogue(SETTINGS)} <= set(page.ids)
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
