@@ -60,8 +60,8 @@ async def test_pages_are_followed(api: RunningApi) -> None:
 async def test_filters_are_the_apis(api: RunningApi) -> None:
     """Also truth values, and one that does not exist is named."""
     async with EscReceiver(api.url) as client:
-        active = [one.internal_deployment_id async for one in client.deployments(state="ACTIVE", current=True)]
-        assert sorted(active) == ["dep-a", "dep-b"]
+        active = [one.deployment async for one in client.deployments(state="ACTIVE", current=True)]
+        assert sorted(map(str, active)) == ["dep-a", "dep-b"]
         with pytest.raises(RefusedError, match="colour"):
             [one async for one in client.vms(colour="red")]
 
