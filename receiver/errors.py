@@ -160,6 +160,10 @@ class StreamLostError(StreamRefusedError):
     """The stream lacks what it had acknowledged: it was emptied, truncated or made anew."""
 
 
+class LedgerBehindError(StreamRefusedError):
+    """The stream has entries of this database that its ledger does not have: PostgreSQL has gone back in time."""
+
+
 class StreamTakenError(StreamRefusedError):
     """The stream or the bucket holds another database's messages."""
 

@@ -2,6 +2,10 @@
 -- The id by which an archive is known to be this database's.
 SELECT database_id::text FROM relay;
 
+-- name: floors
+-- Above which numbers entries went on, each time that this database had gone back in time (docs/epoch.md).
+SELECT sequence_floor FROM epochs ORDER BY number;
+
 -- name: bound
 -- No entry whose transaction id is below this one becomes visible any more.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;

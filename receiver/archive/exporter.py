@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.archive.format import End, day_line, end_line, entry_line, head_line, plain, read_end, read_entry
+from receiver.archive.format import End, day_line, end_line, entry_line, head_line, is_next, plain, read_end, read_entry
 from receiver.archive.heads import Heads
 from receiver.archive.ledger_pages import BEGINNING, Ledger
 from receiver.archive.segments import HEADS, SegmentWriter, lines, segment_path, segments
@@ -73,6 +73,7 @@ class Export:
         self._added = self._holes = 0
         self._days: set[str] = set()
         self._last: dict[str, Any]
+        self._floors: list[int]
 
     async def run(self, ledger: Ledger) -> Exported:
         """One segment. Raises ArchiveError, and asyncpg's errors."""
@@ -88,7 +89,9 @@ class Export:
 
     async def _write(self, ledger: Ledger, heads: Heads, end: End, writer: SegmentWriter) -> Exported:
         key, segment = self._signer.public_key, end.segment + 1
-        writer.write(head_line(segment, await ledger.database_id(), end.digest, key, datetime.now(UTC)))
+        self._floors = await ledger.floors()
+        database_id, now = await ledger.database_id(), datetime.now(UTC)
+        writer.write(head_line(segment, database_id, end.digest, key, now, self._floors))
         behind = await ledger.place_of(end.last_id) if end.segment else None
         expected = await ledger.estimate() - end.total
         async for rows in ledger.pages(behind or BEGINNING):
@@ -115,7 +118,7 @@ class Export:
             head = heads.entity(entry["entity_id"])
             if entry["sequence"] <= head.sequence:
                 continue  # archived before: after a restore of PostgreSQL all of it is gone through
-            self._holes += head.sequence > 0 and entry["sequence"] != head.sequence + 1
+            self._holes += head.sequence > 0 and not is_next(entry["sequence"], head.sequence, self._floors)
             self._added += 1
             day = entry["at"][:10]
             line = entry_line(end.total + self._added, entry, heads.links(entry["entity_id"], day))

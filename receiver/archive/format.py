@@ -98,12 +98,19 @@ def content_hash(entry: dict[str, Any]) -> bytes:
     return hashlib.sha256(orjson.dumps([entry[name] for name in Transition._fields])).digest()
 
 
-def head_line(segment: int, database_id: str, after: str, public_key: str, made_at: datetime) -> bytes:
+def is_next(sequence: int, before: int, floors: Sequence[int]) -> bool:
+    """Whether an entity's entry may have this number behind that one: the next, or a higher one across a floor."""
+    return sequence == before + 1 or any(before <= floor < sequence for floor in floors)
+
+
+def head_line(
+    segment: int, database_id: str, after: str, public_key: str, made_at: datetime, floors: Sequence[int]
+) -> bytes:
     """The first line of a segment; `after` is the digest of the one before."""
     return line_of(
         {
             "archive": KIND, "format": FORMAT, "segment": segment, "database": database_id, "after": after,
-            "key": public_key, "made_at": made_at,
+            "key": public_key, "made_at": made_at, "floors": list(floors),
         }
     )  # fmt: skip
 

@@ -37,6 +37,10 @@ class Ledger:
         """Whose it is."""
         return str(await self._connection.fetchval(self._sql["database_id"]))
 
+    async def floors(self) -> list[int]:
+        """Above which numbers entries went on, at each epoch."""
+        return [row["sequence_floor"] for row in await self._connection.fetch(self._sql["floors"])]
+
     async def place_of(self, entry_id: str) -> Place | None:
         """Where this entry stands; None where the ledger does not have it."""
         row = await self._connection.fetchrow(self._sql["place"], entry_id)

@@ -16,7 +16,7 @@ import orjson
 
 from receiver.archive.exporter import Report
 from receiver.archive.findings import Fault, Finding, Findings
-from receiver.archive.format import FORMAT, KIND, NOTHING, EntryLine, read_entry
+from receiver.archive.format import FORMAT, KIND, NOTHING, EntryLine, is_next, read_entry
 from receiver.archive.heads import Heads
 from receiver.archive.segments import lines, segment_path, segments
 from receiver.archive.signing import is_signed
@@ -75,6 +75,7 @@ class Verification:
         self._keys: set[str] = set()
         self._days: set[str] = set()
         self._after = NOTHING
+        self._floors: list[int] = []
         self._is_gap = False
         """A segment was missing just now: the next entry may have any number."""
         self._is_disturbed = False
@@ -118,6 +119,7 @@ class Verification:
             digest.update(raw)
             if "archive" in document:
                 head = document
+                self._floors = [one for one in document.get("floors", ()) if isinstance(one, int)]
             elif "entry" in document:
                 count += self._entry(heads, document, where)
             elif "day" in document:
@@ -206,9 +208,9 @@ class Verification:
                 Fault.REMOVED, where, f"entry number {number} is missing before {_named(line)}"
             )
         self._is_disturbed |= line.number != self._number + 1
-        is_next, self._number = line.number == self._number + 1, line.number
+        in_turn, self._number = line.number == self._number + 1, line.number
         stands = heads.day(line.day)
-        if is_next and line.is_as_hashed() and not self._follows(heads, line):
+        if in_turn and line.is_as_hashed() and not self._follows(heads, line):
             self._findings.add(
                 Fault.CHANGED, where, f"{_named(line)} does not follow {stands.last or 'what stands before it'}: "
                 "one of them was changed, and its hash made again"
@@ -227,9 +229,11 @@ class Verification:
         before, sequence = heads.entity(line.entry["entity_id"]).sequence, line.entry["sequence"]
         if self._is_disturbed:
             return
-        if before == 0 and sequence > 1:
+        if is_next(sequence, before, self._floors):
+            return
+        if before == 0:
             self._begin_later += 1
-        elif before and sequence != before + 1:
+        else:
             self._findings.add(
                 Fault.LEFT_OUT, where, f"{_named(line)} follows number {before} of its entity: the ledger lacked some"
             )

@@ -14,6 +14,7 @@ from esc_receiver_client import EscReceiverError
 from receiver import __version__
 from receiver.cli import PROGRAM
 from receiver.cli.about import completion_command, config_command, version_command
+from receiver.cli.epoch import epoch_command
 from receiver.cli.explain import explain_command
 from receiver.cli.export import export_command
 from receiver.cli.ledger import callbacks_command, ledger_command
@@ -125,6 +126,7 @@ for command in (
     completion_command,
     config_command,
     deployments_command,
+    epoch_command,
     explain_command,
     export_command,
     ledger_command,

@@ -114,7 +114,9 @@ class OverdueScan:
             self._sql["silent_operations"], sources, kinds, list(since.values()), since["", RESOURCE],
             max(since.values()), self._settings.overdue_batch_max,
         )  # fmt: skip
-        return [Operation(*row) for row in rows]
+        floor = await connection.fetchval(self._sql["sequence_floor"]) if rows else 0
+        operations = [Operation(*row) for row in rows]
+        return [one._replace(sequence=max(one.sequence, floor)) for one in operations]
 
     async def _unfinished_vms(self, connection: Connection, operations: Sequence[Operation]) -> dict[UUID, list[Vm]]:
         """The VMs that each operation left between two states: at most one more than a reason names."""
@@ -129,6 +131,7 @@ class OverdueScan:
 
     async def _write(self, connection: Connection, decisions: Sequence[Decision]) -> None:
         unit = UnitOfWork()
+        unit.sequence_floor = await connection.fetchval(self._sql["sequence_floor"])
         unit.stored = {entity.id for decision in decisions for entity in decision.entities}
         for decision in decisions:
             unit.apply(decision)

@@ -33,6 +33,10 @@ CROSS JOIN LATERAL (
 ) AS left_vms
 WHERE o.id = ANY($1::uuid[]);
 
+-- name: sequence_floor
+-- No entry made now has this number or a lower one.
+SELECT sequence_floor FROM relay;
+
 -- name: clock
 -- What PostgreSQL takes for the time.
 SELECT clock_timestamp();

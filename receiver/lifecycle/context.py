@@ -26,6 +26,8 @@ class Current:
     """By name: those that the notification names; all of the deployment when it says that the deployment is gone."""
     resource: Resource | None = None
     source: Source | None = None
+    sequence_floor: int = 0
+    """No ledger entry that is made now has this number within its entity, or a lower one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ def decide(
         return _unclassified(n.unclassified_because or "nothing in it is known")
     if is_about_source(n):
         began = n.received_at.timestamp(), n.transaction_id or ""
-        return decide_source(DecisionContext(n, began[0], windows, began, delayed), current.source)
+        context = DecisionContext(n, began[0], windows, began, delayed)
+        return decide_source(context, current.source, current.sequence_floor)
     operation = (current.operation or operations.unseen(n)) if n.transaction_id else None
     first_seen_at = operation.first_seen_at if operation else n.received_at
     began = first_seen_at.timestamp(), n.transaction_id or ""
@@ -85,7 +86,7 @@ class _Decider:
         self.context = context
         self.current = current
         self.operation = operation
-        self.builder = DecisionBuilder(context.notification)
+        self.builder = DecisionBuilder(context.notification, current.sequence_floor)
 
     def about_resource(self, report: ResourceReport) -> Decision:
         """A tenant, network, image … and its operation."""

@@ -123,8 +123,9 @@ class Draft(Generic[E]):
 class DecisionBuilder:
     """Collects what one decision writes: rows by id, ledger entries in order, numbered within their entity."""
 
-    def __init__(self, notification: Notification) -> None:
+    def __init__(self, notification: Notification, sequence_floor: int) -> None:
         self.notification = notification
+        self._sequence_floor = sequence_floor
         self.incarnation: int | None = None
         """Of the deployment whose VMs are written: a VM's numbers begin anew with each."""
         self.rows: dict[UUID, Entity] = {}
@@ -142,7 +143,7 @@ class DecisionBuilder:
     ) -> None:
         """Write the row as it stands now, with a ledger entry."""
         n = self.notification
-        draft.columns.sequence += 1
+        draft.columns.sequence = max(draft.columns.sequence, self._sequence_floor) + 1
         entity: Entity = draft.as_row()
         kind, deployment, incarnation, name = self._named(entity)
         ordinal = sum(other.id == entity.id for _, other in self.transitions) if self.transitions else 0

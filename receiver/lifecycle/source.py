@@ -23,10 +23,10 @@ def is_about_source(n: Notification) -> bool:
     return (n.trigger or "", n.status is Status.FAILED) in stage_rules.SOURCE
 
 
-def decide_source(context: DecisionContext, known: Source | None) -> Decision:
+def decide_source(context: DecisionContext, known: Source | None, sequence_floor: int) -> Decision:
     """What it does to what is known of the ESC."""
     n = context.notification
-    builder = DecisionBuilder(n)
+    builder = DecisionBuilder(n, sequence_floor)
     draft = Draft(context, known or _unseen(n))
     row = stage_rules.SOURCE[n.trigger or "", context.failed]
     result = _apply(draft, row)

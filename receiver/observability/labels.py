@@ -106,6 +106,8 @@ class PublishFailure(StrEnum):
     LOST = "lost"
     TAKEN = "taken"
     """The stream holds another database's messages."""
+    BEHIND = "behind"
+    """The stream has entries that the ledger does not have."""
 
 
 class Mended(StrEnum):

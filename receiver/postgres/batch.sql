@@ -75,6 +75,7 @@ INSERT INTO callbacks (receipt) SELECT NULL::uuid WHERE false;
 -- All of one batch: callbacks, state, ledger, outbox. New rows are inserted and never merged, so that a row which another
 -- receiver made meanwhile fails the batch, which is then judged again. The commit itself asks to be durable: whatever the
 -- session has been told, or was not told because somebody on the way dropped it, a 200 is sent only for what is fsynced.
+-- Whoever declares an epoch waits until all who have read the floor here are done; they see it from then on.
 WITH kept AS (
     INSERT INTO callbacks
         (receipt, received_at, source, channel, remote, ref, headers, body, redacted, transaction_id, status_code,
@@ -128,4 +129,4 @@ WITH kept AS (
     FROM unnest($12::uuid[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::boolean[])
         AS new (id, at, subject, headers, payload, kv_key, kv_ended)
 )
-SELECT set_config('synchronous_commit', 'on', true);
+SELECT set_config('synchronous_commit', 'on', true), sequence_floor FROM relay;

@@ -44,6 +44,8 @@ class Store:
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
         self._sql = statements("postgres/batch.sql", ROWS)
+        self._sequence_floor = 0
+        """As it was when a batch was written last; the one that finds another is judged again."""
 
     async def write_batch(
         self, connection: Connection, callbacks: Sequence[ParsedCallback], on_decided: Callable[[], None] = do_nothing
@@ -99,6 +101,7 @@ class Store:
         `unit`: what an earlier batch changed without writing it.
         """
         unit, sql = unit or UnitOfWork(), self._sql
+        unit.sequence_floor = self._sequence_floor
         if operations := {i for n in notifications if (i := operation_id(n))}:
             rows = await connection.fetch(sql["lock_operations"], list(operations))
             unit.add(Operation(*row) for row in rows)
@@ -154,14 +157,18 @@ class Store:
             if rows := rows_of.get((Source, stored)):
                 await connection.executemany(self._sql[name], [tuple(row) for row in rows])
         ledger = [transition for decision in decisions for transition, _ in decision.transitions]
-        await connection.fetch(
+        floor = await connection.fetchval(
             self._sql["write"],
             [callback_row(callback, decision) for callback, decision in new],
             *(rows_of.get((kind, stored), []) for kind in _KINDS for stored in (False, True)),
             list(unit.aliases.values()),
             ledger,
             *_by_column(events),
+            column=1,
         )
+        if floor != unit.sequence_floor:
+            self._sequence_floor = floor
+            raise asyncpg.SerializationError(f"ledger entries have numbers above {floor} by now (docs/epoch.md)")
 
 
 @asynccontextmanager

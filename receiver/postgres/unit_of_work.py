@@ -29,6 +29,8 @@ class UnitOfWork:
     """Rows by id, found by the names in a notification (an identity map)."""
 
     def __init__(self) -> None:
+        self.sequence_floor = 0
+        """As `Current` has it."""
         self.rows: dict[UUID, Entity] = {}
         self.stored: set[UUID] = set()
         self.changed: dict[UUID, Entity] = {}
@@ -61,6 +63,7 @@ class UnitOfWork:
             self._vms.get(deployment.id, {}) if deployment else {},
             resource if isinstance(resource, Resource) else None,
             self.source(n),
+            self.sequence_floor,
         )
 
     def operation(self, n: Notification) -> Operation | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 from uuid import UUID
 
 import structlog
@@ -52,6 +53,10 @@ class StreamMessage(NamedTuple):
     subject: str
     is_event: bool
     """Whether it looks like one that a receiver made: this one's, or another's."""
+    source: str = ""
+    """Of an event: the ESC that it is about."""
+    entry_sequence: int = 0
+    """Of an event of a ledger entry: its number within its entity."""
 
     @property
     def uuid(self) -> UUID | None:
@@ -215,8 +220,13 @@ class JetStream:
 
 def _read(message: Msg) -> StreamMessage:
     headers = message.headers or {}
-    is_event = headers.get("ce-id", "") == headers.get(MESSAGE_ID) and headers.get("ce-source", "").startswith("/esc/")
-    return StreamMessage(message.metadata.sequence.stream, headers.get(MESSAGE_ID, ""), message.subject, is_event)
+    source, sequence = headers.get("ce-source", ""), headers.get("ce-sequence", "")
+    is_event = headers.get("ce-id", "") == headers.get(MESSAGE_ID) and source.startswith("/esc/")
+    return StreamMessage(
+        message.metadata.sequence.stream, headers.get(MESSAGE_ID, ""), message.subject, is_event,
+        unquote(source.removeprefix("/esc/")) if is_event else "",
+        int(sequence) if is_event and sequence.isdecimal() else 0,
+    )  # fmt: skip
 
 
 def _commands(chain: Iterable[Message], last_sequence: int) -> bytes:

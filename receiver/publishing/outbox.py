@@ -162,6 +162,10 @@ class Outbox:
         """Those for which this database has a row."""
         return {row["id"] for row in await self._rows("known", ids)}
 
+    async def known_sources(self, sources: Sequence[str]) -> set[str]:
+        """Those of which this database knows anything."""
+        return {row["source"] for row in await self._rows("known_sources", sources)}
+
     async def mark(self, rows: Rows, stream: str, sequence: int, message_id: str | None) -> None:
         """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`, where that is.
 

@@ -72,6 +72,13 @@ SELECT receipt FROM callbacks WHERE receipt = ANY($1::uuid[])
 UNION
 SELECT id FROM outbox WHERE id = ANY($1::uuid[]);
 
+-- name: known_sources
+-- Those ESCs of which this database knows anything.
+SELECT source
+FROM unnest($1::text[]) AS asked (source)
+WHERE EXISTS (SELECT FROM operations AS o WHERE o.source = asked.source)
+   OR EXISTS (SELECT FROM deployments AS d WHERE d.source = asked.source);
+
 -- name: next_rows
 -- The first rows of the outbox: at most $1 of them, and no more once they are larger than $2 bytes together.
 SELECT position, id, at, subject, headers, payload, kv_key, kv_ended

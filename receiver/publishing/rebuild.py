@@ -100,8 +100,12 @@ class StreamRebuild:
             connection.transaction(isolation="repeatable_read"),
         ):
             await connection.execute(self._sql["hold"])
-            position = await connection.fetchval(self._sql["before_all"]) - len(missing) + 1
-            return await self._post(connection, position, len(missing), self._missing(connection, missing), report)
+            return await self.fill_within(connection, missing, report)
+
+    async def fill_within(self, connection: Connection, missing: Sequence[Missing], report: Report = unreported) -> int:
+        """The same in a transaction of the caller's, in which nobody else fills the outbox."""
+        position = await connection.fetchval(self._sql["before_all"]) - len(missing) + 1
+        return await self._post(connection, position, len(missing), self._missing(connection, missing), report)
 
     async def rows_of(self, ids: Sequence[UUID]) -> list[OutboxRow]:
         """The messages of these ledger entries, with today's items; nothing is published. Raises asyncpg's errors."""

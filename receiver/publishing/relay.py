@@ -23,6 +23,7 @@ from receiver.config.settings import Settings
 from receiver.errors import (
     DeposedError,
     DisconnectedError,
+    LedgerBehindError,
     NotAcknowledgedError,
     OutboxError,
     ReceiverError,
@@ -34,6 +35,7 @@ from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
 from receiver.publishing.comparison import Comparison
 from receiver.publishing.jetstream import JetStream
+from receiver.publishing.ledger_behind import require_ledger_ahead
 from receiver.publishing.messages import feed_message, kv_messages
 from receiver.publishing.outbox import Connect, Outbox, Progress, Rows
 from receiver.publishing.repair import Repair
@@ -45,6 +47,7 @@ PAUSE_FIRST_S = 0.05
 FAILURES: dict[type[ReceiverError], PublishFailure] = {
     StreamLostError: PublishFailure.LOST,
     StreamTakenError: PublishFailure.TAKEN,
+    LedgerBehindError: PublishFailure.BEHIND,
     DeposedError: PublishFailure.DEPOSED,
     NotAcknowledgedError: PublishFailure.TIMEOUT,
     DisconnectedError: PublishFailure.DISCONNECTED,
@@ -253,11 +256,12 @@ class Relay:
         recovered = 0
         async for portion in self._jetstream.ids_after(tail.feed, sequence):
             rows = await self._outbox.rows_of([message.uuid for message in portion if message.uuid])
+            ours = {row["id"] for row in rows}
+            await require_ledger_ahead(self._outbox, [message for message in portion if message.uuid not in ours])
             await self._put(rows, tail)
             tail.feed_message_id = portion[-1].id
             await self._outbox.mark(rows, stream, portion[-1].sequence, tail.feed_message_id)
             recovered += len(rows)
-            ours = {row["id"] for row in rows}
             self._strangers.count(message.subject for message in portion if message.uuid not in ours)
         return recovered
 

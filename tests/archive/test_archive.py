@@ -311,6 +311,19 @@ async def test_an_entry_that_the_ledger_lacked_when_it_was_archived_is_found(pla
     assert victim["name"] in found[0][1]
 
 
+async def test_numbers_that_go_on_above_a_floor_are_no_gap(place: Place) -> None:
+    """After an epoch; any other jump is one, also behind it."""
+    await place.export()
+    await place.connection.execute(
+        "INSERT INTO epochs (sequence_floor, lost_messages, first_sequence, last_sequence) VALUES (40, 1, 1, 1)"
+    )
+    await place.connection.execute("UPDATE relay SET sequence_floor = 40")
+    await place.keep(1)
+    assert (await place.export()).holes == 0
+    assert await place.faults(with_ledger=True) == []
+    assert await place.connection.fetchval("SELECT max(sequence) FROM transitions") > 40
+
+
 async def test_a_ledger_that_went_back_is_not_archived_as_if_nothing_had_been(place: Place) -> None:
     """Nor another database's."""
     await place.export()

@@ -25,6 +25,7 @@ SAY_NO_FIGURE = {
     "EscReceiverMissing": "it is up or not",
     "EscPostgresAway": "it is away or not",
     "EscOutOfService": "it is out of service or not",
+    "EscLedgerBehind": "it is behind or not",
     "EscFeedNotFsynced": "it is fsynced or not",
 }
 """Alerts whose value is 0 or 1, whatever is wrong."""
