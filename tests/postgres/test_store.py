@@ -128,10 +128,14 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "WHERE (indisunique OR indisexclusion) AND relnamespace = 'public'::regnamespace AND NOT relispartition"
     )
     assert {row["relname"] for row in rows} == {
+        "acknowledgements_pkey",
         "callbacks_pkey",
         "deployments_identity",
         "deployments_one_current",
         "deployments_pkey",
+        "epochs_pkey",
+        "learned_durations_pkey",
+        "learning_pkey",
         "operations_identity",
         "operations_pkey",
         "order_marks_pkey",
