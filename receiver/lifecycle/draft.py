@@ -96,6 +96,12 @@ class Draft(Generic[E]):
         memory["moved"] = max(context.now, memory.get("moved", context.now))
         self.columns.state = to
 
+    def show(self, to: str, chain: str) -> None:
+        """Give a state to an entity of which nothing was known. Whatever moves it knows better, also an older operation
+        and a message that arrived before: so nothing is remembered that would make those late."""
+        self.memory["chain"] = self.context.key(chain)
+        self.columns.state = to
+
     def set_times(self) -> None:
         """The times of a state that was just reached."""
         columns, at = self.columns, self.context.notification.received_at

@@ -104,7 +104,10 @@ class VmApplication(RuleApplication[Vm]):
 
     def _move(self, to: str) -> None:
         row = self.row
-        self.move(to, row.chain)
+        if row.to is None:
+            self.show(to, row.chain)
+        else:
+            self.move(to, row.chain)
         if row.recovery is None:
             is_open = self.before.recovery_open and row.rank <= stage_rules.RECOVERY_RANK_MAX
         else:

@@ -124,3 +124,18 @@ def test_what_is_settled_or_forgotten_is_passed_over() -> None:
     decision = judged(heard, said("VM_STOPPED", "t2", 2), DelayedContext(again=True))
     assert decision.rule == "forgotten"
     assert heard.vm() == before
+
+
+@pytest.mark.parametrize("waited", [None, HELD])
+def test_what_was_shown_of_an_unknown_vm_gives_way_to_what_moves_it(waited: DelayedContext | None) -> None:
+    """Monitoring switched off is the first that is heard of a VM; what made it lies in another receiver's spool.
+
+    Found by `make chaos`, seed 8213, which drew a scaling out and two receivers whose spools drained side by side.
+    """
+    heard = World()
+    heard.hear(notification("VM_DEPLOYED", vm="b", txn="t1", at_s=0))
+    heard.hear(said("VM_MONITOR_UNSET", "t2", 100, state="INERT"))
+    assert heard.vm().state == "INERT"
+    assert heard.hear(said("VM_DEPLOYED", "t1", 50), delayed=waited).outcome is Outcome.APPLIED
+    assert heard.hear(said("VM_ALIVE", "t1", 60), delayed=waited).outcome is Outcome.APPLIED
+    assert (heard.vm().state, heard.vm().monitored) == ("ALIVE", waited is None)
