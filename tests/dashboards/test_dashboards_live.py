@@ -1,40 +1,28 @@
 """Every expression and every question of the boards, asked of a live service under simulated traffic.
 
-One service (with its own PostgreSQL and NATS) and one real Prometheus that scrapes it, for the whole module. What the
+One service (with its own PostgreSQL and NATS) and one real Prometheus that scrapes it. What the
 traffic leaves is asked for; each answer must have data, in the shape that its panel needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.support.boards import Asked, expressions, promql, questions, sql
 from tests.support.figures import run_with_input
 from tests.support.live_service import ALERTS, DEPLOYMENTS, RULES, Stage, staged
 from tests.support.servers import passable
 
-# One worker runs all of it: the service and its traffic take longer than the questions that are asked of them.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("live service")]
-
-
 ELSEWHERE = ("esc_receiver_tls_certificate_expiry_timestamp_seconds", "esc_receiver_worker_restarts_total")
 """What this service has not: a listener with TLS, a worker that died (`tests/http/test_tls.py`, `tests/workers`)."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """All of it, played and scraped."""
-    async with staged(passable(tmp_path_factory.mktemp("stage"))) as found:
-        yield found
-
-
-async def test_every_expression_returns_data(stage: Stage) -> None:
+async def every_expression_returns_data(stage: Stage) -> None:
     """Panels and annotations of all boards; each says something, and a number where it can."""
     empty: list[str] = []
     for one in expressions():
@@ -47,7 +35,7 @@ async def test_every_expression_returns_data(stage: Stage) -> None:
     assert not empty, "\n".join(empty)
 
 
-async def test_every_rule_is_evaluated_without_a_fault(stage: Stage) -> None:
+async def every_rule_is_evaluated_without_a_fault(stage: Stage) -> None:
     """Recording rules and alerts, by the Prometheus that scrapes the service."""
     groups = (await stage.ask("rules"))["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
@@ -55,7 +43,7 @@ async def test_every_rule_is_evaluated_without_a_fault(stage: Stage) -> None:
     assert {rule["health"] for rule in rules} == {"ok"}, [rule for rule in rules if rule["health"] != "ok"]
 
 
-async def test_exemplars_lead_to_a_transaction(stage: Stage) -> None:
+async def exemplars_lead_to_a_transaction(stage: Stage) -> None:
     """Prometheus keeps them, with the transaction id and nothing else; that operation is in PostgreSQL."""
     now = datetime.now(UTC).timestamp()
     found = await stage.ask(
@@ -68,14 +56,14 @@ async def test_exemplars_lead_to_a_transaction(stage: Stage) -> None:
     assert await stage.connection.fetchval(question, told[0]["transaction_id"])
 
 
-async def test_a_scrape_of_the_service_is_clean(stage: Stage, promtool: Path) -> None:
+async def a_scrape_of_the_service_is_clean(stage: Stage, promtool: Path) -> None:
     """`promtool check metrics` on what a service that has worked shows."""
     (target,) = (await stage.ask("targets", state="active"))["activeTargets"]
     async with stage.session.get(target["scrapeUrl"]) as answer:
         assert await run_with_input(promtool, await answer.read(), "check", "metrics") == (0, "")
 
 
-async def test_every_question_returns_rows_of_its_panels_shape(stage: Stage) -> None:
+async def every_question_returns_rows_of_its_panels_shape(stage: Stage) -> None:
     """Tables, timelines, annotations and variables, for a deployment that lived through it."""
     empty: list[str] = []
     for one in questions():
@@ -116,7 +104,7 @@ def _check_shape(one: Asked, row: Any) -> None:
         assert all(kind is float for name, kind in kinds.items() if name.endswith("seconds")), one
 
 
-async def test_a_timeline_is_the_ledger(stage: Stage) -> None:
+async def a_timeline_is_the_ledger(stage: Stage) -> None:
     """Each bar ends where the next begins, and the last is the state now."""
     rows = await stage.connection.fetch(
         "SELECT t.*, v.state AS now, lead(began_at) OVER each AS next"
@@ -126,3 +114,18 @@ async def test_a_timeline_is_the_ledger(stage: Stage) -> None:
     assert len(rows) > DEPLOYMENTS
     assert all(row["ended_at"] == row["next"] for row in rows)
     assert all(row["state"] == row["now"] for row in rows if row["next"] is None)
+
+
+async def test_a_live_service_answers_all_that_is_asked_of_it(
+    tmp_path_factory: pytest.TempPathFactory, promtool: Path, subtests: pytest.Subtests
+) -> None:
+    """Service and traffic take longer than the questions, so that they are started once for all of them."""
+    checks = (
+        every_expression_returns_data, every_rule_is_evaluated_without_a_fault, exemplars_lead_to_a_transaction,
+        partial(a_scrape_of_the_service_is_clean, promtool=promtool),
+        every_question_returns_rows_of_its_panels_shape, a_timeline_is_the_ledger,
+    )  # fmt: skip
+    async with staged(passable(tmp_path_factory.mktemp("stage"))) as stage:
+        for check in checks:
+            with subtests.test(str(check)):
+                await check(stage)

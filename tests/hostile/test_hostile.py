@@ -17,7 +17,7 @@ from tests.support.servers import passable
 pytestmark = [pytest.mark.xdist_group("hostile"), pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")  # other tests come between those of a group
 async def report(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Report]:
     """One run of the corpus."""
     yield await tried(passable(Path(tmp_path_factory.mktemp("hostile"))), corpus())

@@ -232,7 +232,10 @@ async def test_what_docs_say_is_enough(tmp_path: Path, postgres_dsn: str, connec
             async with field.served() as app:
                 await field.traffic(app, 1)
                 await field.remove(3)
-                await until(partial(_has_mended, app))
+                try:
+                    await until(partial(_has_mended, app))
+                except TimeoutError:
+                    pytest.fail(f"the hole is not mended: {logs}")
                 await readers_of(await app.broker.client(), "ESC")
         await field.assert_complete()
         assert not [line for line in logs if "Permissions" in str(line) or "permissions" in str(line)]

@@ -133,7 +133,7 @@ async def test_readyz_tells_what_is_refused(
         await feed.until(partial(is_ok, session, "mode"))
         status, told = await readiness(session)
         assert (status, told["ready"], told["degraded"]) == (200, True, True)
-        assert told["dependencies"]["spool_refused"]["why"].startswith("PostgreSQL refuses 2 callbacks of the spool")
+        assert told["dependencies"]["spool_refused"]["why"].startswith("PostgreSQL refuses callbacks of the spool (2)")
 
 
 async def is_ok(session: aiohttp.ClientSession, dependency: str) -> bool:
