@@ -71,7 +71,9 @@ async def migrate(
     connection: Connection, migrations: Sequence[Migration] | None = None, lock_timeout_s: float = 5
 ) -> list[str]:
     """Apply what is pending and give its names; waits for another that is at it. Raises SetupError, LockHeldError."""
-    with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):  # another is making it now
+    with suppress(
+        asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError
+    ):  # another is making it now
         await connection.execute(RECORD)
     names: list[str] = []
     while await pending(connection, migrations):

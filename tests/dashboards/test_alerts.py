@@ -76,14 +76,13 @@ async def test_another_threshold_is_another_rule(promtool: Path, tmp_path: Path)
     """Of a mixin of one's own, in expression and text; so a case whose threshold is moved fails."""
     shutil.copytree(DASHBOARDS / "tests", tmp_path / "tests")
     (tmp_path / "alerts").mkdir()
-    for old, new in (("overdue = 3", "overdue = 3 # as it is"), ("overdue = 3", "overdue = 4")):
-        own = tmp_path / "mixin.toml"
-        own.write_text(re.sub(rf"(?m)^{old}\b", new, mixin.MIXIN.read_text("utf-8")))
-        for path, text in mixin.fresh(own, tmp_path / "alerts").items():
-            path.write_text(text)
-        status, said = await run_with_input(promtool, b"", "test", "rules", tmp_path / "tests" / "behaviour.yml")
-        assert (status != 0) is ("4" in new), said
-        assert ("EscOperationsOverdue fires" in said) is ("4" in new)
+    own = tmp_path / "mixin.toml"
+    own.write_text(re.sub(r"(?m)^overdue = 3\b", "overdue = 4", mixin.MIXIN.read_text("utf-8")))
+    for path, text in mixin.fresh(own, tmp_path / "alerts").items():
+        path.write_text(text)
+    status, said = await run_with_input(promtool, b"", "test", "rules", tmp_path / "tests" / "behaviour.yml")
+    assert status != 0
+    assert "EscOperationsOverdue fires" in said
 
 
 @pytest.mark.parametrize("change", ["overdue_after = 3\n", "# overdue"])

@@ -21,7 +21,7 @@ SMALL = "editables"
 DOCS = CHECKOUT / "docs"
 ALONE = {
     name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "ESC_"))
-} | {"PIP_NO_COMPILE": "no", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+} | {"PIP_NO_COMPILE": "yes", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def outcome(command: Sequence[str | Path], folder: Path) -> tuple[int, str]:
