@@ -324,7 +324,7 @@ async def test_stop_ends_one_that_waits(nats_url: str) -> None:
 
 @pytest.mark.parametrize("durable", [None, "billing"])
 async def test_nats_goes_and_comes_back(tmp_path: Path, durable: str | None) -> None:
-    """Nothing is missed, nothing acknowledged comes again."""
+    """Nothing is missed, and all is in order; what was acknowledged just before NATS was killed may come again."""
     async with EmbeddedNats(tmp_path / "nats") as server:
         await publish(server.url, vms("one", "two"))
         async with EscFeed(server.url) as esc_feed, aclosing(esc_feed.subscribe(durable)) as events:
@@ -339,8 +339,10 @@ async def test_nats_goes_and_comes_back(tmp_path: Path, durable: str | None) -> 
             await server.ended()
             await server.start()
             await publish(server.url, vms("three", "four"))
-            seen += [name_of(await anext(events)), name_of(await anext(events))]
-    assert seen == ["one", "two", "three", "four"]
+            while seen[-1] != "four":
+                seen.append(name_of(await anext(events)))
+    assert list(dict.fromkeys(seen)) == ["one", "two", "three", "four"]
+    assert seen.count("one") == seen.count("three") == 1
 
 
 @pytest.mark.parametrize("durable", [None, "billing"])
