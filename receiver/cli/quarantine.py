@@ -25,7 +25,9 @@ GROUPS: Columns = {
 
 @click.command("quarantine")
 @click.option("--source", help="Only of this ESC instance, or what came under this name.")
-@click.option("--outcome", type=click.Choice([Outcome.MALFORMED, Outcome.UNCLASSIFIED]), help="Only of this.")
+@click.option(
+    "--outcome", type=click.Choice([Outcome.MALFORMED.value, Outcome.UNCLASSIFIED.value]), help="Only of this."
+)
 @click.option("--rule", help="Only by this rule; to acknowledge.")
 @click.option("--reason", help="Only for this reason; to acknowledge.")
 @click.option("--receipt", "receipts", multiple=True, help="Only this callback; may be repeated; to acknowledge.")

@@ -8,6 +8,7 @@ the `…_FILE` twins of secrets. Nothing else in the package reads the environme
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -197,6 +198,9 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
     yield from _tls_clashes(settings)
+    monitored = filter(None, map(str.strip, settings.nats_monitor_urls.split(",")))
+    if wrong := next((url for url in monitored if not re.match(r"https?://[^/?#\s]", url)), None):
+        yield "nats_monitor_urls", f"{wrong!r} is no http:// or https:// address"
     if settings.admin_host and settings.admin_port is None:
         yield "admin_host", "is of no use without admin_port"
     if settings.admin_port and settings.admin_port == settings.port and settings.admin_host in (None, settings.host):

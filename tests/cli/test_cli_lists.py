@@ -164,3 +164,22 @@ async def test_version() -> None:
     """Also for programs."""
     _, (line,), _ = await ask("http://127.0.0.1:1", "version", "--json")
     assert orjson.loads(line)["api"] == "v1"
+
+
+async def test_dead_letters_are_listed_by_reason_and_acknowledged_with_a_note(
+    api: RunningApi, postgres_dsn: str
+) -> None:
+    """The note and who gave it are kept; what belongs to acknowledging is refused without a note, in one line."""
+    (group,) = [orjson.loads(line) for line in (await ask(api.url, "quarantine", "-o", "json"))[1]]
+    assert (group["outcome"], group["callbacks"], group["unacknowledged"]) == ("malformed", 1, 1)
+    _, (_, shown), _ = await ask(api.url, "quarantine")
+    assert group["reason"] in shown
+    status, _, said = await ask(api.url, "quarantine", "--by", "anna")
+    assert (status, "go with --acknowledge" in " ".join(said)) == (2, True)
+    told = ("quarantine", "--outcome", "malformed", "--acknowledge", "ticket 4711", "--by", "anna")
+    assert await ask(api.url, *told) == (0, ["1 acknowledged"], [])
+    assert (await ask(api.url, *told))[:2] == (0, ["0 acknowledged"])
+    (group,) = [orjson.loads(line) for line in (await ask(api.url, "quarantine", "-o", "json"))[1]]
+    assert group["unacknowledged"] == 0
+    (callback,) = (await api.get("/callbacks", outcome="malformed")).items
+    assert (callback["acknowledged_note"], callback["acknowledged_by"]) == ("ticket 4711", "anna")

@@ -149,6 +149,14 @@ def test_settings_do_not_show_secrets() -> None:
         ),
         ({"LEDGER_RETENTION_DAYS": "1"}, "ESC_RECEIVER_CALLBACKS_RETENTION_DAYS: exceeds ledger_retention_days (1)"),
         ({"ADMIN_PORT": "9010"}, "ESC_RECEIVER_ADMIN_PORT: is that of port; leave it unset"),
+        (
+            {"NATS_MONITOR_URLS": "http://nats:8222, nats:8222"},
+            "ESC_RECEIVER_NATS_MONITOR_URLS: 'nats:8222' is no http:// or https:// address",
+        ),
+        (
+            {"NATS_MONITOR_URLS": "https://"},
+            "ESC_RECEIVER_NATS_MONITOR_URLS: 'https://' is no http:// or https:// address",
+        ),
         ({"ADMIN_HOST": "127.0.0.1"}, "ESC_RECEIVER_ADMIN_HOST: is of no use without admin_port"),
         ({"DEFAULT_SOURCE": "off"}, "ESC_RECEIVER_DEFAULT_SOURCE: is off and no source is listed"),
         (
