@@ -15,7 +15,7 @@ import click
 
 from esc_lab.emulator.emulator_server import Emulator, emulating
 from esc_lab.emulator.endpoint_model import BASES
-from esc_lab.emulator.injected_faults import DELIVERY, WORK, Faults
+from esc_lab.emulator.injected_faults import ANSWERS, DELIVERY, WORK, Faults
 from esc_lab.emulator.options import Habits, Options, Recovery
 from esc_lab.simulator.esc_messages import HEADER_STYLES
 from receiver.cli.signals import until_signalled
@@ -31,7 +31,7 @@ def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(*names, show_default=True, **more)
 
 
-@click.command("emulate", epilog=f"Faults: {', '.join((*WORK, *DELIVERY))}.")
+@click.command("emulate", epilog=f"Faults: {', '.join((*WORK, *DELIVERY, *ANSWERS))}.")
 @_option("--host", default="127.0.0.1", help="Address to serve on.")
 @_option("--port", type=_PORT, default=8080, help="Port of HTTP; 0 takes a free one.")
 @click.option("--https-port", type=_PORT, help="Port of HTTPS, with a certificate made at start; ESC's is 8443.")

@@ -55,7 +55,11 @@ CONTROLS = (
     Control("POST", "/vms/{vm_name}/die", "die", "The VM is gone, and recovers", '{"recovery": "redeploy"}'),
     Control("POST", "/deployments/{id}/scale-out", "scale_out", "Overload: one VM more", '{"group": "web"}'),
     Control("POST", "/deployments/{id}/scale-in", "scale_in", "Underload: one VM less", '{"group": "web"}'),
-    Control("POST", "/failover", "failover", "Work under way is lost; new certificate, other source address"),
+    Control(
+        "POST", "/failover", "failover",
+        "Work under way is lost (`done`: had been done, and nobody is told); new certificate, other source address",
+        '{"work": "done"}',
+    ),
     Control("POST", "/systemstates/{name}", "system_state", "Set a system state", '{"state": "DOWN"}'),
     Control("GET", "/certificate", "certificate", "The certificate of HTTPS, to be trusted (PEM)"),
     Control("GET", "/openapi.json", "openapi", "The OpenAPI document of the northbound API"),
@@ -70,7 +74,7 @@ class ControlApi:
     engine: Engine
     deliveries: Deliveries
     about: Mapping[str, Any]
-    failover: Callable[[], Awaitable[Mapping[str, Any]]]
+    failover: Callable[..., Awaitable[Mapping[str, Any]]]
     pem: Callable[[], str]
 
     def routes(self) -> list[web.RouteDef]:
@@ -151,8 +155,11 @@ class ControlApi:
         group = str((await _body(request)).get("group", ""))
         return self._started(scale_in(self.esc, request.match_info["id"], group))
 
-    async def _on_failover(self, _: web.Request) -> Any:
-        return await self.failover()
+    async def _on_failover(self, request: web.Request) -> Any:
+        work = (await _body(request)).get("work", "lost")
+        if work not in ("lost", "done"):
+            raise invalid(f"work is {work!r}, and should be lost or done")
+        return await self.failover(done=work == "done")
 
     async def _on_system_state(self, request: web.Request) -> Any:
         name, state = request.match_info["name"], str((await _body(request)).get("state", ""))

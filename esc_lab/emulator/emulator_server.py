@@ -85,10 +85,10 @@ class Emulator:
         await self.engine.lose_all()
         await self.deliveries.settled()
 
-    async def failover(self) -> Mapping[str, Any]:
-        """Another ESC of the pair takes over: it knows what was stored."""
+    async def failover(self, *, done: bool = False) -> Mapping[str, Any]:
+        """Another ESC of the pair takes over: it knows what was stored. `done`: what was under way had been done."""
         lost = self.engine.in_progress
-        await self.engine.lose_all()
+        await self.engine.lose_all(done=done)
         if self._certificate is not None:
             self._certificate.renew()
         self._address = next(self._addresses)

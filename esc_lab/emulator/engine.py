@@ -30,6 +30,8 @@ class Engine:
     time_scale: float
     """1: ESC's own pace; 0: no pauses."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _left: dict[str, tuple[Work, int]] = field(default_factory=dict)
+    """Of work in progress, and how many of its messages are told."""
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,7 @@ class Engine:
         if work.interrupts and work.key in self._tasks:
             self._tasks[work.key].cancel()
         self.save()
+        self._left[work.key] = work, 0
         self._tasks[work.key] = asyncio.create_task(self._run(work))
         self._idle.clear()
 
@@ -52,13 +55,21 @@ class Engine:
         """Stores what a request has changed."""
         self.store.save(self.esc.world)
 
-    async def lose_all(self) -> None:
-        """Work in progress ends where it stands (docs/esc-callbacks.md#RN10: "lost or suspended")."""
-        tasks = list(self._tasks.values())
+    async def lose_all(self, *, done: bool = False) -> None:
+        """Work in progress ends where it stands (docs/esc-callbacks.md#RN10: "lost or suspended").
+
+        `done`: it had been done, and only nobody is told.
+        """
+        tasks, left = list(self._tasks.values()), list(self._left.values()) if done else []
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for work, told in left:
+            for message in work.operation.messages[told:]:
+                work.apply(message)
+            work.finish()
+        self.save()
 
     async def idle(self) -> None:
         """Until nothing is in progress and everything is sent."""
@@ -72,6 +83,7 @@ class Engine:
             for position, message in enumerate(work.operation.messages):
                 await asyncio.sleep(message.pause_s * self.time_scale)
                 work.apply(message)
+                self._left[work.key] = work, position + 1
                 if position == last:
                     # Whoever receives the last message may ask at once, or request the next operation.
                     work.finish()
@@ -86,6 +98,7 @@ class Engine:
     def _release(self, work: Work) -> None:
         if self._tasks.get(work.key) is asyncio.current_task():
             del self._tasks[work.key]
+            self._left.pop(work.key, None)
             self.esc.world.in_progress.discard(work.key)
             if not self._tasks:
                 self._idle.set()

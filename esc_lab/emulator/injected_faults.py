@@ -1,8 +1,9 @@
 """What goes wrong on purpose: by chance, from the seed, or the next few times, as the control API arms it.
 
 Faults of the work (`vm-fails`, `vm-silent`, `work-fails`, `vm-dies`, `vim-down`) change what happens; faults of the
-delivery (`delay`, `double`, `reorder`, `drop`, `truncate`) change what a receiver gets.
-This file must not know either.
+delivery (`delay`, `double`, `reorder`, `drop`, `truncate`) change what a receiver gets; faults of answers (`answer-…`)
+what somebody is told who asks for deployments.
+This file must not know any of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,18 @@ DELIVERY: Mapping[str, str] = {
     "drop": "the next callback is never sent",
     "truncate": "of the next callback only the first half of the body is sent",
 }
-NAMES = (*WORK, *DELIVERY)
+ANSWERS: Mapping[str, str] = {
+    "answer-late": "the next answer about deployments comes only after `--delay`, at whatever pace",
+    "answer-wrong": "the next one tells of every deployment and VM that it is in error",
+    "answer-empty": "the next one tells of no deployment",
+    "answer-garbled": "the next one is a web page, with status 200",
+    "answer-cut": "the next one ends in the middle, and with it the connection",
+    "answer-huge": "the next one never seems to end: 64 MiB",
+    "answer-elsewhere": "the next one is a redirect to another host",
+    "answer-401": "the next request for deployments is answered 401, whatever its credentials",
+    "answer-503": "the next one is answered 503",
+}
+NAMES = (*WORK, *DELIVERY, *ANSWERS)
 
 
 @dataclass(slots=True)

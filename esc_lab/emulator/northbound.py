@@ -16,6 +16,7 @@ import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
+from esc_lab.emulator.answer_faults import spoilt
 from esc_lab.emulator.body_schemas import BodyError
 from esc_lab.emulator.codec import (
     Body,
@@ -45,6 +46,8 @@ CALLBACK, EVENTS = "Callback", "Callback-ESC-Events"
 URL_MAX = 2048
 _STANDS_FOR = re.compile(r"\[\w+Name\]|^'")
 """A reason of the document that stands for texts with a name in them, or for one of several (chapter 17)."""
+SPOILT = frozenset({"list_deployments", "get_deployment"})
+"""Operations whose answers may go wrong on purpose."""
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -66,8 +69,8 @@ class Northbound:
             for method in methods_of(row)
         ]
 
-    def _answering(self, row: Row) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answer(request: web.Request) -> web.Response:
+    def _answering(self, row: Row) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 call = await self._call(request, row)
                 if row.method != "GET":
@@ -81,6 +84,8 @@ class Northbound:
                 self._engine.start(reply.work)
             else:
                 self._engine.save()
+            if row.name in SPOILT:
+                return await spoilt(self._esc.faults, request, lambda changed: _response(request, row, changed), reply)
             return _response(request, row, reply)
 
         return answer

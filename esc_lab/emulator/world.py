@@ -21,6 +21,14 @@ _APART = frozenset({"vim_user", "default_vim_connector", "action", "metric", "co
 """Kinds whose ids are no ids of domain resources (docs/esc-callbacks.md#S, Internal IDs)."""
 _STATES = {reported: state for state, reported in REPORTED_VM_STATES.items()} | {"VM_UNDEPLOYED_STATE": "UNDEPLOYED"}
 
+_RECOVERING = {
+    "VM_RECOVERY_INIT": "VM_REBOOTING_STATE",
+    "VM_RECOVERY_REBOOT": "VM_REBOOTING_STATE",
+    "VM_RECOVERY_UNDEPLOYED": "VM_UNDEPLOYING_STATE",
+    "VM_RECOVERY_DEPLOYED": "VM_DEPLOYING_STATE",
+}
+"""What is shown of a VM during its recovery, which no source tells; its events report no state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Urls:
@@ -70,6 +78,8 @@ class DeploymentRecord:
                 if vm.name == name:
                     self.vm_states[name] = message.vm_state
                     vm.state = _STATES.get(message.vm_state, vm.state)
+        if message.vms and message.event in _RECOVERING:
+            self.vm_states[message.vms[0][0]] = _RECOVERING[message.event]
 
 
 class World:

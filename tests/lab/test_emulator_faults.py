@@ -297,3 +297,63 @@ async def test_a_port_that_is_taken_is_one_clear_error() -> None:
             with pytest.raises(SetupError, match=f"{port} is taken"):
                 async with emulating(options):
                     pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "says"),
+    [
+        ("answer-wrong", 200, "SERVICE_ERROR_STATE"),
+        ("answer-empty", 200, "<deployments "),
+        ("answer-garbled", 200, "<html>"),
+        ("answer-401", 401, ""),
+        ("answer-503", 503, ""),
+    ],
+)
+async def test_an_answer_goes_wrong(fault: str, status: int, says: str) -> None:
+    """Once; the next one is true again."""
+    async with orchestrating() as client:
+        await deployed(client)
+        await client.ask("POST", "/emulator/faults", f'{{"next": {{"{fault}": 1}}}}')
+        spoilt = await client.ask("GET", "/v0/deployments")
+        assert (spoilt.status, says in spoilt.text) == (status, True)
+        assert "dep-1" not in spoilt.text or fault == "answer-wrong"
+        assert "SERVICE_ACTIVE_STATE" in (await client.ask("GET", "/v0/deployments")).text
+
+
+async def test_an_answer_ends_early_leads_elsewhere_or_never_ends() -> None:
+    """Who asks has to notice."""
+    async with orchestrating() as client:
+        await deployed(client)
+        await client.ask("POST", "/emulator/faults", '{"next": {"answer-cut": 1}}')
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await client.ask("GET", "/v0/deployments/dep-1")
+        url = f"{client.emulator.url}/ESCManager/v0/deployments"
+        await client.ask("POST", "/emulator/faults", '{"next": {"answer-elsewhere": 1}}')
+        async with client.session.get(url, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"].partition("/ESC")[0]) == (302, "http://192.0.2.1")
+        await client.ask("POST", "/emulator/faults", '{"next": {"answer-huge": 1}}')
+        async with client.session.get(url) as answer:
+            assert len(await answer.content.readexactly(1_000_000)) == 1_000_000
+
+
+async def test_a_late_answer_comes_after_all() -> None:
+    """Nothing else waits for it."""
+    async with orchestrating(faults=Faults(delay_s=0.05)) as client:
+        await deployed(client)
+        await client.ask("POST", "/emulator/faults", '{"next": {"answer-late": 1}}')
+        assert "dep-1" in (await client.ask("GET", "/v0/deployments")).text
+
+
+async def test_a_failover_may_keep_what_was_done_to_itself() -> None:
+    """ESC had stopped the deployment, and nobody was told."""
+    async with orchestrating() as client:
+        await deployed(client, web={"vms": 2})
+        client.emulator.engine.time_scale = 3600.0
+        body = "<service_operation><operation>stop</operation></service_operation>"
+        await client.ask("POST", "/v0/acme/deployments/service/dep-1", body)
+        assert (await client.ask("POST", "/emulator/failover", '{"work": "perhaps"}')).status == 400
+        assert (await client.ask("POST", "/emulator/failover", '{"work": "done"}')).status == 200
+        assert await client.done() == []
+        found = await client.look("/v0/deployments/dep-1")
+        assert found["service_state_machine_state"] == "SERVICE_STOPPED_STATE"
+        assert {vm["vm_state_machine_state"] for vm in found["deployment_details"]} == {"VM_SHUTOFF_STATE"}

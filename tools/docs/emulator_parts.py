@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from esc_lab.emulator.control import BASE, CONTROLS
 from esc_lab.emulator.endpoint_model import Need, Row, evidence_of
 from esc_lab.emulator.endpoint_tables import ROWS
-from esc_lab.emulator.injected_faults import DELIVERY, WORK
+from esc_lab.emulator.injected_faults import ANSWERS, DELIVERY, WORK
 from esc_lab.emulator.models import Evidence
 
 NONE = "-"
@@ -40,12 +40,12 @@ def control() -> str:
 
 def faults() -> str:
     """What can go wrong."""
-    rows = [(f"`{name}`", what, _of(name)) for name, what in {**WORK, **DELIVERY}.items()]
+    rows = [(f"`{name}`", what, _of(name)) for name, what in {**WORK, **DELIVERY, **ANSWERS}.items()]
     return _table(("fault", "does", "of"), rows)
 
 
 def _of(name: str) -> str:
-    return "the work" if name in WORK else "the delivery"
+    return "the work" if name in WORK else "the delivery" if name in DELIVERY else "answers"
 
 
 def _answers(row: Row) -> str:
