@@ -24,6 +24,7 @@ from chaos.stage import World
 from receiver.cli.signals import until_signalled
 
 Draw = Callable[[int], Plan]
+MakeWorld = Callable[[Path], World]
 """Makes the plan of a seed."""
 
 
@@ -58,7 +59,8 @@ def main(
     wanted = [one] if one is not None else list(range(first, first + seeds))
     results: list[Result] = []
     draw = partial(drawn, only=only, workers=workers)
-    asyncio.run(until_signalled(lambda: _run_all(wanted, min(jobs, len(wanted)), draw, results, keep=keep)))
+    world = partial(World, workers=workers)
+    asyncio.run(until_signalled(lambda: _run_all(wanted, min(jobs, len(wanted)), world, draw, results, keep=keep)))
     results.sort(key=lambda result: result.plan.seed)
     Console().print(summary(results))
     if json_file:
@@ -68,7 +70,9 @@ def main(
     sys.exit(bool(bad))
 
 
-async def _run_all(seeds: list[int], jobs: int, draw: Draw, results: list[Result], *, keep: bool) -> None:
+async def _run_all(
+    seeds: list[int], jobs: int, world: MakeWorld, draw: Draw, results: list[Result], *, keep: bool
+) -> None:
     folder = Path(tempfile.mkdtemp(prefix="esc-receiver-chaos-"))
     folder.chmod(0o711)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -88,17 +92,17 @@ async def _run_all(seeds: list[int], jobs: int, draw: Draw, results: list[Result
         waiting = iter(seeds)
         async with asyncio.TaskGroup() as tasks:
             for number in range(jobs):
-                tasks.create_task(_work(folder / f"job-{number}", waiting, draw, note))
+                tasks.create_task(_work(world(folder / f"job-{number}"), waiting, draw, note))
     if not keep and not any(result.findings for result in results):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _work(folder: Path, seeds: Iterator[int], draw: Draw, note: object) -> None:
+async def _work(world: World, seeds: Iterator[int], draw: Draw, note: object) -> None:
     assert callable(note)
-    folder.mkdir(mode=0o711)
-    async with World(folder).running() as world:
+    world.folder.mkdir(mode=0o711)
+    async with world.running():
         for seed in seeds:
-            left = folder / f"seed-{seed}"
+            left = world.folder / f"seed-{seed}"
             left.mkdir()
             note(await run(world, draw(seed), left), left)
 

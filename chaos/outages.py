@@ -16,7 +16,7 @@ import psutil
 from nats.errors import Error as NatsError
 
 from chaos.plan import Event
-from chaos.stage import CONNECTIONS_MAX, Stage, connected
+from chaos.stage import Stage, connected
 from receiver.embedded.child_process import Server
 
 DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, OSError, TimeoutError)
@@ -138,7 +138,7 @@ async def no_connections(stage: Stage, event: Event) -> None:
     """All are taken by others, and the receiver's own are ended."""
     async with AsyncExitStack() as held, stage.connection() as connection:
         try:
-            for _ in range(2 * CONNECTIONS_MAX):
+            for _ in range(2 * stage.world.connections_max):
                 await connection.execute(END_ALL)
                 await held.enter_async_context(connected(stage.dsn))
         except asyncpg.TooManyConnectionsError:

@@ -31,8 +31,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 TEMPLATE = "template_of_chaos"
 CONNECTIONS_MAX = 20
+"""Of PostgreSQL, for each worker of a receiver."""
 POSTGRES_OPTIONS = {
-    "max_connections": str(CONNECTIONS_MAX),
     "superuser_reserved_connections": "0",
     "max_wal_size": "128MB",
     "shared_buffers": "32MB",
@@ -52,10 +52,12 @@ QUICK: Mapping[str, object] = {
 class World:
     """The servers, for one run after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         self.folder = folder
+        self.connections_max = workers * CONNECTIONS_MAX
         self.postgres_disk = Disk(folder / "postgres-disk", POSTGRES_DISK_MB)
-        self.postgres = EmbeddedPostgres(self.postgres_disk.folder / "postgres", options=POSTGRES_OPTIONS)
+        options = POSTGRES_OPTIONS | {"max_connections": str(self.connections_max)}
+        self.postgres = EmbeddedPostgres(self.postgres_disk.folder / "postgres", options=options)
         self.nats = EmbeddedNats(folder / "nats")
         self.locks: dict[str, asyncio.Lock] = {"postgres": asyncio.Lock(), "nats": asyncio.Lock()}
         """For whoever changes whether a server runs."""
