@@ -144,8 +144,13 @@ class Supervisor:
     # Keeping them.
 
     async def _see_started(self, place: Place) -> None:
-        if not await place.worker.until_serving(self.settings.worker_silence_s):
-            raise SetupError(f"worker {place.number} did not start")
+        """One that is killed meanwhile is started again, as at any time; one that ends by itself is a SetupError."""
+        deaths = 0
+        while not await place.worker.until_serving(self.settings.worker_silence_s):
+            if not place.worker.was_killed:
+                raise SetupError(f"worker {place.number} did not start")
+            deaths += 1
+            await self._start_again(place, await place.worker.ended(), deaths)
 
     async def _keep(self, place: Place) -> None:
         """Start another whenever the one at this place has ended without being told to."""
@@ -158,17 +163,20 @@ class Supervisor:
                 if place.worker is not worker:
                     continue
                 deaths = 1 if lived_s >= self.settings.worker_steady_s else deaths + 1
-                pause_s = self._pause_s(deaths)
-                if pause_s:  # at once: what waits in a socket when it is left is cut
-                    self._listeners.leave(place.number)
-                self._account(worker, status)
-                log.error(
-                    "a worker has died; it is started again",
-                    worker=place.number, process=worker.pid, status=status, pause_s=pause_s,
-                )  # fmt: skip
-                place.restarts += 1
-                await self._pause(place, pause_s)
-                place.worker = await self._spawn(place.number)
+                await self._start_again(place, status, deaths)
+
+    async def _start_again(self, place: Place, status: int, deaths: int) -> None:
+        pause_s = self._pause_s(deaths)
+        if pause_s:  # at once: what waits in a socket when it is left is cut
+            self._listeners.leave(place.number)
+        self._account(place.worker, status)
+        log.error(
+            "a worker has died; it is started again",
+            worker=place.number, process=place.worker.pid, status=status, pause_s=pause_s,
+        )  # fmt: skip
+        place.restarts += 1
+        await self._pause(place, pause_s)
+        place.worker = await self._spawn(place.number)
 
     def _pause_s(self, deaths: int) -> float:
         """None before the first time, then longer and longer."""

@@ -101,6 +101,11 @@ class WorkerProcess:
         ended.cancel()
         return self._serving.is_set()
 
+    @property
+    def was_killed(self) -> bool:
+        """By a signal, rather than ended by itself."""
+        return (self._process.returncode or 0) < 0
+
     async def ended(self) -> int:
         """Wait for its end, and for the last it said; its exit status."""
         status = await self._process.wait()

@@ -56,6 +56,10 @@ class Crew:
                 self.said.append(facts(line))
                 self._heard.notify_all()
 
+    async def serves(self) -> None:
+        """Wait until it takes connections."""
+        self.url = (await self.says("serving"))["url"]
+
     async def says(self, event: str, times: int = 1) -> Mapping[str, Any]:
         """Wait until it has said so, as often; the facts of that line."""
         async with asyncio.timeout(PATIENCE_S), self._heard:
@@ -113,12 +117,21 @@ def session() -> aiohttp.ClientSession:
 @asynccontextmanager
 async def crew(folder: Path, workers: int = 2, *arguments: str | Path, **settings: object) -> AsyncIterator[Crew]:
     """One that serves; killed at the end with all its workers when it still runs."""
+    async with starting_crew(folder, workers, *arguments, **settings) as found:
+        await found.serves()
+        yield found
+
+
+@asynccontextmanager
+async def starting_crew(
+    folder: Path, workers: int = 2, *arguments: str | Path, **settings: object
+) -> AsyncIterator[Crew]:
+    """The same, at its very beginning."""
     chosen = {"data_dir": folder, "log_format": "json", "log_callbacks": "off", "worker_report_s": 0.1} | settings
     program = await Program.start("serve", "--port", "0", "--workers", str(workers), *arguments, **chosen)
     found = Crew(program)
     listening = asyncio.create_task(found.listen())
     try:
-        found.url = (await found.says("serving"))["url"]
         yield found
     finally:
         kill_all(program.process.pid)

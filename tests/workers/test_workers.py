@@ -20,7 +20,7 @@ from receiver.embedded.child_process import free_port
 from tests.cli.test_serve_tls import is_served
 from tests.support.auditor import assert_feed_equals_ledger, assert_ledger_is_whole, published
 from tests.support.certificates import Authority
-from tests.support.crew import Crew, Sending, adds_up, crew, kill, session, under_load, watched
+from tests.support.crew import Crew, Sending, adds_up, crew, kill, session, starting_crew, under_load, watched
 from tests.support.program import PATIENCE_S, run
 from tests.support.samples import SAMPLES
 from tests.support.waiting import until
@@ -234,6 +234,22 @@ async def test_a_worker_that_cannot_start_is_one_line_and_exit_status_2(tmp_path
     assert status == 2
     assert any("spool-1 is a symbolic link" in line for line in lines)
     assert "worker 1 did not start" in lines[-1]
+
+
+async def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    """As at any other time: only one that ends by itself says that starting is in vain."""
+    async with starting_crew(tmp_path, postgres_dsn=ABSENT) as found:
+        supervisor = psutil.Process(found.program.process.pid)
+        await until(partial(_has_children, supervisor, 2))
+        kill(max(one.pid for one in supervisor.children()))
+        line = await found.says("a worker has died; it is started again")
+        assert (line["worker"], line["status"]) == (2, -signal.SIGKILL)
+        await found.serves()
+        await until(lambda: _all_serve(found))
+
+
+async def _has_children(process: psutil.Process, number: int) -> bool:
+    return len(process.children()) >= number
 
 
 async def test_a_session_that_was_ended_is_ended_at_every_worker(
