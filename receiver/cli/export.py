@@ -42,9 +42,7 @@ Exit status: 0 it is written, or nothing was new; 1 it is written, and the ledge
 @click.option(
     "--publish/--no-publish", default=True, show_default=True, help="Tell the heads of the days on the feed as well."
 )
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@options.printed
 @click.pass_context
 def export_command(
     ctx: click.Context, /, folder: Path, config: Path | None, data_dir: Path | None, key: Path, *, publish: bool,

@@ -40,6 +40,9 @@ deployment = click.option("--deployment", help="Only this deployment's (internal
 search = click.option(
     "--search", "q", metavar="WORDS", help="Only those whose ids, names or reference hold these words."
 )
+printed = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
+)
 gone = click.option("--gone", is_flag=True, help="Also what is undeployed.")
 
 

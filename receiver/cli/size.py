@@ -7,6 +7,7 @@ from typing import Any
 import click
 import orjson
 
+from receiver.cli import options
 from receiver.cli.sizing import Demand, Size, measured, size
 from receiver.cli.terminal import print_table
 
@@ -45,9 +46,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
     "--busy", type=click.FloatRange(0, 1, min_open=True), default=0.6, show_default=True,
     help="Part of a processor that may be busy.",
 )  # fmt: skip
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@options.printed
 def size_command(*, output: str, **demand: Any) -> None:
     """Say how many processors, disks and cells a rate of callbacks needs, and what would break first.
 

@@ -55,9 +55,7 @@ class Head(click.ParamType[tuple[tuple[str, int], str]]):
 @click.option("--ledger", "with_ledger", is_flag=True, help="Compare it with PostgreSQL's ledger too, both ways.")
 @options.config
 @options.data_dir("With --ledger: folder of an embedded receiver.")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@options.printed
 @click.pass_context
 def verify_command(
     ctx: click.Context, /, folder: Path, key: Path | None, heads: Any, config: Path | None, data_dir: Path | None, *,

@@ -33,9 +33,7 @@ NAMED_MAX = 10
 @options.config
 @options.data_dir("Folder of an embedded receiver; its endpoints.json tells where PostgreSQL and NATS are.")
 @click.option("--dry-run", is_flag=True, help="Say what would be published again, and change nothing.")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How it is printed."
-)
+@options.printed
 @click.pass_context
 def verify_feed_command(
     ctx: click.Context, /, config: Path | None, data_dir: Path | None, dry_run: bool, output: str

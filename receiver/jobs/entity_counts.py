@@ -14,10 +14,8 @@ from functools import partial
 from typing import Any
 
 import orjson
-import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import describe
 from receiver.observability.catalogue import Catalogue, operation_kind
 from receiver.observability.definition import set_all
 from receiver.observability.labels import Taken
@@ -27,8 +25,6 @@ from receiver.postgres.database import Database
 from receiver.postgres.driver_errors import UNUSABLE
 from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
-
-log = structlog.get_logger()
 
 NONE_SYNCHRONOUS = (
     "standbys of PostgreSQL exist and none is synchronous (synchronous_standby_names is empty):"
@@ -56,13 +52,8 @@ class EntityCounts:
     async def run(self) -> None:
         """Count every `counts_interval_s`, until cancelled."""
         while True:
-            try:
+            with self._trouble.attempt(UNUSABLE, bug="counting failed"):
                 await self.run_once()
-                self._trouble.clear()
-            except UNUSABLE as error:
-                self._trouble.report(describe(error))
-            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
-                log.exception("counting failed")
             await asyncio.sleep(self._interval.total_seconds())
 
     async def run_once(self) -> bool:

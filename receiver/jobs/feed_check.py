@@ -12,7 +12,7 @@ import time
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import ReceiverError, describe
+from receiver.errors import ReceiverError
 from receiver.observability.metrics import Metrics
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.driver_errors import UNUSABLE
@@ -39,13 +39,8 @@ class FeedCheck:
             await asyncio.sleep(self._interval_s)
             if not self._relay.leads:
                 continue
-            try:
+            with self._trouble.attempt((ReceiverError, *UNUSABLE), bug="comparing the stream with the ledger failed"):
                 await self.run_once()
-                self._trouble.clear()
-            except (ReceiverError, *UNUSABLE) as error:
-                self._trouble.report(describe(error))
-            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
-                log.exception("comparing the stream with the ledger failed")
 
     async def run_once(self) -> int:
         """Compare all of it; how many messages are missing. Raises what `FeedComparison.run` raises."""

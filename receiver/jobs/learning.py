@@ -11,7 +11,6 @@ from datetime import timedelta
 import structlog
 
 from receiver.config.settings import Settings
-from receiver.errors import describe
 from receiver.lifecycle.learned import LearnedDuration, LearnedDurations
 from receiver.observability.trouble_log import TroubleLog
 from receiver.postgres.database import Database
@@ -34,13 +33,8 @@ class Learning:
     async def run(self) -> None:
         """Learn every `learn_every_s`, until cancelled; nothing when that is 0."""
         while self._settings.learn_every_s:
-            try:
+            with self._trouble.attempt(UNUSABLE, bug="learning failed"):
                 await self.run_once()
-                self._trouble.clear()
-            except UNUSABLE as error:
-                self._trouble.report(describe(error))
-            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
-                log.exception("learning failed")
             await asyncio.sleep(self._settings.learn_every_s)
 
     async def run_once(self) -> bool:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import structlog
-
 from receiver.config.settings import Settings
 from receiver.errors import DisconnectedError
 from receiver.observability.definition import set_all, total
@@ -23,8 +21,6 @@ from receiver.observability.trouble_log import TroubleLog
 from receiver.publishing.broker import Broker
 from receiver.publishing.consumers import StreamConsumer, readers_of
 from receiver.publishing.feed_fsync import feed_fsynced
-
-log = structlog.get_logger()
 
 NOT_FSYNCED = (
     "NATS acknowledges messages before they are on its disk: a power cut may lose some from the feed"
@@ -73,16 +69,10 @@ class Monitors:
 
     async def _measure_disk_and_stream(self) -> None:
         while True:
-            try:
+            with self._trouble.attempt((DisconnectedError, OSError), bug="looking around failed"):
                 await self.measure_fsync()
                 await self.measure_disk()
                 await self.measure_stream()
-            except (DisconnectedError, OSError) as error:
-                self._trouble.report(str(error))
-            except Exception:  # a bug in a background job must not stop the service; it is logged and tried again
-                log.exception("looking around failed")
-            else:
-                self._trouble.clear()
             await asyncio.sleep(self._settings.counts_interval_s)
 
     async def measure_fsync(self) -> None:

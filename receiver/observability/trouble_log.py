@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
+
+from receiver.errors import describe
 
 log = structlog.get_logger()
 
@@ -18,6 +22,18 @@ class TroubleLog:
         self._each_reason = each_reason
         self.why = ""
         """Of the last attempt that failed; empty while there is no trouble."""
+
+    @contextmanager
+    def attempt(self, expected: tuple[type[Exception], ...], *, bug: str) -> Iterator[None]:
+        """One of a background job, which goes on: an expected error is reported, any other is logged as `bug`."""
+        try:
+            yield
+        except expected as error:
+            self.report(describe(error))
+        except Exception:
+            log.exception(bug)
+        else:
+            self.clear()
 
     def report(self, why: str) -> None:
         """The attempt failed because of this."""
