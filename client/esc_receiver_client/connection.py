@@ -31,7 +31,19 @@ class StreamPlace(NamedTuple):
 
 
 class TlsClient(Client):
-    """Tells no secret to a server that offers no TLS although TLS was asked for; nats-py would go on without."""
+    """Tells no secret to a server that offers no TLS although TLS was asked for; nats-py would go on without.
+
+    Nor does it leave a connection open when connecting is given up half way.
+    """
+
+    async def connect(self, *servers: Any, **options: Any) -> None:
+        """As the library's."""
+        try:
+            await super().connect(*servers, **options)
+        except BaseException:
+            if self._transport:
+                self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
+            raise
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         begins = self.options["tls_handshake_first"] or info.get("tls_required", False)
@@ -74,7 +86,7 @@ class Connection:
                     self._servers,
                     name=self._name,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # seconds, whole or not
+                    reconnect_time_wait=RETRY_S,
                     error_cb=note,
                     **self._options,
                 )

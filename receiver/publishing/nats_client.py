@@ -83,18 +83,22 @@ class NatsClient(Client):
             await on_down()
 
         access = self._access
-        await self.connect(
-            access.servers,
-            name=name,
-            connect_timeout=connect_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
-            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
-            max_reconnect_attempts=-1,
-            **self._options,
-            error_cb=self._heard,
-            disconnected_cb=down,
-            closed_cb=down,
-            reconnected_cb=up,
-        )
+        try:
+            await self.connect(
+                access.servers,
+                name=name,
+                connect_timeout=connect_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
+                max_reconnect_attempts=-1,
+                **self._options,
+                error_cb=self._heard,
+                disconnected_cb=down,
+                closed_cb=down,
+                reconnected_cb=up,
+            )
+        except BaseException:
+            self._abandon()
+            raise
 
     async def request(
         self,
@@ -119,6 +123,11 @@ class NatsClient(Client):
             raise
         finally:
             del self._requests[asked]
+
+    def _abandon(self) -> None:
+        """nats-py leaves the connection open when connecting is cancelled half way."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Before anything secret is sent: a server that offers no TLS, although we want it, is the wrong one."""

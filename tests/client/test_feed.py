@@ -32,6 +32,7 @@ from tests.events.test_cloudevents import notification
 from tests.support import feed
 from tests.support.batches import Wire, letter
 from tests.support.consumers import consumer, is_acknowledged, name_of, names, publish, take
+from tests.support.nats_servers import frozen_nats, is_connected
 from tests.support.samples import MALFORMED
 
 
@@ -413,6 +414,15 @@ async def test_errors_say_what_to_do(nats_url: str) -> None:
             await take(esc_feed.subscribe("c", subjects=["esc.v1.>", "esc.v1.vm.>"]), 1)
         with pytest.raises(ValueError, match="start is"):
             await take(esc_feed.subscribe("c2", start="then"), 1)  # type: ignore[arg-type]
+
+
+async def test_a_connection_that_is_given_up_half_way_is_closed(tmp_path: Path) -> None:
+    """NATS takes it, and says nothing."""
+    async with frozen_nats(tmp_path / "nats") as server:
+        with pytest.raises(FeedUnreachableError):
+            await EscFeed(server.url, connect_timeout_s=0.2).__aenter__()
+        await asyncio.sleep(0)  # the loop closes what it was told to
+        assert not await is_connected(server.port)
 
 
 @pytest.mark.parametrize("lost", [b"\r\nce-sequence: 00000000000000000300", b"\r\nce-sequence: 00000000000000000500"])

@@ -25,7 +25,7 @@ from receiver.publishing.nats_access import NatsAccess
 from tests.cli.test_tail import some_of_each, tail
 from tests.support import feed
 from tests.support.certificates import Authority
-from tests.support.nats_servers import FEED_PERMISSIONS, ConfiguredNats, Operator, users_with
+from tests.support.nats_servers import FEED_PERMISSIONS, ConfiguredNats, Operator, frozen_nats, is_connected, users_with
 from tests.support.relays import Place
 from tests.support.served_feed import ServedFeed, quick_settings
 from tests.support.waiting import until
@@ -49,7 +49,8 @@ def tls_of(signer: Authority, **more: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def brokered(url: str, **settings: Any) -> AsyncIterator[Broker]:
     """A connection that waits for NATS for a second."""
-    broker = Broker(Settings(nats_url=url, nats_connect_timeout_s=1, publish_timeout_s=5, **settings), Metrics())
+    chosen: dict[str, Any] = {"nats_url": url, "nats_connect_timeout_s": 1, "publish_timeout_s": 5}
+    broker = Broker(Settings(**chosen | settings), Metrics())
     try:
         yield broker
     finally:
@@ -217,6 +218,16 @@ async def test_a_cancellation_that_comes_with_the_answer_is_one(nats_url: str) -
         answer.add_done_callback(lambda _: asking.cancel())
         with pytest.raises(asyncio.CancelledError):
             await asking
+
+
+async def test_a_connection_that_is_given_up_half_way_is_closed(tmp_path: Path) -> None:
+    """NATS takes it, and says nothing."""
+    async with frozen_nats(tmp_path / "nats") as server:
+        async with brokered(server.url, nats_connect_timeout_s=0.2) as broker:
+            with pytest.raises(DisconnectedError):
+                await broker.client()
+            await until(partial(is_connected, server.port))
+        assert not await is_connected(server.port)
 
 
 # Permissions.

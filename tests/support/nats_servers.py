@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import nkeys  # type: ignore[import-untyped]
 import orjson
+import psutil
 
 from receiver.embedded.servers import EmbeddedNats
 
@@ -97,3 +100,20 @@ def _token(issuer: Any, subject: Any, kind: str, facts: Mapping[str, Any]) -> st
 
 def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@asynccontextmanager
+async def frozen_nats(folder: Path) -> AsyncIterator[EmbeddedNats]:
+    """A server that takes connections, and says nothing."""
+    async with EmbeddedNats(folder) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            yield server
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+async def is_connected(port: int) -> bool:
+    """Whether this process has a connection to it."""
+    connections = psutil.Process().net_connections()
+    return any(one.raddr[1:] == (port,) and one.status == psutil.CONN_ESTABLISHED for one in connections)
