@@ -764,6 +764,11 @@ class Operation(BaseModel):
     It had ended, and a later message changed its outcome.
     """
 
+    inferred: bool | None = None
+    """
+    No message ended it: ESC was asked, and the state of its deployment leaves no doubt (docs/reconcile.md).
+    """
+
     tenant: str | None
     """
     Internal id of the tenant.

@@ -36,7 +36,7 @@ RESOURCE: dict[str, Any] = {
 }  # fmt: skip
 OPERATION: dict[str, Any] = {
     "id": "9a8b7c6d-5e4f-8a3b-8c2d-1e0f9a8b7c6d", "source": "lab1", "transaction_id": TRANSACTION_ID, "kind": "deploy",
-    "state": "SUCCEEDED", "first_seen_at": AT, "last_seen_at": AT, "ended_at": AT, "revised": False,
+    "state": "SUCCEEDED", "first_seen_at": AT, "last_seen_at": AT, "ended_at": AT, "revised": False, "inferred": False,
     "tenant": "SystemAdminTenantId", "deployment": "dep-1", "ref": None, "vms_seen": 1, "vms_deployed": 1,
     "vms_alive": 1, "vms_failed": 0, "status_code": 200, "status_message": "Service group deployment completed",
     "sequence": 2,

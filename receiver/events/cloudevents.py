@@ -184,6 +184,8 @@ def item(entity: Entity) -> dict[str, Any]:
         shown["deployment"] = entity.internal_deployment_id  # as other items call it
     if isinstance(entity, Vm):
         shown["deployment_id"] = str(entity.deployment_id)
+    if isinstance(entity, Operation):
+        shown["inferred"] = "inferred" in entity.memory
     for name in _NOT_SHOWN:
         shown.pop(name, None)
     return shown

@@ -131,7 +131,7 @@ class _Decider:
         known = self.current.vms if stored and before.id == stored.id else {}
         vms = DeploymentVms(self.builder, deployment, known, self._steps(step, before.id.hex))
         vm_result = None
-        is_live = before.state != DeploymentState.UNDEPLOYED
+        is_live = before.state != DeploymentState.UNDEPLOYED or deployment.lives_again
         is_about_vms = is_live or deployments.moved_by_same_operation(self.context, before)
         if is_about_vms and nameless is None:
             vms.apply_to_every()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.lifecycle import delayed, stage_rules
+from receiver.lifecycle import delayed, inference, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.ordering_marks import OrderingMarks
@@ -22,7 +22,7 @@ def identify(context: DecisionContext, current: Deployment | None, report: Deplo
     """The incarnation the message belongs to, and whether that one is gone (docs/esc-callbacks.md#6.2, #6.3)."""
     external = report.external_id
     if current is None:
-        return _unseen(context, report, 1, []), False
+        return unseen(context, report, 1, []), False
     if context.delayed and delayed.is_of_earlier_incarnation(context, current, external):
         return current, True
     if external is None or current.external_deployment_id in (None, external):
@@ -31,8 +31,7 @@ def identify(context: DecisionContext, current: Deployment | None, report: Deplo
         return current, True
     of_it = moved_by_same_operation(context, current) or delayed.begins_nothing(context, current)
     if current.state == DeploymentState.UNDEPLOYED and not of_it:
-        former = [*current.memory.get("former", []), current.external_deployment_id][-FORMER_MAX:]
-        return _unseen(context, report, current.incarnation + 1, former), False
+        return unseen(context, report, current.incarnation + 1, former_of(current)), False
     return _conflicting(context, current, external), False
 
 
@@ -56,7 +55,13 @@ def _conflicting(context: DecisionContext, current: Deployment, external: str) -
     )
 
 
-def _unseen(context: DecisionContext, report: DeploymentReport, incarnation: int, former: list[str]) -> Deployment:
+def former_of(gone: Deployment) -> list[str]:
+    """The external ids that the next incarnation remembers as those of earlier ones."""
+    return list(filter(None, [*gone.memory.get("former", []), gone.external_deployment_id]))[-FORMER_MAX:]
+
+
+def unseen(context: DecisionContext, report: DeploymentReport, incarnation: int, former: list[str]) -> Deployment:
+    """An incarnation before its first message."""
     n = context.notification
     return Deployment(
         id=entity_id("deployment", n.source, report.internal_id, incarnation), source=n.source,
@@ -73,10 +78,12 @@ class DeploymentApplication(RuleApplication[Deployment]):
         self.row = stage_rules.DEPLOYMENT.get((context.notification.trigger or "", context.failed))
         self.report = report
         super().__init__(context, before, self.row.chain if self.row else "up")
+        self.lives_again = False
+        """It was only presumed to be gone, and this message shows that it is not."""
 
     def new_marks(self) -> OrderingMarks:
-        """Fresh while the deployment was never up."""
-        fresh = self.before.state in stage_rules.NEVER_ACTIVE and not self.memory.get("was_up")
+        """Fresh while the deployment was never up, as far as callbacks tell."""
+        fresh = self._state_told() in stage_rules.NEVER_ACTIVE and not self.memory.get("was_up")
         return OrderingMarks(self.context.now, self.context.now, fresh=fresh)
 
     def decide(self) -> RuleResult:
@@ -91,10 +98,25 @@ class DeploymentApplication(RuleApplication[Deployment]):
         if self.moved_since:
             self.fill_in(self._facts())
             return delayed.MOVED_SINCE
-        if self.before.state == DeploymentState.UNDEPLOYED:
+        self.lives_again = inference.take_back(self.context, self, self._chain_of_removal())
+        if self.state == DeploymentState.UNDEPLOYED:
             return self._add_to_the_gone()
         self._learn()
-        return self._advance()
+        result = self._advance()
+        return inference.TAKEN_BACK if self.lives_again and not result.changed else result
+
+    def _state_told(self) -> str:
+        """What callbacks have brought, where ESC was asked not long ago and knew better."""
+        said = self.memory.get("inferred")
+        if said is None or self.context.now - said["at"] > self.context.windows.reorder_window_s:
+            return self.before.state
+        return str(said["from"])
+
+    def _chain_of_removal(self) -> str:
+        """That of the VM's row for a VM's stage: it may tell that it is going."""
+        case = self.context.notification.trigger or "", self.context.failed
+        row = None if self.row else stage_rules.VM.get(case)
+        return row.chain if row else ""
 
     def _advance(self) -> RuleResult:
         row, marks = self.row, self.marks

@@ -92,6 +92,7 @@ class Draft(Generic[E]):
     def move(self, to: str, chain: str) -> None:
         """Give the entity a state. It remembers which operation did that, and when the message arrived."""
         context, memory = self.context, self.memory
+        memory.pop("inferred", None)
         memory["mover"], memory["chain"] = list(context.operation), context.key(chain)
         memory["moved"] = max(context.now, memory.get("moved", context.now))
         self.columns.state = to
@@ -99,6 +100,7 @@ class Draft(Generic[E]):
     def show(self, to: str, chain: str) -> None:
         """Give a state to an entity of which nothing was known. Whatever moves it knows better, also an older operation
         and a message that arrived before: so nothing is remembered that would make those late."""
+        self.memory.pop("inferred", None)
         self.memory["chain"] = self.context.key(chain)
         self.columns.state = to
 

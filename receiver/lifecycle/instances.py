@@ -100,6 +100,6 @@ def aliases(vm: Draft[Vm]) -> list[Alias]:
     rows = []
     if before.vm_uuid and (changed or (ended_at is not None and before.ended_at is None)):
         rows.append(Alias(before.source, before.vm_uuid, before.id, before.first_seen_at, at))
-    if uuid and changed:
+    if uuid and (changed or (before.ended_at is not None and ended_at is None)):
         rows.append(Alias(before.source, uuid, before.id, at, at if ended_at else None))
     return rows

@@ -63,7 +63,7 @@ class OperationDraft(Draft[Operation]):
         endings = self._endings()
         state = max(endings)[1] if endings else self._unended()
         columns.state, columns.kind = state, self.memory["kind"][1]
-        columns.revised = len({outcome for _, outcome in endings}) > 1 if endings else False
+        columns.revised = len(self._outcomes(endings)) > 1 if endings else False
         columns.first_seen_at = min(before.first_seen_at, n.received_at)
         columns.last_seen_at = max(before.last_seen_at, n.received_at)
         self._learn()
@@ -109,8 +109,18 @@ class OperationDraft(Draft[Operation]):
             return [ending for ending in endings if ending[0] > max(operation_tables.EVENT_RANKS)]
         return endings
 
+    def _outcomes(self, endings: list[tuple[int, str]]) -> set[str]:
+        """Those that were told; and what was inferred before, which gives way to them."""
+        if inferred := self.memory.pop("inferred", None):
+            self.memory["was_inferred"] = inferred
+        presumed = self.memory.get("was_inferred")
+        return {outcome for _, outcome in endings} | ({presumed} if presumed else set())
+
     def _unended(self) -> str:
-        """An overdue operation is open again when a later message comes after all (`overdue`)."""
+        """An overdue operation is open again when a later message comes after all (`overdue`); one that ESC was asked
+        about stays as ended as its state shows (`answer`)."""
+        if inferred := self.memory.get("inferred"):
+            return str(inferred)
         before, received_at = self.before, self.context.notification.received_at
         silent = before.state == OperationState.OVERDUE and received_at <= before.last_seen_at
         return OperationState.OVERDUE if silent else OperationState.OPEN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.lifecycle import attribution, delayed, instances, stage_rules
+from receiver.lifecycle import attribution, delayed, inference, instances, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.draft import Draft
@@ -52,13 +52,18 @@ class VmApplication(RuleApplication[Vm]):
     def new_marks(self) -> OrderingMarks:
         """Fresh on a VM without a state, reborn on one that another operation has removed."""
         now, state = self.context.now, self.before.state
-        reborn = state == VmState.UNDEPLOYED and self.moved_by != self.key
+        reborn = self._is_gone and self.moved_by != self.key
         return OrderingMarks(now, now, fresh=state == VmState.UNSEEN, reborn=reborn)
+
+    @property
+    def _is_gone(self) -> bool:
+        return self.before.state == VmState.UNDEPLOYED and not inference.is_presumed_gone(self.before)
 
     def decide(self) -> RuleResult:
         """As the row says, unless the message is late."""
         result = self._late()
         if result is None:
+            inference.take_back(self.context, self, self.row.chain)
             result = self._advance()
         elif result is VM_GONE and self.moved_by == self.key and not self.marks.reborn:
             self._learn()
@@ -78,7 +83,7 @@ class VmApplication(RuleApplication[Vm]):
         if self.is_former and row.recovery is None:
             return RuleResult("former-instance", "this tells of an instance that is gone since", late=True)
         concerns_the_new = self.report.uuid and not (self.is_former or is_older)
-        if not concerns_the_new if self.marks.reborn else self.before.state == VmState.UNDEPLOYED:
+        if not concerns_the_new if self.marks.reborn else self._is_gone:
             return VM_GONE
         if is_older and not row.exempt:
             return RuleResult(NEWER_OPERATION, "an operation that began later has moved the VM since", late=True)

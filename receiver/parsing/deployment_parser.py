@@ -42,12 +42,12 @@ def parse_deployment(root: str, fields: Fields, status_message: str | None) -> M
         because = f"{own} {shown(raw)} is not known"
     elif trigger == "VM_ALIVE" and _tells_update(status_message):
         trigger = "VM_UPDATED"
-    vm = _vm(take_block(fields, "deployment_details") or take_block(fields, "vm_source"))
-    target = _vm(take_block(fields, "vm_target"))
+    vm = read_vm(take_block(fields, "deployment_details") or take_block(fields, "vm_source"))
+    target = read_vm(take_block(fields, "vm_target"))
     if vm is None and (group := take_text(fields, "vm_group_name")):
         vm = VmReport(group=group)  # beside the blocks, and they are empty: docs/esc-callbacks.md#10
     facts = _event_facts(event, fields)
-    return Meaning(trigger, raw, _deployment(fields), vm, target, unclassified_because=because, event=facts)
+    return Meaning(trigger, raw, read_deployment(fields), vm, target, unclassified_because=because, event=facts)
 
 
 def _tells_update(message: str | None) -> bool:
@@ -70,7 +70,7 @@ def _event_facts(event: Fields, fields: Fields) -> Mapping[str, Any]:
     return facts or NOTHING
 
 
-def _deployment(fields: Fields) -> DeploymentReport | None:
+def read_deployment(fields: Fields) -> DeploymentReport | None:
     """None without an internal id: the lifecycle may know the deployment by its transaction."""
     internal_id = take_name(fields, "internal_deployment_id")
     if internal_id is None:
@@ -90,7 +90,8 @@ def _deployment(fields: Fields) -> DeploymentReport | None:
     )
 
 
-def _vm(fields: Fields | None) -> VmReport | None:
+def read_vm(fields: Fields | None) -> VmReport | None:
+    """A VM, in any of the blocks that may show one."""
     if not fields:
         return None
     if not _ALIASED.isdisjoint(fields):

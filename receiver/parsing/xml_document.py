@@ -80,6 +80,42 @@ def read(body: bytes, depth_max: int) -> Document:
     return _read(body, depth_max, _PARSER)
 
 
+class _ParserFullError(Exception):
+    """The names that this thread has met leave no room for those of the document."""
+
+
+class Part(NamedTuple):
+    """An element of a document, read as if it were one."""
+
+    document: Document
+    raw: bytes
+    """The element as it stands there, with the namespaces that it needs."""
+
+
+def read_parts(body: bytes, depth_max: int, name: str) -> tuple[str, list[Part]]:
+    """The root's name, and every element of this name that stands in no other of it; the root too, if that is it.
+
+    Each part has the limits of a document of its own. Raises NotXmlError as `read` does. For a body of many parts, so
+    always in a thread of its own: see `_read_aside`.
+    """
+    with ThreadPoolExecutor(1, "document") as thread:
+        return thread.submit(lambda: _parts(_root(body, _locked_parser()), depth_max, name)).result()
+
+
+def _parts(root: etree._Element, depth_max: int, name: str) -> tuple[str, list[Part]]:
+    waiting, parts = deque([(root, depth_max)]), list[Part]()
+    while waiting:
+        element, room = waiting.popleft()
+        if _local(element.tag) == name:
+            kept, cut = _bounded(_nested(element, room - 1, _local))
+            parts.append(Part(Document(name, kept, cut), etree.tostring(element, encoding="utf-8", with_tail=False)))
+        elif room < 1:
+            raise NotXmlError(f"{_TOO_DEEP} (line {element.sourceline})")
+        else:
+            waiting.extend((child, room - 1) for child in element)
+    return _local(root.tag), parts
+
+
 def _locked_parser() -> etree.XMLParser:
     # Not collect_ids=False, tempting as it is: up to libxml2 2.14 it makes libxml2 load external DTDs.
     return etree.XMLParser(
@@ -108,6 +144,19 @@ def _read_aside(body: bytes, depth_max: int) -> Document:
 
 
 def _read(body: bytes, depth_max: int, parser: etree.XMLParser) -> Document:
+    try:
+        root = _root(body, parser)
+    except _ParserFullError:
+        return _read_aside(body, depth_max)
+    is_large = len(body) > LARGE_BYTES
+    local = _local if is_large else _local_remembered
+    name = local(root.tag)
+    fields = _nested(root, depth_max - 1, local) if len(root) else {}
+    return Document(name, *_bounded(fields)) if is_large else Document(name, fields, cut=False)
+
+
+def _root(body: bytes, parser: etree.XMLParser) -> etree._Element:
+    """Raises _ParserFullError too, for the shared parser."""
     document = body.lstrip()
     if not document:
         raise NotXmlError("the body is empty")
@@ -119,15 +168,11 @@ def _read(body: bytes, depth_max: int, parser: etree.XMLParser) -> Document:
         root = etree.fromstring(document, parser)
     except etree.XMLSyntaxError as error:
         if _code(error) == _OUT_OF_MEMORY and parser is _PARSER:
-            return _read_aside(body, depth_max)
+            raise _ParserFullError from None
         raise NotXmlError(_fault(error, body[: len(body) - len(document)].count(b"\n"))) from None
     if root.getroottree().docinfo.internalDTD is not None:  # in an encoding that is no superset of ASCII
         raise NotXmlError(_NO_DTD)
-    is_large = len(body) > LARGE_BYTES
-    local = _local if is_large else _local_remembered
-    name = local(root.tag)
-    fields = _nested(root, depth_max - 1, local) if len(root) else {}
-    return Document(name, *_bounded(fields)) if is_large else Document(name, fields, cut=False)
+    return root
 
 
 def _refuse_dtd(body: bytes) -> None:
