@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
@@ -52,7 +51,7 @@ from receiver.publishing.relay import Relay
 from receiver.publishing.repair import Repair
 from receiver.replay.dead_letters import DeadLetters
 from receiver.spool import Spool
-from receiver.spool.left_spools import LeftSpools
+from receiver.spool.left_spools import LeftSpools, new_taking
 from receiver.spool.router import SpoolRouter
 from receiver.workers.membership import Membership
 from receiver.workers.tally import Report, report_of
@@ -107,7 +106,7 @@ class App:
         dead_letters = DeadLetters(self.database, store, self.partitions, settings)
         self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters)
         self.health = self._health()
-        self._spool_taking = uuid4().hex
+        self._spool_taking = new_taking()
         self._sites = Sites(settings, self.metrics, self.tls)
         self._started = False
         self._tasks: list[asyncio.Task[Any]] = []

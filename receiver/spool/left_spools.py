@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +30,11 @@ OF_A_WORKER = re.compile(r"spool-\d+")
 log = structlog.get_logger()
 
 
+def new_taking() -> str:
+    """An id of one taking of a folder; those of all processes of this machine are in the order of their time."""
+    return f"{time.monotonic_ns():020}-{uuid4().hex}"
+
+
 class LeftSpools:
     """`run` until cancelled."""
 
@@ -42,6 +48,8 @@ class LeftSpools:
         self._readers = readers
         self._taken: dict[str, tuple[Spool, SpoolDrainer]] = {}
         """By an id of the taking, those of this moment."""
+        self._done: dict[str, tuple[str, int | None, int]] = {}
+        """What is told of those that are over: a quick one would never be heard of."""
         self._busy: set[Path] = set()
         self._emptied: dict[Path, float] = {}
         """When the file of an empty one was changed last: as long as that is so, it is still empty."""
@@ -61,7 +69,7 @@ class LeftSpools:
             taking: (str(spool.folder), drainer.found, spool.depth) for taking, (spool, drainer) in self._taken.items()
         }
         rest = total(self._metrics.spool_callbacks) - sum(left for _, _, left in others.values())
-        return {own_id: (str(self._own.folder), found, rest), **others}
+        return {own_id: (str(self._own.folder), found, rest), **others, **self._done}
 
     def _folders(self) -> Iterator[Path]:
         one = self._settings.spool_folder_of(1).parent
@@ -82,7 +90,7 @@ class LeftSpools:
     async def _empty(self, folder: Path) -> None:
         spool = Spool(self._settings, [folder])
         drainer = SpoolDrainer(spool, self._writer, self._settings, self._metrics, self._readers)
-        taking = uuid4().hex
+        taking = new_taking()
         try:
             await spool.open()
             self._taken[taking] = spool, drainer
@@ -96,6 +104,7 @@ class LeftSpools:
             await spool.close()
             self._metrics.spools.forget(spool)
         del self._taken[taking]
+        self._done[taking] = str(folder), drainer.found, 0
         self._emptied[folder] = _changed_at(folder)
 
     async def _drain(self, drainer: SpoolDrainer) -> None:

@@ -48,7 +48,8 @@ class Report(NamedTuple):
     sums: Mapping[str, int]
     """`Metrics.sums`."""
     spools: Mapping[str, tuple[str, int | None, int]]
-    """For each taking of a folder, by an id: its path, what was found in it (None: not known yet), what is in it."""
+    """For each taking of a folder, by an id: its path, what was found in it (None: not known yet), what is in it.
+    Ids of takings are in the order in which a folder was taken (`receiver.spool.left_spools.new_taking`)."""
 
 
 def report_of(registry: CollectorRegistry, sums: Mapping[str, int], spools: Mapping[str, Any]) -> Report:
@@ -82,6 +83,8 @@ class Tally:
         """By folder: callbacks left there by workers that ended, and not found yet."""
         self._settled: set[str] = set()
         """Takings of folders that were seen to."""
+        self._last: dict[str, tuple[str, int]] = {}
+        """By folder: its last taking, and how much of what was found then no ended worker is known to have left."""
         self._found_again = 0
         """Callbacks that one worker left and another found: not counted as recovered."""
         self._unaccounted = 0
@@ -91,9 +94,7 @@ class Tally:
         for taking, (folder, found, _) in report.spools.items():
             if found is not None and taking not in self._settled:
                 self._settled.add(taking)
-                left = self._left.pop(folder, 0)
-                self._found_again += min(left, found)
-                self._unaccounted += max(0, left - found)
+                self._match(folder, taking, self._left.pop(folder, 0), found)
 
     def end(self, last: Report) -> None:
         """A worker has ended; `last` is the last that it said."""
@@ -101,9 +102,23 @@ class Tally:
         self._past = [family for family in _merged([self._past, last.families]) if family.type in RISING]
         for name in ("received", "recovered", "stored", "refused", "lost"):
             self._past_sums[name] += last.sums[name]
-        for folder, _, left in last.spools.values():
-            self._left[folder] = self._left.get(folder, 0) + left
+        for taking, (folder, _, left) in last.spools.items():
+            self._leave(folder, taking, left)
         self._unaccounted += last.sums["in_flight"]
+
+    def _leave(self, folder: str, taking: str, left: int) -> None:
+        """Another may have found it before this end was heard of."""
+        later, found = self._last.get(folder, ("", 0))
+        if later > taking:
+            self._match(folder, later, left, found)
+        elif left:
+            self._left[folder] = self._left.get(folder, 0) + left
+
+    def _match(self, folder: str, taking: str, left: int, found: int) -> None:
+        self._found_again += min(left, found)
+        self._unaccounted += max(0, left - found)
+        if taking >= self._last.get(folder, ("", 0))[0]:
+            self._last[folder] = taking, max(0, found - left)
 
     def sums(self, live: Iterable[Report]) -> dict[str, int]:
         """What adds up, of all."""

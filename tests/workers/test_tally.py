@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from prometheus_client.exposition import generate_latest
 
 from receiver.config.settings import Settings
@@ -75,6 +76,27 @@ def test_what_one_left_and_another_finds_is_not_counted_twice() -> None:
     assert (between["spooled"], between["recovered"], between["received"]) == (12, 5, 7)
     after = told(tally, Worker("c", "spool-1", found=12))
     assert (after["spooled"], after["recovered"], after["unaccounted"]) == (12, 5, 0)
+
+
+@pytest.mark.parametrize("heard", ["before", "after"])
+def test_what_was_left_is_found_and_stored_whenever_the_end_is_heard_of(heard: str) -> None:
+    """Nothing of it waits: another took and emptied the spool before, or after, its owner's end was heard of."""
+    tally, one = Tally(), Worker("a", "spool-1")
+    one.receive(spooled=7)
+    two = Worker("b", "spool-1", found=7)
+    for _ in range(7):
+        two.metrics.count_drained("default", Family.DEPLOYMENT, Outcome.APPLIED)
+    if heard == "before":
+        tally.end(one.report())
+        after = told(tally, two)
+    else:
+        tally.sums([two.report()])
+        tally.end(one.report())
+        after = told(tally, two)
+    assert after == {
+        "received": 7, "recovered": 0, "stored": 7, "spooled": 0, "refused": 0, "lost": 0, "in_flight": 0,
+        "unaccounted": 0,
+    }  # fmt: skip
 
 
 def test_what_a_killed_worker_did_not_tell_is_found_or_unaccounted_for() -> None:
