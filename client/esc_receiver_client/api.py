@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Self
 
 import httpx2
@@ -20,14 +21,17 @@ from esc_receiver_client.models import (
     Callback,
     CallbackWithHeaders,
     Deployment,
+    DeploymentThen,
     DeploymentWithVms,
     Explanation,
     Operation,
+    OperationThen,
     OperationWithProgress,
     Resource,
     Stats,
     Transition,
     Vm,
+    VmThen,
     VmWithIncarnations,
 )
 
@@ -63,6 +67,21 @@ class EscReceiver:
     def operations(self, **filters: Any) -> AsyncGenerator[Operation]:
         """All that match."""
         return (Operation.model_validate(item) async for item in self.all_items("operations", **filters))
+
+    def deployments_then(self, at: datetime, **filters: Any) -> AsyncGenerator[DeploymentThen]:
+        """As they were at this time, as far as the ledger tells."""
+        asked = self.all_items("deployments", at=at.isoformat(), **filters)
+        return (DeploymentThen.model_validate(item) async for item in asked)
+
+    def vms_then(self, at: datetime, **filters: Any) -> AsyncGenerator[VmThen]:
+        """As they were."""
+        asked = self.all_items("vms", at=at.isoformat(), **filters)
+        return (VmThen.model_validate(item) async for item in asked)
+
+    def operations_then(self, at: datetime, **filters: Any) -> AsyncGenerator[OperationThen]:
+        """As they were."""
+        asked = self.all_items("operations", at=at.isoformat(), **filters)
+        return (OperationThen.model_validate(item) async for item in asked)
 
     def transitions(self, **filters: Any) -> AsyncGenerator[Transition]:
         """The ledger."""

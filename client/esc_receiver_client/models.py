@@ -543,6 +543,26 @@ class DeploymentEvent(BaseModel):
     """
 
 
+class DeploymentThen(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    id: UUID
+    source: str
+    deployment: str
+    internal_deployment_id: str
+    incarnation: int
+    current: bool
+    state: str
+    first_seen_at: AwareDatetime
+    changed_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    external_deployment_id: str | None
+    deployment_name: str | None
+    tenant: str | None
+    external_tenant_id: str | None
+
+
 class DeploymentWithVms(Deployment):
     model_config = ConfigDict(
         extra="allow",
@@ -552,6 +572,14 @@ class DeploymentWithVms(Deployment):
     """
     There are more than `query_items_max`; the list of VMs has all.
     """
+
+
+class DeploymentWithVmsThen(DeploymentThen):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    vms: list[VmThen]
+    vms_truncated: bool
 
 
 class Expected(BaseModel):
@@ -900,6 +928,23 @@ class OperationEvent(BaseModel):
     """
     Present when the message was too large for the broker: what was cut. The whole is in the query API.
     """
+
+
+class OperationThen(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    id: UUID
+    source: str
+    transaction_id: str
+    kind: str
+    state: str
+    first_seen_at: AwareDatetime
+    changed_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    tenant: str | None
+    deployment: str | None
+    ref: str | None
 
 
 class OperationWithTimes(Operation):
@@ -1764,6 +1809,25 @@ class VmEvent(BaseModel):
     """
     Present when the message was too large for the broker: what was cut. The whole is in the query API.
     """
+
+
+class VmThen(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    id: UUID
+    source: str
+    deployment_id: UUID
+    deployment: str
+    incarnation: int | None
+    tenant: str | None
+    vm_name: str
+    state: str
+    first_seen_at: AwareDatetime
+    changed_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    vm_group: str | None
+    vm_uuid: str | None
 
 
 class VmWithIncarnations(Vm):

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
 import httpx2
@@ -19,14 +20,17 @@ from esc_receiver_client.models import (
     Callback,
     CallbackWithHeaders,
     Deployment,
+    DeploymentThen,
     DeploymentWithVms,
     Explanation,
     Operation,
+    OperationThen,
     OperationWithProgress,
     Resource,
     Stats,
     Transition,
     Vm,
+    VmThen,
     VmWithIncarnations,
 )
 
@@ -62,6 +66,21 @@ class SyncEscReceiver:
     def operations(self, **filters: Any) -> Generator[Operation]:
         """All that match."""
         return (Operation.model_validate(item) for item in self.all_items("operations", **filters))
+
+    def deployments_then(self, at: datetime, **filters: Any) -> Generator[DeploymentThen]:
+        """As they were at this time, as far as the ledger tells."""
+        asked = self.all_items("deployments", at=at.isoformat(), **filters)
+        return (DeploymentThen.model_validate(item) for item in asked)
+
+    def vms_then(self, at: datetime, **filters: Any) -> Generator[VmThen]:
+        """As they were."""
+        asked = self.all_items("vms", at=at.isoformat(), **filters)
+        return (VmThen.model_validate(item) for item in asked)
+
+    def operations_then(self, at: datetime, **filters: Any) -> Generator[OperationThen]:
+        """As they were."""
+        asked = self.all_items("operations", at=at.isoformat(), **filters)
+        return (OperationThen.model_validate(item) for item in asked)
 
     def transitions(self, **filters: Any) -> Generator[Transition]:
         """The ledger."""

@@ -18,6 +18,7 @@ from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
 from receiver.api.dead_letter_groups import GROUP_TYPES
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.operation_times import TYPES as TIMES
+from receiver.api.past_lists import PAST_DEPLOYMENTS, PAST_OPERATIONS, PAST_VMS
 from receiver.api.position import PATTERN
 from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_body
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
@@ -143,6 +144,7 @@ _REPLAYED = of(
 _PROBLEM = of(
     type=str, title=str, status=int, detail=str, parameter=schema_of(str, "The parameter at fault."),
     setting=schema_of(str, "The setting that holds the limit."),
+    earliest_at=schema_of(datetime, "With 410: the first moment that can be asked for."),
 )  # fmt: skip
 
 
@@ -171,6 +173,10 @@ def components() -> dict[str, Schema]:
         "OperationWithProgress": _with(
             "OperationWithTimes", progress=of(expected=int, deployed=int, alive=int, failed=int)
         ),
+        "DeploymentThen": of(**PAST_DEPLOYMENTS.types),
+        "VmThen": of(**PAST_VMS.types),
+        "OperationThen": of(**PAST_OPERATIONS.types),
+        "DeploymentWithVmsThen": _with("DeploymentThen", vms=array_of(reference("VmThen")), vms_truncated=bool),
         "CallbackWithHeaders": _with(
             "Callback", headers=array_of(_SIMPLE[list[str]]),
             received_bytes=schema_of(int | None, "Of the body as received; null for one sent in chunks."),

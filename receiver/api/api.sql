@@ -96,6 +96,12 @@ SELECT id FROM operations WHERE deployment = $1
 UNION ALL
 SELECT id FROM resources WHERE deployment = $1;
 
+-- name: ledger_kept_since
+-- When the oldest partition of the ledger begins: all entries since then are kept. One just dropped has no bounds any more.
+SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)''\)')::timestamptz) AS since
+FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid
+WHERE inhparent = 'transitions'::regclass;
+
 -- name: reached
 -- How far transaction ids have come, and the highest known to be older than a time.
 SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xid,

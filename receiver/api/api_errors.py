@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from receiver.errors import ReceiverError
 
 
@@ -46,6 +48,14 @@ class SlowBodyError(BodyError):
 
 class NothingFoundError(QueryError):
     """Nothing of this name is known."""
+
+
+class ForgottenError(QueryError):
+    """A moment of which the ledger does not tell any more; `earliest_at` is the first one of which it does."""
+
+    def __init__(self, message: str, earliest_at: datetime) -> None:
+        super().__init__(message)
+        self.earliest_at = earliest_at
 
 
 class TokenError(QueryError):

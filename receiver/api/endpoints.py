@@ -78,6 +78,15 @@ ACKNOWLEDGED = Parameter("acknowledged", "Whether somebody has acknowledged it."
 INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
 
 
+AT_TIME = Parameter(
+    "at",
+    "As it was at this time (RFC 3339) instead of now, as far as the ledger tells; what is kept of the present alone "
+    "is left out. 410 before the oldest entry that is kept.",
+    TIME,
+    "2026-01-31T12:00:00Z",
+)
+
+
 def catalogue(settings: Settings) -> list[Endpoint]:
     """All endpoints, in the order in which they are shown; some limits of parameters are settings."""
     most = settings.query_items_max
@@ -115,13 +124,16 @@ def _entity_list(
     cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
     newest = "the newest" if entities.time == "first_seen_at" else "those that changed last"
+    kind, past = entities.kind.__name__, AT_TIME in parameters
+    now = list_of(schema or kind, int)
     return Endpoint(
-        name, f"/{name}", summary, description, list_of(schema or entities.kind.__name__, int),
+        name, f"/{name}", summary, description, {"anyOf": [now, list_of(f"{kind}Then", int | None)]} if past else now,
         examples.page(item, example),
         (
             SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, _order(("key", "newest"), f"By key, or {newest} first."),
             TOTAL, Parameter("cursor", NEXT_PAGE, cursor, example),
         ),
+        problems=(410,) if past else (),
     )  # fmt: skip
 
 
@@ -133,11 +145,11 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
         _entity_list(
             DEPLOYMENTS, "Deployments as they are now",
             "By source, id and incarnation. A deployment that was made anew under the same id is another incarnation.",
-            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), ref, *_span("Changed"), current, limit),
+            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), ref, *_span("Changed"), current, AT_TIME, limit),
         ),
         _entity_list(
             VMS, "VMs as they are now", "By source and name. `tenant` is that of their deployment.",
-            examples.VM, (VM_NAME, _state(VmState, "ERROR"), ref, *_span("Changed"), of_current, limit),
+            examples.VM, (VM_NAME, _state(VmState, "ERROR"), ref, *_span("Changed"), of_current, AT_TIME, limit),
         ),
         _entity_list(
             RESOURCES, "Tenants, networks, subnets, images …", "By source, kind and id.", examples.RESOURCE,
@@ -153,11 +165,16 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
             examples.OPERATION_WITH_TIMES,
             (
                 TRANSACTION, _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF,
-                *_span("First seen"), limit,
+                *_span("First seen"), AT_TIME, limit,
             ),
             "OperationWithTimes",
         ),
     ]  # fmt: skip
+
+
+def _or_then(now: str, then: str) -> Schema:
+    """Without `at`, and with it."""
+    return {"anyOf": [reference(now), reference(then)]}
 
 
 def _singles(wait: Parameter) -> list[Endpoint]:
@@ -165,21 +182,21 @@ def _singles(wait: Parameter) -> list[Endpoint]:
         Endpoint(
             "deployment", "/deployments/{source}/{deployment}", "One deployment with its VMs",
             "The current incarnation, unless another is asked for.",
-            reference("DeploymentWithVms"), examples.DEPLOYMENT_WITH_VMS,
-            (SOURCE.in_path, DEPLOYMENT.in_path, INCARNATION), problems=(404,), single=True,
+            _or_then("DeploymentWithVms", "DeploymentWithVmsThen"), examples.DEPLOYMENT_WITH_VMS,
+            (SOURCE.in_path, DEPLOYMENT.in_path, INCARNATION, AT_TIME), problems=(404, 410), single=True,
         ),
         Endpoint(
             "vm", "/vms/{source}/{vm_name}", "One VM with its incarnations and instance ids",
             "Where several bear the name: the one that lives, else the one that changed last.",
-            reference("VmWithIncarnations"), examples.VM_WITH_INCARNATIONS,
-            (SOURCE.in_path, VM_NAME.in_path, DEPLOYMENT), problems=(404,), single=True,
+            _or_then("VmWithIncarnations", "VmThen"), examples.VM_WITH_INCARNATIONS,
+            (SOURCE.in_path, VM_NAME.in_path, DEPLOYMENT, AT_TIME), problems=(404, 410), single=True,
         ),
         Endpoint(
             "operation", "/operations/{source}/{transaction_id}", "One operation, now or as soon as it has ended",
             "With `wait`, the answer comes the moment the operation ends, whichever receiver took the last callback, "
             "or when the wait is over. Waiting for a transaction that nobody has heard of yet works, too.",
-            reference("OperationWithProgress"), examples.OPERATION_WITH_PROGRESS,
-            (SOURCE.in_path, TRANSACTION.in_path, wait), problems=(404,), single=True,
+            _or_then("OperationWithProgress", "OperationThen"), examples.OPERATION_WITH_PROGRESS,
+            (SOURCE.in_path, TRANSACTION.in_path, wait, AT_TIME), problems=(404, 410), single=True,
         ),
     ]  # fmt: skip
 

@@ -79,7 +79,7 @@ class EntityList:
 
     def cursor(self, row: Mapping[str, Any], *, newest: bool = False) -> str:
         """The cursor of the page after `row`."""
-        key = self._newest_key if newest else self.key
+        key = self.key_of(newest=newest)
         return _NEWEST_PREFIX * newest + "~".join(_part(column).write(row[column]) for column in key)
 
     def newest_first(self, query: Mapping[str, Any]) -> bool:
@@ -92,13 +92,9 @@ class EntityList:
     def statement(self, query: Mapping[str, Any]) -> tuple[str, list[Any]]:
         """The SQL and its values; it reads one row more than the limit, to tell whether there is a next page."""
         newest = self.newest_first(query)
-        key = self._newest_key if newest else self.key
-        where = self._matching(query)
-        if cursor := query.get("cursor"):
-            parts = cursor.removeprefix(_NEWEST_PREFIX).split("~") if newest else cursor.split("~")
-            after = [_part(column).read(part) for column, part in zip(key, parts, strict=True)]
-            marks = ", ".join("{}" for _ in key)
-            where.add(f"({', '.join(key)}) {'<' if newest else '>'} ({marks})", *after)
+        key = self.key_of(newest=newest)
+        where = Conditions()
+        self.add_conditions(where, query)
         return (
             f"SELECT {COLUMNS[self.name]} FROM {self.name}s WHERE {where} "  # noqa: S608 - of constants
             f"ORDER BY {ordered(key, descending=newest)} LIMIT ${len(where.values) + 1}"
@@ -106,15 +102,28 @@ class EntityList:
 
     def count(self, query: Mapping[str, Any]) -> tuple[str, list[Any]]:
         """The SQL and its values that count the items of all pages, up to one more than `TOTAL_MAX`."""
-        where = self._matching(query)
+        where = Conditions()
+        self._add_filters(where, query)
         some = f"SELECT FROM {self.name}s WHERE {where} LIMIT {TOTAL_MAX + 1}"
         return f"SELECT count(*) FROM ({some}) AS matching", where.values  # noqa: S608 - likewise
 
-    def _matching(self, query: Mapping[str, Any]) -> Conditions:
-        where = Conditions()
+    def key_of(self, *, newest: bool) -> tuple[str, ...]:
+        """The columns of an order."""
+        return self._newest_key if newest else self.key
+
+    def add_conditions(self, where: Conditions, query: Mapping[str, Any]) -> None:
+        """What rows must meet that are shown behind the cursor."""
+        self._add_filters(where, query)
+        if cursor := query.get("cursor"):
+            newest = self.newest_first(query)
+            key, parts = self.key_of(newest=newest), cursor.removeprefix(_NEWEST_PREFIX * newest).split("~")
+            after = [_part(column).read(part) for column, part in zip(key, parts, strict=True)]
+            marks = ", ".join("{}" for _ in key)
+            where.add(f"({', '.join(key)}) {'<' if newest else '>'} ({marks})", *after)
+
+    def _add_filters(self, where: Conditions, query: Mapping[str, Any]) -> None:
         where.filter(self.conditions, query)
         where.search(self.searched, query)
-        return where
 
 
 def _part(column: str) -> _KeyPart:

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from receiver.api import api_errors, parameters
-from receiver.api.api_errors import BodyError, ParameterError, QueryError, TooManyError
+from receiver.api.api_errors import BodyError, ForgottenError, ParameterError, QueryError, TooManyError
 from receiver.api.endpoints import Endpoint
 from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
@@ -33,6 +33,7 @@ _PROBLEMS: Mapping[type[QueryError], tuple[int, str, str]] = {
     api_errors.LongBodyError: (413, "body-too-large", "The body is too large"),
     api_errors.SlowBodyError: (408, "body-too-slow", "The body took too long"),
     api_errors.NothingFoundError: (404, "not-found", "Nothing of this name is known"),
+    api_errors.ForgottenError: (410, "forgotten", "The ledger does not go back so far"),
     api_errors.TokenError: (401, "token", "A token is needed"),
     api_errors.ScopeError: (403, "scope", "The token does not open this"),
     api_errors.TooOftenError: (429, "too-often", "Too many questions of one client"),
@@ -102,6 +103,8 @@ class Guard:
         elif status == 403:
             headers[hdrs.WWW_AUTHENTICATE] = f'Bearer error="insufficient_scope", scope="{endpoint.scope}"'
         members = {"parameter": error.parameter} if isinstance(error, ParameterError) else {}
+        if isinstance(error, ForgottenError):
+            members |= {"parameter": "at", "earliest_at": f"{error.earliest_at:%Y-%m-%dT%H:%M:%SZ}"}
         if isinstance(error, BodyError) and error.setting:
             members["setting"] = error.setting
         return problem(status, slug, title, str(error), headers=headers, **members)

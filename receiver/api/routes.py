@@ -30,6 +30,8 @@ from receiver.api.ledger_follower import LedgerFollower
 from receiver.api.ledger_lists import CALLBACKS, TRANSITIONS, Ledger
 from receiver.api.live_feed import LiveFeed
 from receiver.api.operation_times import OperationTimesReader
+from receiver.api.past import Past
+from receiver.api.past_lists import PAST_DEPLOYMENTS, PAST_OPERATIONS, PAST_VMS, PastList
 from receiver.api.rate_limits import RateLimits
 from receiver.api.read_pool import Reader
 from receiver.api.receipts import received_at
@@ -85,12 +87,13 @@ class Api:
         self._times = OperationTimesReader(self._reader, settings)
         self._explainer = Explainer(self._reader, settings, self._sources, self._times, find)
         self._stats = Stats(self._reader)
+        self._past = Past(self._reader, settings)
         sessions = Sessions(tokens, settings, tell_session_ended)
         desk = Desk(dead_letters, settings)
         self._answers: Mapping[str, Answer] = {
-            "deployments": partial(self._entities, DEPLOYMENTS),
-            "vms": partial(self._entities, VMS),
-            "resources": partial(self._entities, RESOURCES),
+            "deployments": partial(self._entities, DEPLOYMENTS, PAST_DEPLOYMENTS),
+            "vms": partial(self._entities, VMS, PAST_VMS),
+            "resources": partial(self._entities, RESOURCES, None),
             "operations": self._operations,
             "deployment": self._deployment,
             "vm": self._vm,
@@ -156,10 +159,14 @@ class Api:
 
     # The answers.
 
-    async def _entities(self, entities: EntityList, _: web.Request, query: Query) -> web.Response:
-        return json_answer(await entity_lists.page(self._reader, entities, query))
+    async def _entities(self, now: EntityList, past: PastList | None, _: web.Request, query: Query) -> web.Response:
+        if past and query["at"]:
+            return json_answer(await self._past.page(past, query))
+        return json_answer(await entity_lists.page(self._reader, now, query))
 
     async def _operations(self, _: web.Request, query: Query) -> web.Response:
+        if query["at"]:
+            return json_answer(await self._past.page(PAST_OPERATIONS, query))
         times = await self._times.now()
         return json_answer(await entity_lists.page(self._reader, OPERATIONS, query, times.shown))
 
@@ -173,6 +180,8 @@ class Api:
         return json_answer(answer)
 
     async def _deployment(self, request: web.Request, query: Query) -> web.Response:
+        if query["at"]:
+            return single(request, await self._past.deployment(query))
         vms_max = self._settings.query_items_max
         async with self._reader.snapshot() as snapshot:
             row = await snapshot.row("deployment", query["source"], query["deployment"], query["incarnation"])
@@ -183,6 +192,8 @@ class Api:
         return single(request, {**item(Deployment(*row)), "vms": vms, "vms_truncated": len(rows) > vms_max})
 
     async def _vm(self, request: web.Request, query: Query) -> web.Response:
+        if query["at"]:
+            return single(request, await self._past.vm(query))
         async with self._reader.snapshot() as snapshot:
             row = await snapshot.row("vm", query["source"], query["vm_name"], query["deployment"])
             if row is None:
@@ -194,6 +205,8 @@ class Api:
         return single(request, {**item(Vm(*row)), "incarnation": number, "incarnations": incarnations})
 
     async def _operation(self, request: web.Request, query: Query) -> web.Response:
+        if query["at"]:
+            return single(request, await self._past.operation(query))
         operation_id = entity_id("operation", query["source"], query["transaction_id"])
         operation = await self._waiters.wait(operation_id, query["wait"], lambda: request.transport is None)
         if operation is None:

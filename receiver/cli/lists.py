@@ -29,7 +29,7 @@ VMS: Columns = {
     "SOURCE": lambda item: item["source"],
     "DEPLOYMENT": lambda item: item["deployment"],
     "VM": lambda item: item["vm_name"],
-    "HOST": lambda item: item["host_name"] or "",
+    "HOST": lambda item: item.get("host_name") or "",
     "NOTES": lambda item: _notes(item, recovery_open="in recovery", needs_manual_recovery="needs manual recovery"),
 }
 RESOURCES: Columns = {
@@ -75,18 +75,20 @@ GONE = (DeploymentState.UNDEPLOYED, VmState.UNDEPLOYED)
 @options.until
 @options.gone
 @click.option("--all", "earlier", is_flag=True, help="Also earlier incarnations of the same ids.")
+@options.at
 @options.limit
 @options.output
 @options.reading
 def deployments_command(
     *, client: SyncEscReceiver, earlier: bool, gone: bool, limit: int, output: Output, **filters: Any
 ) -> None:
-    """List deployments as they are now.
+    """List deployments as they are now, or were.
 
     \b
     Examples:
       esc-receiver deployments --state ERROR
       esc-receiver deployments --source lab1 --since 2h
+      esc-receiver deployments --at 2026-01-31T12:00:00Z
       esc-receiver deployments -o json | jq -r .deployment
     """
     unless = {} if earlier else {"current": "true"} | _present(DeploymentState, gone=gone)
@@ -105,17 +107,19 @@ def deployments_command(
 @options.since
 @options.until
 @options.gone
+@options.at
 @options.limit
 @options.output
 @options.reading
 def vms_command(*, client: SyncEscReceiver, gone: bool, limit: int, output: Output, **filters: Any) -> None:
-    """List VMs as they are now.
+    """List VMs as they are now, or were.
 
     \b
     Examples:
       esc-receiver vms --state ERROR
       esc-receiver vms --deployment dep-1 --limit 1000 --gone
       esc-receiver vms --search fw-1 --since 30m
+      esc-receiver vms --state ERROR --at 2h
       esc-receiver vms --url https://esc.example/esc/ -o name
     """
     print_list(client, "vms", VMS, limit, output, id_field="vm_name", unless=_present(VmState, gone=gone), **filters)
@@ -211,4 +215,4 @@ def _unconfigured(source: Mapping[str, Any]) -> str:
 
 
 def _notes(item: Mapping[str, Any], **words: str) -> str:
-    return ", ".join(word for name, word in words.items() if item[name])
+    return ", ".join(word for name, word in words.items() if item.get(name))

@@ -31,8 +31,8 @@ OPERATIONS: Columns = {
     "KIND": lambda item: item["kind"] or "",
     "FIRST SEEN": lambda item: local_time(item["first_seen_at"]),
     "TOOK": lambda item: duration(item["first_seen_at"], item["ended_at"]),
-    "VMS ALIVE": lambda item: f"{item['vms_alive']}/{item['vms_seen']}",
-    "FAILED": lambda item: Text(str(item["vms_failed"]), style="bold red" if item["vms_failed"] else ""),
+    "VMS ALIVE": lambda item: f"{item['vms_alive']}/{item['vms_seen']}" if "vms_seen" in item else "",
+    "FAILED": lambda item: Text(str(item.get("vms_failed", "")), style="bold red" if item.get("vms_failed") else ""),
     "SOURCE": lambda item: item["source"],
     "DEPLOYMENT": lambda item: item["deployment"] or "",
     "TRANSACTION": lambda item: item["transaction_id"],
@@ -58,6 +58,7 @@ OPERATIONS: Columns = {
 @options.search
 @options.since
 @options.until
+@options.at
 @options.limit
 @options.output
 @options.reading
@@ -67,6 +68,7 @@ def operations_command(
     transaction: str | None,
     timeout_s: float,
     source: str | None,
+    at: str | None,
     limit: int,
     output: Output,
     **filters: Any,
@@ -80,14 +82,18 @@ def operations_command(
     Examples:
       esc-receiver operations --state OPEN
       esc-receiver operations --kind deploy --since 2026-01-31T12:00:00Z
+      esc-receiver operations --state OPEN --at 90m
       esc-receiver operations --wait d53f0047-2315-466c-b7e3-aa78e0a567e8 --timeout 600 && echo deployed
     """
     if transaction is None:
+        columns = OPERATIONS if at is None else {**OPERATIONS, "TOOK": lambda item: _took(item, at)}
         print_list(
-            client, "operations", OPERATIONS, limit, output, id_field="transaction_id", unless={"order": "newest"},
-            source=source, **filters,
+            client, "operations", columns, limit, output, id_field="transaction_id", unless={"order": "newest"},
+            source=source, at=at, **filters,
         )  # fmt: skip
         return
+    if at:
+        raise click.UsageError("--at tells of the past, in which there is nothing to --wait for")
     operation = _waited(client, source, transaction, timeout_s)
     if operation is None:
         where = f"by source {plain(source)}" if source else "by any source"
@@ -97,6 +103,10 @@ def operations_command(
     else:
         console(sys.stdout).print(_line(operation))
     sys.exit(EXIT.get(operation["state"], STILL_OPEN) if operation else UNKNOWN)
+
+
+def _took(item: Item, until: str) -> str:
+    return duration(item["first_seen_at"], item["ended_at"] or until)
 
 
 def _waited(client: SyncEscReceiver, source: str | None, transaction: str, timeout_s: float) -> Item | None:

@@ -67,6 +67,8 @@ class Moment(click.ParamType[str]):
 since = click.option("--since", type=Moment(), help="Only since then: 2026-01-31T12:00:00Z, or 15m, 2h, 7d ago.")
 until = click.option("--until", type=Moment(), help="Only before then, likewise.")
 
+at = click.option("--at", type=Moment(), help="As it was then, as far as the ledger tells: a time, or so long ago.")
+
 
 def reading(command: Command) -> Command:
     """Options `--url` and `--token`, handed on as `client`."""
