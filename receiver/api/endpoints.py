@@ -6,20 +6,47 @@ how an answer is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.api import examples
 from receiver.api.answer_schemas import list_of, of, schema_of
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
+from receiver.api.known_parameters import (
+    ACKNOWLEDGED,
+    AFTER,
+    AT,
+    BEGINNING,
+    CHANGE,
+    DEPLOYMENT,
+    ENTITY,
+    INCARNATION,
+    LEDGER_TOTAL,
+    NEXT_PAGE,
+    REASON,
+    RECEIPT,
+    REF,
+    RESOURCE_ID,
+    RULE,
+    SEARCH,
+    SEARCH_ALL,
+    SOURCE,
+    TENANT,
+    TOTAL,
+    TRANSACTION,
+    VM_NAME,
+    kind,
+    order,
+    span,
+    state,
+)
 from receiver.api.ledger_lists import DEAD_LETTERS
-from receiver.api.list_sql import TOTAL_MAX
 from receiver.api.openapi import Schema, array_of, reference
-from receiver.api.parameters import BOOLEAN, POSITION, TEXT, TIME, UUID_TEXT, Parameter, choice, matching, whole
+from receiver.api.parameters import BOOLEAN, POSITION, TEXT, UUID_TEXT, Parameter, choice, matching, whole
 from receiver.config.read_tokens import Scope
 from receiver.config.settings import Settings
-from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, VmState
+from receiver.model.entities import DeploymentState, OperationState, ResourceState, VmState
 from receiver.model.notification import Family, Outcome
 
 PREFIX = "/api/v1"
@@ -50,68 +77,12 @@ class Endpoint:
     status: int = 200
 
 
-SOURCE = Parameter("source", "The ESC instance.", TEXT, "lab1")
-TENANT = Parameter("tenant", "Internal id of the tenant.", TEXT, "SystemAdminTenantId")
-DEPLOYMENT = Parameter("deployment", "Internal id of the deployment.", TEXT, "dep-1")
-VM_NAME = Parameter("vm_name", "The name that ESC gave the VM.", TEXT, "vm-1")
-TRANSACTION = Parameter("transaction_id", "ESC's transaction id.", TEXT, examples.TRANSACTION_ID)
-RECEIPT = Parameter("receipt", "The receipt that the sender was given.", UUID_TEXT, examples.RECEIPT).in_path
-ENTITY = Parameter("entity", "What the entry is about.", choice(EntityKind), "vm")
-CHANGE = Parameter("change", "The new state or the note, in lower case.", TEXT, "alive")
-AFTER = Parameter("after", "Only what became visible behind this position, oldest first.", POSITION, examples.POSITION)
-NEXT_PAGE = "`next` of the page before; the other parameters stay the same."
-REF = Parameter("ref", "The caller's own reference, from the callback URL.", TEXT, "order-4711")
-SEARCH = Parameter("q", "Words that its ids, names or reference hold, in any case and order.", TEXT, "fw-1 lab")
-BEGINNING = Parameter("q", "How the name or id begins, in any case.", TEXT, "d53f0047-2315", required=True)
-TOTAL = Parameter(
-    "total", f"Also count all that match, on whatever page; {TOTAL_MAX + 1} stands for more.", BOOLEAN, True, False
-)
-SEARCH_ALL = replace(SEARCH, description="Words that its ids, names, rule or reason hold, in any case and order.")
-LEDGER_TOTAL = replace(
-    TOTAL,
-    description=f"{TOTAL.description} null: more would have to be looked through than `query_scan_rows_max`.",
-)
-RESOURCE_ID = Parameter("resource_id", "The id that ESC gave it.", TEXT, "net-1")
-RULE = Parameter("rule", "The rule that decided.", TEXT, "unclassified")
-REASON = Parameter("reason", "Why, in these very words.", TEXT, "the stage VM_PAINTED is not known")
-ACKNOWLEDGED = Parameter("acknowledged", "Whether somebody has acknowledged it.", BOOLEAN, example=False)
-INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
-
-
-AT_TIME = Parameter(
-    "at",
-    "As it was at this time (RFC 3339) instead of now, as far as the ledger tells; what is kept of the present alone "
-    "is left out. 410 before the oldest entry that is kept.",
-    TIME,
-    "2026-01-31T12:00:00Z",
-)
-
-
 def catalogue(settings: Settings) -> list[Endpoint]:
     """All endpoints, in the order in which they are shown; some limits of parameters are settings."""
     most = settings.query_items_max
     limit = Parameter("limit", "Most items on the page.", whole(1, most), min(50, most), min(LIMIT_DEFAULT, most))
     wait = Parameter("wait", "Seconds to wait for the end.", whole(0, settings.wait_s_max), 30, 0)
     return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_quarantine(), *_others(limit), *_session()]
-
-
-def _span(of_what: str) -> tuple[Parameter, Parameter]:
-    return (
-        Parameter("since", f"{of_what} at this time or later (RFC 3339).", TIME, "2026-01-31T12:00:00Z"),
-        Parameter("until", f"{of_what} before this time.", TIME, "2026-01-31T13:00:00Z"),
-    )
-
-
-def _state(states: Iterable[str], example: str) -> Parameter:
-    return Parameter("state", "In this state; several may be given.", choice(states), example).repeatable
-
-
-def _kind(description: str, example: str) -> Parameter:
-    return Parameter("kind", f"{description}, e.g. `{example}`.", TEXT, example)
-
-
-def _order(words: Sequence[str], description: str) -> Parameter:
-    return Parameter("order", description, choice(words), words[1], words[0])
 
 
 def _entity_list(
@@ -124,13 +95,14 @@ def _entity_list(
     cursor = matching({"type": "string", "pattern": pattern}, pattern, "not a cursor of this list")
     name = f"{entities.name}s"
     newest = "the newest" if entities.time == "first_seen_at" else "those that changed last"
-    kind, past = entities.kind.__name__, AT_TIME in parameters
-    now = list_of(schema or kind, int)
+    name_of, past = entities.kind.__name__, AT in parameters
+    now = list_of(schema or name_of, int)
+    answer = {"anyOf": [now, list_of(f"{name_of}Then", int | None)]} if past else now
     return Endpoint(
-        name, f"/{name}", summary, description, {"anyOf": [now, list_of(f"{kind}Then", int | None)]} if past else now,
+        name, f"/{name}", summary, description, answer,
         examples.page(item, example),
         (
-            SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, _order(("key", "newest"), f"By key, or {newest} first."),
+            SOURCE, TENANT, DEPLOYMENT, SEARCH, *parameters, order(("key", "newest"), f"By key, or {newest} first."),
             TOTAL, Parameter("cursor", NEXT_PAGE, cursor, example),
         ),
         problems=(410,) if past else (),
@@ -145,17 +117,17 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
         _entity_list(
             DEPLOYMENTS, "Deployments as they are now",
             "By source, id and incarnation. A deployment that was made anew under the same id is another incarnation.",
-            examples.DEPLOYMENT, (_state(DeploymentState, "ACTIVE"), ref, *_span("Changed"), current, AT_TIME, limit),
+            examples.DEPLOYMENT, (state(DeploymentState, "ACTIVE"), ref, *span("Changed"), current, AT, limit),
         ),
         _entity_list(
             VMS, "VMs as they are now", "By source and name. `tenant` is that of their deployment.",
-            examples.VM, (VM_NAME, _state(VmState, "ERROR"), ref, *_span("Changed"), of_current, AT_TIME, limit),
+            examples.VM, (VM_NAME, state(VmState, "ERROR"), ref, *span("Changed"), of_current, AT, limit),
         ),
         _entity_list(
             RESOURCES, "Tenants, networks, subnets, images …", "By source, kind and id.", examples.RESOURCE,
             (
-                _kind("What kind it is", "network"), RESOURCE_ID, _state(ResourceState, "CREATED"), ref,
-                *_span("Changed"), limit,
+                kind("What kind it is", "network"), RESOURCE_ID, state(ResourceState, "CREATED"), ref,
+                *span("Changed"), limit,
             ),
         ),
         _entity_list(
@@ -164,8 +136,8 @@ def _entity_lists(limit: Parameter) -> list[Endpoint]:
             "usually takes is learned from those that succeeded.",
             examples.OPERATION_WITH_TIMES,
             (
-                TRANSACTION, _kind("What was asked for", "deploy"), _state(OperationState, "OPEN"), REF,
-                *_span("First seen"), AT_TIME, limit,
+                TRANSACTION, kind("What was asked for", "deploy"), state(OperationState, "OPEN"), REF,
+                *span("First seen"), AT, limit,
             ),
             "OperationWithTimes",
         ),
@@ -183,27 +155,34 @@ def _singles(wait: Parameter) -> list[Endpoint]:
             "deployment", "/deployments/{source}/{deployment}", "One deployment with its VMs",
             "The current incarnation, unless another is asked for.",
             _or_then("DeploymentWithVms", "DeploymentWithVmsThen"), examples.DEPLOYMENT_WITH_VMS,
-            (SOURCE.in_path, DEPLOYMENT.in_path, INCARNATION, AT_TIME), problems=(404, 410), single=True,
+            (SOURCE.in_path, DEPLOYMENT.in_path, INCARNATION, AT), problems=(404, 410), single=True,
         ),
         Endpoint(
             "vm", "/vms/{source}/{vm_name}", "One VM with its incarnations and instance ids",
             "Where several bear the name: the one that lives, else the one that changed last.",
             _or_then("VmWithIncarnations", "VmThen"), examples.VM_WITH_INCARNATIONS,
-            (SOURCE.in_path, VM_NAME.in_path, DEPLOYMENT, AT_TIME), problems=(404, 410), single=True,
+            (SOURCE.in_path, VM_NAME.in_path, DEPLOYMENT, AT), problems=(404, 410), single=True,
         ),
         Endpoint(
             "operation", "/operations/{source}/{transaction_id}", "One operation, now or as soon as it has ended",
             "With `wait`, the answer comes the moment the operation ends, whichever receiver took the last callback, "
             "or when the wait is over. Waiting for a transaction that nobody has heard of yet works, too.",
             _or_then("OperationWithProgress", "OperationThen"), examples.OPERATION_WITH_PROGRESS,
-            (SOURCE.in_path, TRANSACTION.in_path, wait, AT_TIME), problems=(404, 410), single=True,
+            (SOURCE.in_path, TRANSACTION.in_path, wait, AT), problems=(404, 410), single=True,
         ),
     ]  # fmt: skip
 
 
 def _ledgers(limit: Parameter) -> list[Endpoint]:
-    order = _order(("oldest", "newest"), "In the order of visibility, or the other way round.")
-    page = (AFTER, SEARCH_ALL, order, limit, LEDGER_TOTAL, Parameter("cursor", NEXT_PAGE, POSITION, examples.POSITION))
+    order_of = order(("oldest", "newest"), "In the order of visibility, or the other way round.")
+    page = (
+        AFTER,
+        SEARCH_ALL,
+        order_of,
+        limit,
+        LEDGER_TOTAL,
+        Parameter("cursor", NEXT_PAGE, POSITION, examples.POSITION),
+    )
     family = Parameter("family", "What it is about.", choice(Family), "deployment")
     outcome = Parameter("outcome", "What became of it; several may be given.", choice(Outcome), "malformed")
     following = (
@@ -216,7 +195,7 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
             list_of("Callback", int | None), examples.page(examples.CALLBACK, examples.POSITION),
             (
                 SOURCE, TENANT, DEPLOYMENT, VM_NAME, TRANSACTION, family, outcome.repeatable, RULE, REASON, REF,
-                ACKNOWLEDGED, *_span("Received"), *page,
+                ACKNOWLEDGED, *span("Received"), *page,
             ),
             problems=(409,),
         ),
@@ -242,7 +221,7 @@ def _ledgers(limit: Parameter) -> list[Endpoint]:
                 ),
                 Parameter("operation", "ESC's transaction id.", TEXT, examples.TRANSACTION_ID),
                 Parameter("state", "The state it came to; several may be given.", TEXT, "ALIVE").repeatable,
-                CHANGE, REF, *_span("Entered"), *page,
+                CHANGE, REF, *span("Entered"), *page,
             ),
             problems=(409,),
         ),
