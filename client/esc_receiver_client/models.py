@@ -1528,6 +1528,16 @@ class Stats(BaseModel):
     ledger: Ledger
 
 
+class StatsThen(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    at: AwareDatetime
+    deployments: dict[str, int]
+    vms: dict[str, int]
+    operations: dict[str, int]
+
+
 class Transition(BaseModel):
     model_config = ConfigDict(
         extra="allow",

@@ -183,6 +183,7 @@ def components() -> dict[str, Schema]:
         ),
         "Explanation": _EXPLANATION,
         "Stats": _STATS,
+        "StatsThen": of(at=datetime, deployments=COUNTS, vms=COUNTS, operations=COUNTS),
         "DeadLetterGroup": of(**GROUP_TYPES),
         "Acknowledgement": schema_of_body(Acknowledgement),
         "ReplayOrder": schema_of_body(ReplayOrder),

@@ -96,6 +96,36 @@ SELECT id FROM operations WHERE deployment = $1
 UNION ALL
 SELECT id FROM resources WHERE deployment = $1;
 
+-- name: look_at_all
+-- Most of a month's entries are looked at, which the settings of a reading session would not have.
+SET LOCAL enable_seqscan = on;
+
+-- name: counts_then
+-- How many of each kind were in which state at a moment: as many as now, without those that came to it since, and with
+-- those that left it. What is in no state yet is not counted.
+WITH moves AS (
+    SELECT entity || 's' AS kind, from_state, to_state, count(*) AS rows
+    FROM transitions
+    WHERE at > $1 AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+    GROUP BY entity, from_state, to_state
+)
+SELECT kind, state, sum(rows)::bigint AS rows
+FROM (
+    SELECT 'deployments' AS kind, state, count(*) AS rows FROM deployments GROUP BY state
+    UNION ALL
+    SELECT 'vms', state, count(*) FROM vms GROUP BY state
+    UNION ALL
+    SELECT 'operations', state, count(*) FROM operations GROUP BY state
+    UNION ALL
+    SELECT kind, from_state, rows FROM moves
+    UNION ALL
+    SELECT kind, to_state, -rows FROM moves
+) AS counted
+WHERE state <> 'UNSEEN'
+GROUP BY kind, state
+HAVING sum(rows) > 0
+ORDER BY kind, state;
+
 -- name: ledger_kept_since
 -- When the oldest partition of the ledger begins: all entries since then are kept. One just dropped has no bounds any more.
 SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)''\)')::timestamptz) AS since

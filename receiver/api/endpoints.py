@@ -300,8 +300,9 @@ def _others(limit: Parameter) -> list[Endpoint]:
             problems=(404,),
         ),
         Endpoint(
-            "stats", "/stats", "How many of what are in which state", "A few seconds old at most, as `at` tells.",
-            reference("Stats"), examples.STATS,
+            "stats", "/stats", "How many of what are in which state",
+            "A few seconds old at most, as `at` tells; or of the moment that was asked for.",
+            _or_then("Stats", "StatsThen"), examples.STATS, (AT,), problems=(410,),
         ),
         Endpoint(
             "feed", "/feed", "Ledger entries as they happen",

@@ -48,6 +48,17 @@ class Past:
             await _check_kept(snapshot, query["at"])
         return answer
 
+    async def count(self, at: datetime) -> dict[str, Any]:
+        """How many were in which state. Those of an order other than that of arrival are counted as they arrived."""
+        check_moment(at)
+        counts: dict[str, dict[str, int]] = {"deployments": {}, "vms": {}, "operations": {}}
+        async with self._reader.snapshot() as snapshot:
+            await snapshot.rows("look_at_all")
+            for row in await snapshot.rows("counts_then", at):
+                counts[row["kind"]][row["state"]] = row["rows"]
+            await _check_kept(snapshot, at)
+        return {"at": at, **counts}
+
     async def deployment(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """The incarnation that was the latest, or the one asked for, with its VMs. Raises NothingFoundError."""
         number = query["incarnation"]

@@ -253,5 +253,7 @@ class Api:
     async def _explain(self, _: web.Request, query: Query) -> web.Response:
         return json_answer(await self._explainer.explain(query["source"], query["vm_name"], query["deployment"]))
 
-    async def _count(self, _: web.Request, __: Query) -> web.Response:
+    async def _count(self, _: web.Request, query: Query) -> web.Response:
+        if query["at"]:
+            return json_answer(await self._past.count(query["at"]))
         return json_answer(await self._stats.count())

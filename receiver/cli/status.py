@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,22 +20,30 @@ from receiver.cli.terminal import colour_of, duration, local_time, print_json, p
 from receiver.model.sanitize import plain
 
 NOT_READY = 1
+KINDS = ("deployments", "vms", "operations")
 COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "refused")
 """What adds up (docs/promises.md#promise-8): the first two are the sum of the others."""
 
 
 @click.command("status")
 @options.json("Readiness, statistics and counts as one JSON document.")
+@options.at
 @options.reading
-def status_command(*, client: SyncEscReceiver, as_json: bool) -> None:
+def status_command(*, client: SyncEscReceiver, as_json: bool, at: str | None) -> None:
     """Say how a running receiver is. Exit status 0: ready, perhaps degraded; 1: it could not keep a callback now.
+
+    With --at: only how many deployments, VMs and operations were in which state then.
 
     \b
     Examples:
       esc-receiver status
       esc-receiver status --url http://receiver.example:9010 --token "$TOKEN"
       esc-receiver status --json | jq .stats.vms
+      esc-receiver status --at 2026-01-31T12:00:00Z
     """
+    if at:
+        _print_then(client, at, as_json=as_json)
+        return
     readiness = _readiness(client)
     metrics = _families(client.text("/metrics"))
     document = {
@@ -46,6 +55,15 @@ def status_command(*, client: SyncEscReceiver, as_json: bool) -> None:
     else:
         print_table(("RECEIVER", plain(client.url)), _rows(document), folded=True)
     sys.exit(0 if readiness["ready"] else NOT_READY)
+
+
+def _print_then(client: SyncEscReceiver, at: str, *, as_json: bool) -> None:
+    then = client.get("stats", at=at)
+    if as_json:
+        print_json(then)
+    else:
+        rows = [(kind, _states(then[kind])) for kind in KINDS]
+        print_table(("AS IT WAS", local_time(then["at"])), rows, folded=True)
 
 
 def _readiness(client: SyncEscReceiver) -> dict[str, Any]:
@@ -118,7 +136,7 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
 
 
 def _states_by_kind(stats: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
-    for kind in ("deployments", "vms", "operations"):
+    for kind in KINDS:
         yield kind, _states(stats[kind], stats["counted_max"])
     for kind, states in sorted(stats["resources"].items()):
         yield f"resource {kind}", _states(states, stats["counted_max"])
@@ -140,7 +158,7 @@ def _ready(readiness: Mapping[str, Any]) -> Text:
     return Text("ready, but degraded", style="yellow") if readiness["degraded"] else Text("ready", style="green")
 
 
-def _states(states: Mapping[str, int], most: int) -> Text:
+def _states(states: Mapping[str, int], most: float = math.inf) -> Text:
     """Each state in its colour, the most frequent first."""
     text = Text()
     for name, count in sorted(states.items(), key=lambda one: -one[1]):

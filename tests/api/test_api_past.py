@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
@@ -74,6 +75,8 @@ async def test_the_past_is_what_the_present_was(postgres_dsn: str, seed: int) ->
             told = await said(api, at=written(at))
             for path in LISTS:
                 assert told[path] == lists[path], (at, path)
+            counted = (await api.get("/stats", at=written(at))).body
+            assert all(counted[path[1:]] == Counter(one["state"] for one in lists[path]) for path in LISTS), at
             later = at + timedelta(seconds=9)
             assert stated("/vms", await api.all_items("/vms", at=written(later))) == lists["/vms"]
 
@@ -160,6 +163,7 @@ async def test_a_page_looks_through_so_many_rows(postgres_dsn: str) -> None:
         ("/deployments/default/dep-a", {"at": "2001-01-01T00:00:00Z"}, 410, "at"),
         ("/operations/default/x", {"at": written(BEGAN_AT), "wait": 5}, 400, "wait"),
         ("/vms", {"at": written(BEGAN_AT), "order": "newest"}, 400, "order"),
+        ("/stats", {"at": "2001-01-01T00:00:00Z"}, 410, "at"),
         ("/resources", {"at": written(BEGAN_AT)}, 400, "at"),
     ],
 )

@@ -183,3 +183,18 @@ async def test_dead_letters_are_listed_by_reason_and_acknowledged_with_a_note(
     assert group["unacknowledged"] == 0
     (callback,) = (await api.get("/callbacks", outcome="malformed")).items
     assert (callback["acknowledged_note"], callback["acknowledged_by"]) == ("ticket 4711", "anna")
+
+
+async def test_lists_and_counts_of_the_past(api: RunningApi) -> None:
+    """`--at`: a time or so long ago, for lists, operations and the counts; with a wait it has no meaning."""
+    then = ["--at", (await api.get("/stats")).body["at"]]
+    for command, columns in (("vms", ["HOST", "NOTES"]), ("deployments", ["NOTES"]), ("operations", ["TOOK"])):
+        status, (heading, *rows), _ = await ask(api.url, command, *then)
+        assert (status, len(rows)) == (0, 2 if command == "operations" else 1), command
+        assert all(column in heading for column in columns)
+        assert (await ask(api.url, command, "-o", "name", "--at", "0s"))[0] == 0
+    _, lines, _ = await ask(api.url, "status", *then)
+    assert any("operations" in line and "SUCCEEDED 2" in line for line in lines), lines
+    _, (line,), _ = await ask(api.url, "status", "--json", *then)
+    assert orjson.loads(line)["operations"] == {"SUCCEEDED": 2}
+    assert (await ask(api.url, "operations", "--wait", "x", *then))[0] == 2
