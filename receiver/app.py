@@ -18,7 +18,7 @@ from receiver.api.routes import Api
 from receiver.board.page import Board
 from receiver.config.exposure import open_doors
 from receiver.config.settings import Settings
-from receiver.errors import ReceiverError, SetupError
+from receiver.errors import ReceiverError
 from receiver.http.health import Dependency, Health
 from receiver.http.ingress import Ingress
 from receiver.http.sites import Sites
@@ -196,7 +196,7 @@ class App:
         )
         warnings = list(open_doors(self.settings))
         return Health(
-            dependencies, self.metrics, self.settings.ping_timeout_s, lambda: self._warnings(warnings),
+            dependencies, self.metrics, self.settings.readyz_timeout_s, lambda: self._warnings(warnings),
             self._membership, lambda: {"feed_fsynced": self.monitors.feed_fsynced},
         )  # fmt: skip
 
@@ -204,14 +204,19 @@ class App:
         return [*lasting, *filter(None, [self.entity_counts.warning, self.monitors.warning])]
 
     async def _check_intake(self) -> None:
-        """Whether the next callback would be kept, by PostgreSQL or by the spool."""
+        """Whether the next callback would be kept, by the spool or by PostgreSQL.
+
+        The spool is asked first: one that can keep is enough, however silent PostgreSQL is.
+        """
         if self.batcher.full:
             raise ReceiverError("as many callbacks wait as queue_callbacks_max and queue_bytes_max allow")
-        if self.router.direct:
-            with suppress(SetupError):
-                await self.database.ping()
-                return
-        await self.spool.ping()
+        try:
+            async with asyncio.timeout(self.settings.readyz_timeout_s / 2):
+                await self.spool.ping()
+        except (ReceiverError, TimeoutError):
+            if not self.router.direct:
+                raise
+            await self.database.ping()
 
     async def _check_mode(self) -> None:
         if not self.router.direct:

@@ -19,6 +19,9 @@ from esc_receiver_client.errors import FeedError, FeedUnreachableError, StreamMi
 
 CONNECT_S = 3.0
 RETRY_S = 0.5
+PING_S = 2.0
+"""How often a server is asked whether it is there; when two answers are missing, another one is connected to. nats-py's
+own two minutes would leave a consumer with a silent server for as long."""
 AWAY = (NatsError, OSError, TimeoutError)
 """What nats-py raises when a question has no good answer just now."""
 
@@ -59,7 +62,7 @@ class Connection:
         self._servers = servers.split(",") if isinstance(servers, str) else list(servers)
         self._name = name
         self._timeout_s = connect_timeout_s
-        self._options = options
+        self._options = {"ping_interval": PING_S, **options}
         self._client: Client | None = None
         self._forbidden = ""
         """What the server said that this user may not do: such questions have no answer, and end by their time."""

@@ -129,7 +129,12 @@ class Settings(BaseSettings):
     )
     head_timeout_s: PositiveFloat = _setting(10, "Time for the head of a request, and for the first one to begin.")
     keepalive_timeout_s: PositiveFloat = _setting(75, "Time to wait for a (next) request on a connection.")
-    ping_timeout_s: PositiveFloat = _setting(2, "Time for a dependency to answer `/readyz`.")
+    readyz_timeout_s: PositiveFloat = _setting(
+        0.4,
+        "Time for a dependency to answer `/readyz`, which of several workers takes half as long again: a probe of"
+        " Kubernetes or HAProxy waits a second where it is not told otherwise.",
+    )
+    ping_timeout_s: PositiveFloat = _setting(2, "Time for PostgreSQL, NATS or a worker to answer a small question.")
     retry_after_s: PositiveInt = _setting(5, "`Retry-After` of a 503.")
 
     queue_callbacks_max: PositiveInt = _setting(10_000, "Most callbacks waiting for a transaction.")
@@ -254,6 +259,9 @@ class Settings(BaseSettings):
     wake_sweep_s: PositiveFloat = _setting(5, "How often waiting requests and the feed look for a lost wake-up.")
 
     nats_connect_timeout_s: PositiveFloat = _setting(5, "Time to connect to NATS.")
+    nats_ping_s: PositiveFloat = _setting(
+        2, "How often NATS is asked whether it is there; when two answers are missing, another server is connected to."
+    )
     publish_timeout_s: PositiveFloat = _setting(5, "Time for JetStream to acknowledge a message.")
     publish_batch_max: int = _setting(512, "Most messages taken from the outbox at once.", ge=1, le=4_096)
     publish_batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes taken from it at once.")

@@ -50,7 +50,7 @@ class Health:
         self,
         dependencies: Iterable[Dependency],
         metrics: Metrics,
-        ping_timeout_s: float,
+        timeout_s: float,
         warnings: Callable[[], Iterable[str]] = tuple,
         together: Together | None = None,
         facts: Callable[[], dict[str, str]] = dict,
@@ -59,7 +59,7 @@ class Health:
         self._dependencies = tuple(dependencies)
         self._registry = metrics.registry
         self._together = together
-        self._ping_timeout_s = ping_timeout_s
+        self._timeout_s = timeout_s
         self._warnings = warnings
         self._facts = facts
 
@@ -104,12 +104,12 @@ class Health:
 
     async def _fault(self, dependency: Dependency) -> str | None:
         try:
-            async with asyncio.timeout(self._ping_timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 await dependency.ping()
         except ReceiverError as error:
             return str(error)
         except TimeoutError:
-            return f"no answer within ping_timeout_s ({self._ping_timeout_s:g} s)"
+            return f"no answer within readyz_timeout_s ({self._timeout_s:g} s)"
         except Exception as error:  # noqa: BLE001 - whatever went wrong, it cannot be used
             return type(error).__name__
         return None

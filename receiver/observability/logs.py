@@ -53,6 +53,7 @@ def configure(settings: Settings, writer: LogWriter | None = None) -> None:
     if writer:
         writer.sum_up_dropped(_summary)
         logging.basicConfig(handlers=[_FromLibraries()], force=True)
+        logging.root.handlers[0].addFilter(_is_news)
         logging.captureWarnings(True)
 
 
@@ -113,6 +114,16 @@ class _FromLibraries(logging.Handler):
         structlog.get_logger().log(
             record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
         )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False of asyncio's complaint that nobody asked how a connection ended which had been given up before.
+
+    asyncpg leaves such a thing behind when its time to connect is over just as the server takes the connection.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    forgotten = record.name == "asyncio" and record.getMessage().startswith("Future exception was never retrieved")
+    return not (forgotten and isinstance(error, ConnectionError))
 
 
 def _summary(lines: int) -> bytes:

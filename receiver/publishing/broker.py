@@ -94,8 +94,8 @@ class Broker:
 
     async def _connected(self) -> Client:
         client = NatsClient(self._access)
-        timeout_s = self._settings.nats_connect_timeout_s
-        await client.open("esc-receiver", timeout_s, self._on_error, self._on_up, self._on_down)
+        timeout_s, ping_s = self._settings.nats_connect_timeout_s, self._settings.nats_ping_s
+        await client.open("esc-receiver", timeout_s, ping_s, self._on_error, self._on_up, self._on_down)
         return client
 
     async def _on_up(self) -> None:

@@ -67,6 +67,7 @@ class NatsClient(Client):
         self,
         name: str,
         connect_timeout_s: float,
+        ping_s: float,
         on_error: OnError,
         on_up: Listener = nobody_listens,
         on_down: Listener = nobody_listens,
@@ -89,6 +90,7 @@ class NatsClient(Client):
                 name=name,
                 connect_timeout=connect_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
+                ping_interval=ping_s,  # type: ignore[arg-type]  # likewise
                 max_reconnect_attempts=-1,
                 **self._options,
                 error_cb=self._heard,
@@ -128,6 +130,13 @@ class NatsClient(Client):
         """nats-py leaves the connection open when connecting is cancelled half way."""
         if self._transport:
             self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
+
+    async def _process_pong(self) -> None:
+        """Also one that comes when nobody waits for it any more: by that nats-py would end its reading for good, and
+        the connection would look as if it lived."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Before anything secret is sent: a server that offers no TLS, although we want it, is the wrong one."""

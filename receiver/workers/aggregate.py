@@ -18,6 +18,9 @@ from receiver.workers.readiness import Told, together
 from receiver.workers.tally import Family, Report, Tally, figure, labelled
 from receiver.workers.worker_process import State, WorkerProcess
 
+WORKER_SHARE = 1.25
+"""Of `readyz_timeout_s`: for what a worker says of itself, which takes all of it where something is silent."""
+
 
 @dataclass(slots=True)
 class Place:
@@ -86,7 +89,7 @@ class Aggregate:
         worker, said = place.worker, None
         if worker.state is not State.STARTING:
             with suppress(LineError, TimeoutError):
-                said = await worker.ask("readiness", timeout_s=2 * self._settings.ping_timeout_s)
+                said = await worker.ask("readiness", timeout_s=WORKER_SHARE * self._settings.readyz_timeout_s)
         return Told(
             place.number, worker.state if worker in self._live else "restarting", worker.pid, place.restarts, said
         )

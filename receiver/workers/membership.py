@@ -20,6 +20,9 @@ from receiver.workers.tally import Family, Report, registry_of
 
 log = structlog.get_logger()
 
+SUPERVISOR_SHARE = 1.5
+"""Of `readyz_timeout_s`: for what the supervisor says of all workers, whom it asks first."""
+
 
 class Member(Protocol):
     """The process that is a worker."""
@@ -54,6 +57,7 @@ class Membership:
             settings.spool_folder_of(one) for one in (number, *range(workers + 1, 3 * workers + number + 1))
         ]
         """In the order in which they are tried: while it is replaced, its predecessor still has its own."""
+        self._readyz_timeout_s = SUPERVISOR_SHARE * settings.readyz_timeout_s
         self._timeout_s = 3 * settings.ping_timeout_s  # the supervisor asks all workers first
         self._line = Line(
             end,
@@ -105,7 +109,7 @@ class Membership:
     async def readiness(self) -> dict[str, Any]:
         """How all workers are; how this one is, when the supervisor does not say it."""
         try:
-            told: dict[str, Any] = await self._line.ask("readiness", timeout_s=self._timeout_s)
+            told: dict[str, Any] = await self._line.ask("readiness", timeout_s=self._readyz_timeout_s)
         except (LineError, TimeoutError):
             return alone(await self._member.readiness(), self.number)
         return told

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -19,6 +20,7 @@ import pytest
 import structlog
 from prometheus_client import Counter
 
+from chaos.wire import Wire
 from receiver.app import App, running
 from receiver.config.settings import Settings
 from receiver.embedded.servers import EmbeddedNats, EmbeddedPostgres
@@ -91,6 +93,24 @@ async def test_it_starts_without_postgresql_and_nats_and_recovers_by_itself(tmp_
             await assert_feed_equals_ledger(connection, messages)
             assert [m.event["change"] for m in messages if m.event["entity"] == "vm"] == ["inert", "alive"]
             await connection.close()
+
+
+async def test_it_is_ready_while_postgresql_says_nothing(postgres_dsn: str, nats_url: str, tmp_path: Path) -> None:
+    """From the first moment on, when nobody has waited for PostgreSQL yet: the spool keeps what comes."""
+    port = urlsplit(postgres_dsn).port
+    assert port is not None
+    async with Wire(lambda: port).laid() as wire:
+        dsn = postgres_dsn.replace(f":{port}/", f":{wire.port}/")
+        settings = Settings(postgres_dsn=dsn, nats_url=nats_url, port=0, data_dir=tmp_path)
+        async with running(settings) as app, aiohttp.ClientSession(app.url) as session:
+            await app.until_ready()
+            await feed.until(lambda: well(session))
+            wire.stall()
+            status, told = await readiness(session)
+            assert app.router.direct
+            assert (status, told["dependencies"]["keeping"]) == (200, {"ok": True})
+            assert not told["dependencies"]["postgres"]["ok"]
+            wire.mend()
 
 
 async def test_with_nowhere_to_keep_it_refuses_and_asks_to_come_again(tmp_path: Path) -> None:

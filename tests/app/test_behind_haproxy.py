@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -15,68 +13,14 @@ import pytest
 
 from receiver.embedded.child_process import free_port
 from tests.support.auditor import assert_ledger_is_whole
-from tests.support.program import CHECKOUT, Load, Program, program
-from tests.support.waiting import until
+from tests.support.crew import under_load
+from tests.support.program import Load, Program, program
+from tests.support.proxy import HAPROXY, proxying
 
-HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 needs_haproxy = pytest.mark.skipif(
     not Path(HAPROXY).exists(), reason="no HAProxy on this machine (Debian: apt-get install haproxy)"
 )
-SHIPPED = (CHECKOUT / "packaging" / "haproxy.cfg").read_text("utf-8")
-
-
-class Proxy:
-    """A running HAProxy, and the commands of its socket."""
-
-    def __init__(self, url: str, socket: Path) -> None:
-        self.url = url
-        self._socket = socket
-
-    async def say(self, command: str) -> str:
-        """One command of the recipe; HAProxy's answer."""
-        reader, writer = await asyncio.open_unix_connection(str(self._socket))
-        writer.write(f"{command}\n".encode())
-        await writer.drain()
-        said = (await reader.read()).decode().strip()
-        writer.close()
-        return said
-
-    async def column(self, name: str, server: str) -> str:
-        """A figure of `show stat` about one server."""
-        head, *rows = (await self.say("show stat")).lstrip("# ").splitlines()
-        names = head.split(",")
-        row = next(row for row in rows if row.startswith(f"receivers,{server},")).split(",")
-        return row[names.index(name)]
-
-    async def until(self, name: str, server: str, value: str) -> None:
-        """Wait until a figure is so."""
-
-        async def is_so() -> bool:
-            return (await self.column(name, server)).startswith(value)
-
-        await until(is_so)
-
-
-@asynccontextmanager
-async def proxying(folder: Path, ports: tuple[int, int]) -> AsyncIterator[Proxy]:
-    """The configuration that is shipped, on free ports and a socket of this test."""
-    front, socket = free_port(), folder / "admin.sock"
-    config = folder / "haproxy.cfg"
-    text = SHIPPED.replace("/run/haproxy/admin.sock", str(socket)).replace("bind :9000", f"bind 127.0.0.1:{front}")
-    config.write_text(
-        text.replace("127.0.0.1:9011", f"127.0.0.1:{ports[0]}").replace("127.0.0.1:9012", f"127.0.0.1:{ports[1]}")
-    )
-    process = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", str(config))
-    try:
-
-        async def listens() -> bool:
-            return socket.exists()
-
-        await until(listens)
-        yield Proxy(f"http://127.0.0.1:{front}", socket)
-    finally:
-        process.terminate()
-        await process.wait()
+RELOADS, SENDERS = 6, 48
 
 
 async def started(stack: AsyncExitStack, folder: Path, port: int, **settings: object) -> Program:
@@ -122,3 +66,20 @@ async def test_receivers_are_restarted_one_after_the_other_without_a_failed_requ
     assert load.receipts == stored
     await assert_ledger_is_whole(connection)
     await connection.close()
+
+
+@needs_haproxy
+async def test_a_reload_of_haproxy_fails_no_request(postgres_dsn: str, nats_url: str, tmp_path: Path) -> None:
+    """Also not one that is on its way over a connection that the former process keeps."""
+    ports = (free_port(), free_port())
+    async with AsyncExitStack() as stack:
+        where = {"postgres_dsn": postgres_dsn, "nats_url": nats_url, "trusted_proxies": "127.0.0.1"}
+        await started(stack, tmp_path / "r1", ports[0], **where)
+        proxy = await stack.enter_async_context(proxying(tmp_path, ports))
+        await proxy.until("status", "r1", "UP")
+        sending = await stack.enter_async_context(under_load(proxy.url, keeping=True, senders=SENDERS))
+        for number in range(1, RELOADS + 1):
+            await sending.until(number * 3 * SENDERS)
+            proxy.reload()
+        await sending.until((RELOADS + 1) * 3 * SENDERS)
+    assert sending.failed == []

@@ -71,7 +71,7 @@ async def test_without_what_is_not_needed_it_is_degraded() -> None:
     [
         (refuses, "PostgreSQL at db:5432 refuses the connection"),
         (breaks, "OSError"),
-        (hangs, "no answer within ping_timeout_s (0.05 s)"),
+        (hangs, "no answer within readyz_timeout_s (0.05 s)"),
     ],
 )
 async def test_without_what_is_needed_it_is_not_ready(ping: object, why: str) -> None:

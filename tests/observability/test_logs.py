@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import ssl
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
+from asyncpg.connect_utils import TLSUpgradeProto
 
 from receiver.config.settings import Settings
 from receiver.observability import logs
@@ -160,6 +163,25 @@ def test_lines_of_libraries_look_like_ours() -> None:
     assert (error["event"], error["level"], error["logger"]) == ("it stumbled", "error", "aiohttp.server")
     assert "ValueError: odd" in error["exception"]
     assert (warning["level"], warning["logger"]) == ("warning", "py.warnings")
+
+
+async def test_a_connection_that_was_given_up_leaves_no_traceback() -> None:
+    """asyncpg's way of asking for TLS, when its time is over as the server takes the connection; other errors stay."""
+    read, write = os.pipe()
+    writer = LogWriter(write, 1_000_000)
+    loop = asyncio.get_running_loop()
+    with standard_logging():
+        logs.configure(Settings(log_format="json"), writer)
+        asking = TLSUpgradeProto(loop, "db", 5432, ssl.create_default_context(), ssl_is_advisory=False)
+        asking.connection_lost(None)
+        loop.create_future().set_exception(ValueError("odd"))
+        del asking
+        gc.collect()
+        writer.close(PATIENCE_S)
+    os.close(write)
+    with os.fdopen(read, "rb") as written:
+        (line,) = map(json.loads, written)
+    assert "ValueError: odd" in line["exception"]
 
 
 def test_a_trouble_that_lasts_is_logged_once_for_each_reason() -> None:

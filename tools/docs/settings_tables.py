@@ -21,7 +21,7 @@ FIRST = (
 GROUPS = {
     "Logs": ("log_",),
     "Receiving: limits of requests and connections": (
-        "unknown_", "body_", "head", "request_line_", "ref_", "xml_", "connections_", "keepalive_", "ping_",
+        "unknown_", "body_", "head", "request_line_", "ref_", "xml_", "connections_", "keepalive_", "ping_", "readyz_",
         "retry_after_",
     ),
     "HTTPS": ("tls_",),
