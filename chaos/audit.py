@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from itertools import islice, pairwise
+from pathlib import Path
+from typing import Protocol
 
-from chaos.plan import STRANGERS
+from chaos.plan import STRANGERS, Plan
 from chaos.process import KEPT, Life, Receiver, adds_up
-from chaos.stage import Connection, Stage
+from chaos.stage import Connection
 from esc_lab.simulator.audit_log import AuditLog
 from esc_lab.simulator.expected_state import Discrepancy
 from esc_lab.simulator.report import Summary
@@ -45,7 +48,26 @@ OVERTAKEN = "SELECT source, coalesce(vm_name, deployment), deployment FROM callb
 SECTIONS = ("deployments", "vms", "operations", "resources")
 
 
-async def audited(stage: Stage, summary: Summary, traffic: Traffic) -> list[str]:
+class Scene(Protocol):
+    """What a run happened on, as far as it is looked at (`chaos.stage`, `chaos.availability.site`)."""
+
+    plan: Plan
+    folder: Path
+    receivers: list[Receiver]
+    taken: list[str]
+    """Ids of messages that a strike took out of the stream."""
+    out_of_order: set[str]
+    """Of those, what comes late because nobody could know at once that it was gone."""
+
+    @property
+    def nats_url(self) -> str:
+        """Of its streams."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """To its database."""
+
+
+async def audited(stage: Scene, summary: Summary, traffic: Traffic) -> list[str]:
     """Everything that is not as promised; empty means all is well."""
     findings: list[str] = []
 
@@ -95,7 +117,7 @@ async def audited(stage: Stage, summary: Summary, traffic: Traffic) -> list[str]
     return findings
 
 
-async def _written_down(stage: Stage) -> None:
+async def _written_down(stage: Scene) -> None:
     """For whoever looks for the cause: the database does not outlive the run."""
     async with stage.connection() as connection:
         for name, query in EVIDENCE.items():
@@ -103,7 +125,7 @@ async def _written_down(stage: Stage) -> None:
 
 
 async def certain(
-    stage: Stage, connection: Connection, audit_log: AuditLog, wrong: Iterable[Discrepancy]
+    stage: Scene, connection: Connection, audit_log: AuditLog, wrong: Iterable[Discrepancy]
 ) -> list[Discrepancy]:
     """All but what two receivers cannot know while callbacks wait in the spool of one: what the other keeps overtakes
     them (docs/reliability.md).
@@ -134,7 +156,7 @@ async def certain(
     return [one for one in wrong if not excused(one)]
 
 
-def answered(stage: Stage, summary: Summary) -> Iterable[str]:
+def answered(stage: Scene, summary: Summary) -> Iterable[str]:
     """A sender hears nothing but the right answer, and in time, unless the receiver itself or its spool was struck."""
     if summary.surprises and not stage.plan.may_refuse:
         yield f"answers: {dict(summary.surprises)}"
@@ -142,7 +164,7 @@ def answered(stage: Stage, summary: Summary) -> Iterable[str]:
         yield f"answers: {summary.answers['no answer in time']} came too late"
 
 
-def mended(stage: Stage) -> Iterable[str]:
+def mended(stage: Scene) -> Iterable[str]:
     """Whatever a strike took out of the stream, somebody says that it was published again; a kill may cut that off."""
     told = sum(messages_mended(receiver) for receiver in stage.receivers)
     if told < len(stage.taken) and all(life.sums for receiver in stage.receivers for life in receiver.lives):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import nats
 import nats.errors
+from nats.js.api import ClusterInfo
 
 from receiver.embedded.child_process import free_port, listens
 from receiver.embedded.servers import EmbeddedNats
@@ -63,12 +64,21 @@ class Cluster:
 
     async def kill_leader(self, stream: str) -> Node | None:
         """The one that leads this stream; None when nobody does just now."""
-        for node in self.nodes:
-            if node.folder.name == await self._leader(stream):
-                os.kill(node.pid, signal.SIGKILL)
-                await node.ended()
-                return node
-        return None
+        node = await self.leader(stream)
+        if node is not None:
+            os.kill(node.pid, signal.SIGKILL)
+            await node.ended()
+        return node
+
+    async def leader(self, stream: str) -> Node | None:
+        """The one that leads this stream; None when nobody does just now."""
+        name = (await self.standing(stream)).leader
+        return next((node for node in self.nodes if node.folder.name == name), None)
+
+    def signal(self, node: Node, number: signal.Signals) -> None:
+        """Send it one; harmless when it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(node.pid, number)
 
     async def heal(self) -> None:
         """All run and answer."""
@@ -77,7 +87,8 @@ class Cluster:
                 await node.start()
         await until(self._answers, START_TIMEOUT_S)
 
-    async def _leader(self, stream: str) -> str | None:
+    async def standing(self, stream: str) -> ClusterInfo:
+        """Who leads this stream and who follows; empty when nobody says."""
         try:
             client = await nats.connect(self.url.split(","), connect_timeout=1, max_reconnect_attempts=0)
             try:
@@ -85,8 +96,8 @@ class Cluster:
             finally:
                 await client.close()
         except UNREADY:
-            return None
-        return info.cluster.leader if info.cluster else None
+            return ClusterInfo()
+        return info.cluster or ClusterInfo()
 
     async def _answers(self) -> bool:
         try:

@@ -65,7 +65,7 @@ class Receiver:
         self.lock = asyncio.Lock()
         """For whoever changes whether it runs."""
         self._log = folder / "log"
-        self._port = port
+        self.port = port
         given = {"host": "127.0.0.1", "port": port, "data_dir": folder, "log_format": "json"} | dict(settings)
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "ESC_RECEIVER_"))
@@ -168,7 +168,7 @@ class Receiver:
         if not self.running:
             raise ReceiverFailedError(f"{self.name} did not start: {self.last_words()}")
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             return False
         writer.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from chaos.audit import answered, audited
+from chaos.audit import Scene, answered, audited
 from chaos.outages import darken
 from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError, adds_up, sums_of
@@ -103,7 +103,7 @@ async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -
         await darken(stage)
     await asyncio.gather(*(receiver.start() for receiver in stage.receivers))
     if not plan.has("dark-start"):
-        await _calm(stage.receivers, session)
+        await calm(stage.receivers, session)
     result.answers = summary.answers
     watching = [asyncio.create_task(_watch(receiver, result.findings)) for receiver in stage.receivers]
     async with asyncio.TaskGroup() as tasks:
@@ -111,8 +111,8 @@ async def played(stage: Stage, session: aiohttp.ClientSession, result: Result) -
         for event in plan.events:
             tasks.create_task(strike(stage, event, session))
     await stage.heal()
-    await _calm(stage.receivers, session)
-    await _published(stage)
+    await calm(stage.receivers, session)
+    await published(stage)
     await _mended(stage)
     for task in watching:
         task.cancel()
@@ -151,7 +151,7 @@ async def _has_enough(summary: Summary) -> bool:
     return len(summary.audit_log.receipts) >= KEPT_MIN
 
 
-async def _calm(receivers: Sequence[Receiver], session: aiohttp.ClientSession) -> None:
+async def calm(receivers: Sequence[Receiver], session: aiohttp.ClientSession) -> None:
     """Until all go the direct way again and nothing waits."""
     for receiver in receivers:
         try:
@@ -176,7 +176,7 @@ async def _state(receiver: Receiver, session: aiohttp.ClientSession) -> dict[str
     return {name: metrics[name] for name in CALM}
 
 
-async def _published(stage: Stage) -> None:
+async def published(stage: Scene) -> None:
     """Until the outbox is empty."""
     try:
         async with stage.connection() as connection:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
-LOCKS = ("run", "image", "dev", "uv", "chart")
+LOCKS = ("run", "image", "dev", "uv", "chart", "cluster")
 ACCEPTED = REQUIREMENTS / "audit-accepted.toml"
 SKIPPED = "skipped: no advisory data"
 
