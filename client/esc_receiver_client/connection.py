@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
@@ -47,6 +47,12 @@ class TlsClient(Client):
             if self._transport:
                 self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
             raise
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        """As the library's, which also forgets a server that took the connection and then said nothing."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]  # likewise
+        await super()._connect_to_server(server)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         begins = self.options["tls_handshake_first"] or info.get("tls_required", False)

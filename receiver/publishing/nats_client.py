@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
@@ -125,6 +125,11 @@ class NatsClient(Client):
             raise
         finally:
             del self._requests[asked]
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        """As the library's, which also forgets a server that took the connection and then said nothing."""
+        self._abandon()
+        await super()._connect_to_server(server)
 
     def _abandon(self) -> None:
         """nats-py leaves the connection open when connecting is cancelled half way."""
