@@ -134,7 +134,7 @@ class Receiver:
 
     @property
     def lost_a_worker(self) -> bool:
-        """Whether one died, so that not all it did was counted."""
+        """Whether one died, also while it left, so that not all it did was counted."""
         return any(str(line.get("event", "")).startswith("a worker has died") for line in self.log_lines())
 
     async def metrics(self, session: aiohttp.ClientSession, timeout_s: float = 2.0) -> Counter[str]:

@@ -82,7 +82,7 @@ class Retries:
         fate: Fate = "lost"
         for number in range(self.count + 1):
             if number:
-                await pause(min(self.first_pause_s * 2 ** (number - 1), self.pause_s_max))
+                await pause(min(self.first_pause_s * 2 ** min(number - 1, 64), self.pause_s_max))
             answer = await attempt()
             latest = answer.fate(malformed=malformed)
             if fate == "unsure" and latest == "kept" and audit_log is not None:

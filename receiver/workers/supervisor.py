@@ -23,11 +23,18 @@ from receiver.workers.tally import Family, Report, Tally
 from receiver.workers.worker_process import Command, State, WorkerProcess
 
 FIRST_PAUSE_S = 0.5
+DOUBLINGS_MAX = 64
+"""Far beyond any pause that is allowed; without a bound the number itself grows too large."""
 POLL_S = 0.1
 STAGES_OF_STOPPING = 3
 """Each takes `stop_timeout_s` at most: requests, what waits for a transaction, tasks."""
 
 log = structlog.get_logger()
+
+
+def restart_pause_s(deaths: int, most_s: float) -> float:
+    """Before a worker is started again that has died so often: none at first, then longer and longer."""
+    return 0.0 if deaths == 1 else min(most_s, FIRST_PAUSE_S * 2.0 ** min(deaths - 2, DOUBLINGS_MAX))
 
 
 class Supervisor:
@@ -138,7 +145,10 @@ class Supervisor:
                 return False
             old, place.worker = place.worker, new
             await old.leave(self.settings.worker_linger_s + self._stopping_s)
-            self._account(old, await old.ended())
+            status = await old.ended()
+            if status:
+                log.error("a worker has died while it left", worker=place.number, process=old.pid, status=status)
+            self._account(old, status)
             return True
 
     # Keeping them.
@@ -166,7 +176,7 @@ class Supervisor:
                 await self._start_again(place, status, deaths)
 
     async def _start_again(self, place: Place, status: int, deaths: int) -> None:
-        pause_s = self._pause_s(deaths)
+        pause_s = restart_pause_s(deaths, self.settings.worker_restart_max_s)
         if pause_s:  # at once: what waits in a socket when it is left is cut
             self._listeners.leave(place.number)
         self._account(place.worker, status)
@@ -177,10 +187,6 @@ class Supervisor:
         place.restarts += 1
         await self._pause(place, pause_s)
         place.worker = await self._spawn(place.number)
-
-    def _pause_s(self, deaths: int) -> float:
-        """None before the first time, then longer and longer."""
-        return 0.0 if deaths == 1 else min(self.settings.worker_restart_max_s, FIRST_PAUSE_S * 2.0 ** (deaths - 2))
 
     async def _pause(self, place: Place, pause_s: float) -> None:
         """Meanwhile the others get what would come to this place. Without one it waits for the next worker."""

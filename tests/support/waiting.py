@@ -16,7 +16,7 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = PAT
         for tries in count():
             if await condition():
                 return
-            await asyncio.sleep(min(0.001 * 2**tries, 0.05))
+            await asyncio.sleep(0.001 * 2 ** min(tries, 5))
 
 
 async def a_session_waits(connection: Any, how: str = "wait_event_type = 'Lock'") -> bool:
