@@ -14,6 +14,7 @@ from esc_receiver_client import EscReceiverError
 from receiver import __version__
 from receiver.cli import PROGRAM
 from receiver.cli.about import completion_command, config_command, version_command
+from receiver.cli.cells import cells_command
 from receiver.cli.epoch import epoch_command
 from receiver.cli.explain import explain_command
 from receiver.cli.export import export_command
@@ -121,6 +122,7 @@ def main() -> None:
 
 
 for command in (
+    cells_command,
     consumers_command,
     callbacks_command,
     completion_command,

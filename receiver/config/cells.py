@@ -1,0 +1,88 @@
+"""Which cells there are, and which source belongs to which: one TOML file that all of them share (docs/cells.md).
+
+Values only. Must not know what is done with them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from re import fullmatch
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from receiver.config.sources import SourceName
+from receiver.errors import SettingsError
+
+
+def _name(name: str) -> str:
+    if not fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name):
+        raise ValueError("a cell's name is 1 to 32 letters, digits, '-' or '_', not first: it is a part of subjects")
+    return name
+
+
+CellName = Annotated[str, AfterValidator(_name)]
+
+
+class Cell(BaseModel):
+    """One PostgreSQL with its receivers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str = Field("", pattern=r"^(https?://\S+)?$")
+    """Of its board and query API, for people and programs; empty: it is not linked to."""
+    sources: tuple[SourceName, ...] = ()
+
+
+class Cells(BaseModel):
+    """All of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stream: str = Field("ESC", pattern=r"^[^\s.*>/\\]+$")
+    """The one stream that all others are joined in."""
+    subject_prefix: str = Field("esc.v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")
+    """First tokens of its subjects."""
+    cells: Mapping[CellName, Cell] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_source_once(self) -> Cells:
+        times = Counter(source for cell in self.cells.values() for source in cell.sources)
+        if twice := sorted(source for source, number in times.items() if number > 1):
+            raise ValueError(f"a source belongs to one cell: {', '.join(twice)}")
+        return self
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Source to cell, by name of the source."""
+        pairs = ((source, name) for name, cell in self.cells.items() for source in cell.sources)
+        return dict(sorted(pairs))
+
+    def stream_of(self, cell: str) -> str:
+        """What a cell publishes to: its STREAM_NAME."""
+        return f"{self.stream}-{cell}"
+
+    def prefix_of(self, cell: str) -> str:
+        """The first tokens of what it publishes: its SUBJECT_PREFIX. The version stays last."""
+        head, dot, version = self.subject_prefix.rpartition(".")
+        return f"{head}{dot}{cell}.{version}"
+
+
+def read_cells(path: Path) -> Cells:
+    """The file. Raises SettingsError, a line for each fault."""
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    try:
+        return Cells.model_validate(found)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_fault(path, one) for one in error.errors())) from error
+
+
+def _fault(path: Path, error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    return f"{path}: {place + ': ' if place else ''}{error['msg'].removeprefix('Value error, ')}"
