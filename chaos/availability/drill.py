@@ -52,7 +52,7 @@ class Felt(NamedTuple):
     without_2xx_s: float
     slowest_s: float
     postgres_s: float
-    """For how long nobody could commit past the receivers, all outages together; likewise of the stream."""
+    """For how long nobody could commit past the receivers, at the longest; likewise of the stream."""
     nats_s: float
     feed_s: float
     """The longest pause of a consumer."""
@@ -148,8 +148,8 @@ def _felt(names: tuple[str, ...], struck: str, window: Pause, watch: Watch, summ
         Counter(one.status for one in answers),
         longest(kept, window).length_s,
         max((one.took_s for one in answers if one.status), default=0.0),
-        sum(one.length_s for one in postgres),
-        sum(one.length_s for one in nats),
+        max((one.length_s for one in postgres), default=0.0),
+        max((one.length_s for one in nats), default=0.0),
         feed.length_s,
         beyond(feed, [*postgres, *nats]),
     )

@@ -13,7 +13,7 @@ import click
 import orjson
 
 from receiver.cli import options
-from receiver.config.cells import Cells, read_cells
+from receiver.config.cell_file import Cells, read_cells
 from receiver.config.loading import load
 from receiver.errors import SetupError
 from receiver.observability import logs

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 
-from receiver.config.cells import Cells
+from receiver.config.cell_file import Cells
 from receiver.config.settings import Settings
 from receiver.errors import StreamRefusedError
 from receiver.observability.metrics import Metrics
