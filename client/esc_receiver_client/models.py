@@ -1367,6 +1367,16 @@ class Source(BaseModel):
     refused_at: AwareDatetime | None
     refused_because: str | None
     quarantined: int
+    usual_silence_s: float | None
+    """
+    99 of 100 looks at this hour of the week found a message no older; null: not learned yet.
+    """
+
+    silence_ratio: float | None
+    """
+    Its silence, of that; of `silence_usual_s` before it is learned.
+    """
+
     open_operations: int
     overdue_operations: int
 

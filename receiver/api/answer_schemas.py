@@ -147,6 +147,16 @@ _PROBLEM = of(
     earliest_at=schema_of(datetime, "With 410: the first moment that can be asked for."),
 )  # fmt: skip
 
+_SILENCE = {
+    "usual_silence_s": schema_of(
+        SOURCE_TYPES["usual_silence_s"],
+        "99 of 100 looks at this hour of the week found a message no older; null: not learned yet.",
+    ),
+    "silence_ratio": schema_of(
+        SOURCE_TYPES["silence_ratio"], "Its silence, of that; of `silence_usual_s` before it is learned."
+    ),
+}
+
 
 def components() -> dict[str, Schema]:
     """All named schemas."""
@@ -155,7 +165,7 @@ def components() -> dict[str, Schema]:
         "Vm": _published("vm"),
         "Resource": _published("resource"),
         "Operation": _published("operation"),
-        "Source": of(**SOURCE_TYPES),
+        "Source": of(**{**SOURCE_TYPES, **_SILENCE}),
         "Consumer": of(**CONSUMER_TYPES),
         "Found": of(**FOUND_TYPES),
         "Transition": of(**TRANSITION_TYPES, position=_POSITION),

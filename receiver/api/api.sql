@@ -45,7 +45,8 @@ SELECT source, state, changed_at FROM sources;
 -- name: sources
 -- What is known of sources: those that are configured ($1), those that once were and said something of themselves, and
 -- the $3 last heard of under names that were not configured. Their operations under way are counted up to $2, so are the
--- latest dead letters that nobody has acknowledged.
+-- latest dead letters that nobody has acknowledged. What silence is usual at this hour of the week was learned ($4: to no
+-- less than that), or is $5.
 WITH dead AS MATERIALIZED (
     SELECT source, received_at, 'unknown-source' = ANY(notes) AS is_unknown
     FROM looked_at_callbacks
@@ -61,6 +62,9 @@ SELECT name AS source, coalesce(s.state, 'UNSEEN') AS state, s.changed_at AS sin
        name = ANY($1::text[]) AS configured, coalesce(a.last_message_at, u.latest_at) AS last_message_at,
        coalesce(d.callbacks, 0) AS quarantined, coalesce(a.refused, 0) AS refused, a.refused_at,
        a.refused_because,
+       CASE WHEN l.p99_s IS NOT NULL THEN greatest(l.p99_s, $4::float8) END AS usual_silence_s,
+       extract(epoch FROM now() - a.last_message_at)::float8
+           / CASE WHEN l.p99_s IS NULL THEN $5::float8 ELSE greatest(l.p99_s, $4) END AS silence_ratio,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OPEN' AND o.source = name LIMIT $2) AS c) AS open_operations,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OVERDUE' AND o.source = name LIMIT $2) AS c) AS overdue_operations
 FROM (SELECT unnest($1::text[]) UNION SELECT source FROM sources UNION SELECT source FROM unknown) AS named (name)
@@ -68,6 +72,8 @@ LEFT JOIN sources AS s ON s.source = name
 LEFT JOIN quarantined AS d ON d.source = name
 LEFT JOIN unknown AS u ON u.source = name
 LEFT JOIN source_activity AS a ON a.source = name
+LEFT JOIN learned_silences AS l ON l.source = name
+    AND l.hour_of_week = ((extract(isodow FROM now() AT TIME ZONE 'UTC') - 1) * 24 + extract(hour FROM now() AT TIME ZONE 'UTC'))::smallint
 ORDER BY name;
 
 -- name: callback

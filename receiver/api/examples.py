@@ -44,7 +44,7 @@ OPERATION: dict[str, Any] = {
 SOURCE: dict[str, Any] = {
     "source": "lab1", "configured": True, "state": "IN_SERVICE", "since": AT, "reason": None, "sequence": 2,
     "last_message_at": AT, "refused": 3, "refused_at": AT, "refused_because": "credentials", "quarantined": 0,
-    "open_operations": 2, "overdue_operations": 0,
+    "usual_silence_s": 37.25, "silence_ratio": 0.3, "open_operations": 2, "overdue_operations": 0,
 }  # fmt: skip
 TRANSITION: dict[str, Any] = {
     "id": "2f6d3c1a-8b7e-5d4c-9a3b-1c2d3e4f5a6b", "at": AT, "entity": "vm", "entity_id": _VM_ID, "source": "lab1",

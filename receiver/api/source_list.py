@@ -23,7 +23,8 @@ UNKNOWN_MAX = 100
 TYPES: Mapping[str, Any] = {
     "source": str, "configured": bool, "state": SourceState, "since": datetime | None, "reason": str | None,
     "sequence": int, "last_message_at": datetime | None, "refused": int, "refused_at": datetime | None,
-    "refused_because": str | None, "quarantined": int, "open_operations": int, "overdue_operations": int,
+    "refused_because": str | None, "quarantined": int, "usual_silence_s": float | None,
+    "silence_ratio": float | None, "open_operations": int, "overdue_operations": int,
 }  # fmt: skip
 """What is shown of a source, with types."""
 
@@ -34,10 +35,11 @@ class Sources:
     def __init__(self, reader: Reader, settings: Settings) -> None:
         self._reader = reader
         self._configured = list(settings.all_sources)
+        self._silence = settings.counts_interval_s, settings.silence_usual_s
 
     async def all(self) -> list[dict[str, Any]]:
         """All sources, by name."""
-        rows = await self._reader.rows("sources", self._configured, COUNTED_MAX, UNKNOWN_MAX)
+        rows = await self._reader.rows("sources", self._configured, COUNTED_MAX, UNKNOWN_MAX, *self._silence)
         return [_item(row) for row in rows]
 
     async def one(self, name: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import orjson
 
 from receiver.config.settings import Settings
+from receiver.jobs.learned_figures import LearnedFigures
 from receiver.observability.catalogue import Catalogue, operation_kind
 from receiver.observability.definition import set_all
 from receiver.observability.labels import Taken
@@ -43,6 +44,8 @@ class EntityCounts:
         self._timeout_s = settings.counts_timeout_s
         self._metrics = metrics
         self._sql = statements("jobs/entity_counts.sql")
+        self._learned = LearnedFigures(settings, metrics)
+        self._listens_since = datetime.now(UTC)
         self.warning: str | None = None
         """What is wrong with PostgreSQL's standbys, for `/readyz`."""
         self._trouble = TroubleLog("states cannot be counted now; it is tried again")
@@ -61,6 +64,7 @@ class EntityCounts:
         async with self._database.acquire(self._timeout_s) as connection:
             await self._add_activity(connection)
             counted_here = await self._count(connection)
+            await self._learned.set(connection)
             latest = await connection.fetchrow(self._sql["told"])
             surroundings = await connection.fetch(self._sql["surroundings"])
         assert latest is not None  # the table has always one row
@@ -84,6 +88,7 @@ class EntityCounts:
                 return False
             states = [list(one.labels[1].values) for one in (Catalogue.deployments, Catalogue.vms)]
             rows = await connection.fetch(self._sql["count"], *states)
+            await connection.execute(self._sql["look"], list(self._metrics.sources), self._listens_since)
             await connection.execute(self._sql["keep"], orjson.dumps([tuple(row) for row in rows]).decode())
         return True
 

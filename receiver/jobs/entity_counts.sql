@@ -50,6 +50,26 @@ SET last_message_at = greatest(known.last_message_at, excluded.last_message_at),
     refused_because = CASE WHEN excluded.refused_at >= coalesce(known.refused_at, '-infinity') THEN excluded.refused_because ELSE known.refused_because END,
     refused_at = greatest(known.refused_at, excluded.refused_at);
 
+-- name: look
+-- How old the last message of each source ($1) is now: one look. Not while it is older than $2, since when this
+-- receiver listens: whether anything came before is not known.
+INSERT INTO source_silences AS known (source, hour, class, looks)
+SELECT source, date_trunc('hour', now()), ceil(ln(greatest(extract(epoch FROM now() - last_message_at), 1)) / ln(1.25)), 1
+FROM source_activity
+WHERE source = ANY($1::text[]) AND last_message_at >= $2
+ON CONFLICT (source, hour, class) DO UPDATE SET looks = known.looks + 1;
+
+-- name: silences
+-- How long each source ($1) has been silent, and what is usual at this hour of the week: learned, but never less than $2, at
+-- which looks are taken; else $3. One that says it is out of service is not missed.
+SELECT a.source, greatest(extract(epoch FROM now() - a.last_message_at), 0)::float8 AS silent_s,
+       CASE WHEN l.p99_s IS NULL THEN $3::float8 ELSE greatest(l.p99_s, $2::float8) END AS usual_s, s.state IS NOT DISTINCT FROM 'OUT_OF_SERVICE' AS is_out
+FROM source_activity AS a
+LEFT JOIN sources AS s ON s.source = a.source
+LEFT JOIN learned_silences AS l ON l.source = a.source
+    AND l.hour_of_week = ((extract(isodow FROM now() AT TIME ZONE 'UTC') - 1) * 24 + extract(hour FROM now() AT TIME ZONE 'UTC'))::smallint
+WHERE a.source = ANY($1::text[]) AND a.last_message_at IS NOT NULL;
+
 -- name: keep
 -- For all receivers to read.
 UPDATE state_counts SET counted_at = now(), counts = $1::text::json;

@@ -1,6 +1,7 @@
-"""Learns from the operations that succeeded how long they usually take, now and then, in one receiver for all.
+"""Learns how long operations usually take, and how long sources are silent, now and then, in one receiver for all.
 
-What follows for an operation that is silent is for `lifecycle.learned` and `lifecycle.overdue`. Must not know HTTP.
+Operations teach that succeeded; of silence, the looks of `jobs.entity_counts`. What follows for an operation that is
+silent is for `lifecycle.learned` and `lifecycle.overdue`. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Learning:
             await connection.execute(self._sql["forget"])
             days, least = self._settings.learn_days, self._settings.learn_samples_min
             done = await connection.execute(self._sql["learn"], days, least)
+            await connection.execute(self._sql["drop_looks"], days)
+            await connection.execute(self._sql["forget_silences"])
+            await connection.execute(self._sql["learn_silences"], days, least)
         log.info("how long operations take was learned", kinds=int(done.rpartition(" ")[2]))
         return True
 

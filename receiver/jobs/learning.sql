@@ -26,3 +26,30 @@ HAVING count(*) >= $2;
 
 -- name: learned
 SELECT source, kind, vms_max, samples, usual_s, p99_s, longest_s FROM learned_durations;
+
+-- name: forget_silences
+DELETE FROM learned_silences;
+
+-- name: drop_looks
+DELETE FROM source_silences WHERE hour < clock_timestamp() - make_interval(days => $1);
+
+-- name: learn_silences
+-- How old the last message of a source was at this hour of the week: what half of the looks of $1 days found at most, and 99 of
+-- 100. Of $2 looks at least, and of two weeks: what an hour was like once is not usual.
+WITH looks AS (
+    SELECT source, ((extract(isodow FROM hour AT TIME ZONE 'UTC') - 1) * 24 + extract(hour FROM hour AT TIME ZONE 'UTC'))::smallint AS hour_of_week,
+           class, looks, hour
+    FROM source_silences
+    WHERE hour >= clock_timestamp() - make_interval(days => $1)
+), ranked AS (
+    SELECT source, hour_of_week, class, hour,
+           sum(looks) OVER (PARTITION BY source, hour_of_week ORDER BY class) AS up_to,
+           sum(looks) OVER (PARTITION BY source, hour_of_week) AS samples
+    FROM looks
+)
+INSERT INTO learned_silences (source, hour_of_week, samples, usual_s, p99_s)
+SELECT source, hour_of_week, max(samples), power(1.25, min(class) FILTER (WHERE up_to >= 0.5 * samples)),
+       power(1.25, min(class) FILTER (WHERE up_to >= 0.99 * samples))
+FROM ranked
+GROUP BY source, hour_of_week
+HAVING max(samples) >= $2 AND count(DISTINCT hour) > 1;

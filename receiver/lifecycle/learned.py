@@ -43,6 +43,10 @@ class LearnedDurations:
             key = row.source, row.kind
             self.limits_s[key] = max(self.limits_s.get(key, 0.0), factor * row.p99_s)
 
+    def of_any_number(self) -> list[LearnedDuration]:
+        """What was learned of each source and kind, whatever the number of VMs."""
+        return [row for (_, _, vms_max), row in self._rows.items() if vms_max == ANY_NUMBER]
+
     def of(self, operation: Operation) -> LearnedDuration | None:
         """What is usual for one like this; None while too few have been seen."""
         found = self._rows.get((operation.source, operation.kind, size_class(operation.vms_seen)))

@@ -161,6 +161,9 @@ class Catalogue:
         "operations",
         "Open operations that have been silent for too long; all receivers of a database tell the same number.",
     )
+    operation_usual_seconds = common("seconds", "What half of those that succeeded took.", CONFIGURED, KIND, lazy=True)
+    operation_longest_seconds = common("seconds", "What the longest of them took.", CONFIGURED, KIND, lazy=True)
+    operation_limit_seconds = common("seconds", "When one is overdue, as learned.", CONFIGURED, KIND, lazy=True)
     operations_became_overdue = counter("operations", "Operations that were found to be silent for too long.", SOURCE)
     operation_oldest_timestamp_seconds = gauge(
         "seconds", "When the oldest open operation began; 0 when there is none.", merged=Merge.EARLIEST
@@ -215,9 +218,9 @@ class Catalogue:
     source_state_timestamp_seconds = common(
         "seconds", "Since when it is in or out of service; 0: it never said anything of itself.", CONFIGURED
     )
-    source_last_message_timestamp_seconds = common(
-        "seconds", "When a callback of it was kept last; 0: not yet.", CONFIGURED
-    )
+    source_last_message_timestamp_seconds = common("seconds", "When it was heard of last; 0: not yet.", CONFIGURED)
+    source_silence_ratio = common("ratio", "Its silence, of what is usual at this hour; 0: out of service.", CONFIGURED)
+    source_usual_silence_seconds = common("seconds", "Usual at this hour: learned, or `silence_usual_s`.", CONFIGURED)
     source_refused_callbacks = common("callbacks", "Callbacks of it that were refused, of all time.", CONFIGURED)
 
     quarantine_unacknowledged_callbacks = common(
@@ -284,9 +287,7 @@ class Catalogue:
     # The workers. Figures of several are told as one: sums, or what `Merge` says of each.
 
     worker_up = gauge("boolean", "1 while this worker serves.", WORKER, lazy=True)
-    worker_restarts = counter(
-        "restarts", "How often this worker was started again after it had died.", WORKER, lazy=True
-    )
+    worker_restarts = counter("restarts", "How often this worker died, and was started again.", WORKER, lazy=True)
     worker_received_callbacks = gauge(
         "callbacks", "POSTs that reached a callback path of the process that is this worker now.", WORKER, lazy=True
     )

@@ -101,7 +101,7 @@ async def _service(folder: Path) -> AsyncIterator[dict[str, str]]:
     settings = {
         "counts_interval_s": 0.5, "loop_probe_s": 0.05, "overdue_check_s": 0.5, "reorder_window_s": 1,
         "overdue_after_s": json.dumps({"default": 1, "recovery": 3600}), "flapping_recoveries": 2,
-        "verify_interval_s": 1,
+        "verify_interval_s": 1, "learn_every_s": 1, "learn_samples_min": 1,
     }  # fmt: skip
     options = ("--embedded", "--data-dir", folder, "--port", "0", "--workers", "2")
     async with program("serve", *options, **settings) as service:

@@ -77,6 +77,18 @@ BOARD = Board(
               unit="s", width=QUARTER),
         lines("Refused, by source", "Callbacks of an ESC that were refused, of all time.",
               {"{{source}}": "max by (source) (esc_receiver_source_refused_callbacks) > 0"}, width=QUARTER),
+        lines("Silence of an ESC, of what is usual",
+              "1: as long as is usual at this hour of the week; 0: out of service.",
+              {"{{source}}": "max by (source) (esc_receiver_source_silence_ratio)"}, width=QUARTER),
+        lines("Usual silence of an ESC", "At this hour of the week: learned, or `silence_usual_s`.",
+              {"{{source}}": "max by (source) (esc_receiver_source_usual_silence_seconds)"}, unit="s", width=QUARTER),
+        lines("Usual and longest duration", "Of operations that succeeded lately, by ESC and kind; none before it is "
+              "learned.", {"{{source}} {{kind}}": "max by (source, kind) (esc_receiver_operation_usual_seconds)",
+              "{{source}} {{kind}}, longest": "max by (source, kind) (esc_receiver_operation_longest_seconds)"},
+              unit="s", width=QUARTER),
+        lines("Overdue after", "Silence after which an operation is overdue, where it was learned.",
+              {"{{source}} {{kind}}": "max by (source, kind) (esc_receiver_operation_limit_seconds)"},
+              unit="s", width=QUARTER),
         lines(
             "What recoveries try", "Attempts a minute, and how they went.",
             {"{{step}} {{outcome}}":

@@ -28,7 +28,7 @@ GROUPS = {
     "Secrets": ("secret_", "redaction_"),
     "Writing to PostgreSQL": ("queue_", "batch_", "commit", "postgres_"),
     "The spool": ("spool_", "drain_"),
-    "Order, repetition, silence": ("reorder_", "duplicate_", "overdue_", "learn_"),
+    "Order, repetition, silence": ("reorder_", "duplicate_", "overdue_", "learn_", "silence_"),
     "Query API, board and live feed": ("session", "query_", "replay_", "wait_s_", "waits_", "feed_", "wake_"),
     "Publishing to NATS": ("nats_", "subject_", "publish_", "relay_", "rebuild_", "verify_", "stream_", "kv_"),
     "Retention, partitions, clocks": ("callbacks_", "ledger_", "partition", "maintenance_", "clock_"),

@@ -3,9 +3,11 @@ import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { get } from "./api.js";
 import { badge } from "./states.js";
-import { count, name } from "./text.js";
+import { count, name, span } from "./text.js";
 import { link } from "./route.js";
 import { facts, fetched, notice, text, time } from "./parts.js";
+
+const UNUSUAL = 3; // times what is usual, as the alert EscSilence
 
 export const readSources = () => get("sources");
 
@@ -26,11 +28,21 @@ const card = (app, one) => html`<li class="panel card">
   ${one.reason ? html`<p><bdi>${name(one.reason, 400)}</bdi></p>` : nothing}
   ${facts([
     ["Last message", one.last_message_at ? time(one.last_message_at, app.now) : "none yet"],
+    ["Silence", silence(app, one)],
     ["Operations open", html`<a href=${link("operations", { source: one.source, state: "OPEN" })}>${count(one.open_operations)}</a>`],
     ["Overdue", html`<a href=${link("operations", { source: one.source, state: "OVERDUE" })}>${count(one.overdue_operations)}</a>`],
     ["Dead letters waiting", html`<a href=${link("quarantine", { source: one.source })}>${count(one.quarantined)}</a>`],
     ["Refused", html`${count(one.refused)}${one.refused_at ? html`, last ${time(one.refused_at, app.now)} (${name(one.refused_because, 40)})` : nothing}`],
   ])}
 </li>`;
+
+// What is usual at this hour of the week, and since when nothing came; only where it was heard of at all.
+function silence(app, one) {
+  if (!one.last_message_at) return "not heard of yet";
+  const silent = `silent for ${span(Math.max(0, (app.now - Date.parse(one.last_message_at)) / 1000))}`;
+  if (!one.usual_silence_s) return `${silent}; what is usual at this hour is not learned yet`;
+  const told = `usually a message within ${span(one.usual_silence_s)} at this hour; ${silent}`;
+  return one.silence_ratio > UNUSUAL && one.state !== "OUT_OF_SERVICE" ? html`${told} <span class="flag bad">unusual</span>` : told;
+}
 
 const state = (one) => (one.state === "UNSEEN" ? html`<span class="flag">says nothing of itself</span>` : badge(one.state));
