@@ -53,6 +53,8 @@ from receiver.replay.dead_letters import DeadLetters
 from receiver.spool import Spool
 from receiver.spool.left_spools import LeftSpools, new_taking
 from receiver.spool.router import SpoolRouter
+from receiver.webhooks.commands import Commands
+from receiver.webhooks.dispatcher import Dispatcher
 from receiver.workers.membership import Membership
 from receiver.workers.tally import Report, report_of
 
@@ -94,6 +96,7 @@ class App:
         comparison = FeedComparison(self.database, jetstream, settings)
         repair = Repair(comparison, StreamRebuild(self.database, settings, self.readers), self.metrics)
         self.relay = Relay(self.database.connect, jetstream, settings, self.metrics, repair)
+        self.webhooks = Dispatcher(self.broker, self.database, settings, self.metrics, lambda: self.relay.leads)
         self.learning = Learning(self.database, settings)
         self.feed_check = FeedCheck(comparison, self.relay, settings, self.metrics)
         self.retention = Retention(self.database, self.partitions, settings, self.metrics)
@@ -104,7 +107,10 @@ class App:
         readers = ConsumerList(self.broker, settings)
         ended = membership.tell_session_ended if membership else None
         dead_letters = DeadLetters(self.database, store, self.partitions, settings)
-        self.api = Api(self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters)
+        self.hooks = Commands(self.broker, self.database, settings)
+        self.api = Api(
+            self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters, self.hooks
+        )
         self.health = self._health()
         self._spool_taking = new_taking()
         self._sites = Sites(settings, self.metrics, self.tls)
@@ -126,6 +132,7 @@ class App:
     async def _start(self) -> None:
         self.tls.open()
         self.broker.check()
+        self.webhooks.check()
         if self._membership is None or self._membership.is_first:
             for warning in open_doors(self.settings):
                 log.warning(warning)
@@ -177,6 +184,7 @@ class App:
             group.create_task(self.monitors.run())
             group.create_task(self.learning.run())
             group.create_task(self.feed_check.run())
+            group.create_task(self.webhooks.run())
             group.create_task(self.api.run())
             if self._membership is None or self._membership.is_first:
                 group.create_task(self.left_spools.run())

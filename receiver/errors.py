@@ -168,6 +168,10 @@ class StreamTakenError(StreamRefusedError):
     """The stream or the bucket holds another database's messages."""
 
 
+class ConsumerLostError(ReceiverError):
+    """A consumer that was there is gone from the stream, or the place where it stood is."""
+
+
 class DeposedError(ReceiverError):
     """Another relay has published, so this one must begin again from the stream's tail."""
 

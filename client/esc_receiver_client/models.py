@@ -755,6 +755,12 @@ class Message(BaseModel):
     reason: str
 
 
+class Nothing(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+
+
 class Operation(BaseModel):
     """
     A operation, as in the KV bucket and on the feed.
@@ -1186,6 +1192,13 @@ class Replayed(BaseModel):
     """
     There are more `transitions` or `results` than are shown.
     """
+
+
+class Resend(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    from_sequence: int
 
 
 class Resource(BaseModel):
@@ -1856,3 +1869,38 @@ class VmWithIncarnations(Vm):
     )
     incarnation: int | None
     incarnations: list[Incarnation]
+
+
+class Webhook(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    name: str
+    url: str
+    subjects: list[str]
+    state: Literal["starting", "delivering", "failing", "lost", "disabled"] | str
+    since: AwareDatetime | None
+    reason: str | None
+    pending: int | None
+    cursor_sequence: int | None
+    failing_sequence: int | None
+    last_delivered_at: AwareDatetime | None
+    last_delivered_sequence: int | None
+    last_delivered_id: UUID | None
+    last_error_at: AwareDatetime | None
+    last_error: str | None
+
+
+class WebhookTried(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    webhook_id: UUID
+    delivered: bool
+    status: int | None
+    said: str
+    """
+    What it answered, or why it did not.
+    """
+
+    took_s: float

@@ -24,6 +24,7 @@ from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_bo
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
 from receiver.api.search import TYPES as FOUND_TYPES
 from receiver.api.source_list import TYPES as SOURCE_TYPES
+from receiver.api.webhook_desk import SEQUENCE_MAX, WEBHOOK_TYPES
 from receiver.model.entities import EntityKind
 from receiver.replay.results import Fate
 
@@ -141,6 +142,12 @@ _REPLAYED = of(
     results=array_of(of(receipt=UUID, fate=Fate, outcome=str | None, rule=str | None, reason=str | None)),
     truncated=schema_of(bool, "There are more `transitions` or `results` than are shown."),
 )  # fmt: skip
+_SEQUENCE: Schema = {"type": "integer", "minimum": 1, "maximum": SEQUENCE_MAX}
+_WEBHOOK = of(**WEBHOOK_TYPES)
+_TRIED = of(
+    webhook_id=UUID, delivered=bool, status=int | None, said=schema_of(str, "What it answered, or why it did not."),
+    took_s=float,
+)  # fmt: skip
 _PROBLEM = of(
     type=str, title=str, status=int, detail=str, parameter=schema_of(str, "The parameter at fault."),
     setting=schema_of(str, "The setting that holds the limit."),
@@ -198,6 +205,10 @@ def components() -> dict[str, Schema]:
         "Acknowledgement": schema_of_body(Acknowledgement),
         "ReplayOrder": schema_of_body(ReplayOrder),
         "Replayed": _REPLAYED,
+        "Webhook": _WEBHOOK,
+        "WebhookTried": _TRIED,
+        "Nothing": {"type": "object", "additionalProperties": False},
+        "Resend": {**of(from_sequence=_SEQUENCE), "additionalProperties": False},
         "Session": of(open=bool, scopes=list[str]),
         "Token": {**of(token={"type": "string", "minLength": 1, "maxLength": 512}), "additionalProperties": False},
         "Problem": {

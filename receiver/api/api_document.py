@@ -12,7 +12,7 @@ from typing import Any
 
 from receiver.api import openapi
 from receiver.api.answer_schemas import components
-from receiver.api.endpoints import PREFIX, Endpoint
+from receiver.api.endpoint import PREFIX, Endpoint
 from receiver.api.parameters import Parameter
 
 API_VERSION = "1.0.0"

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from receiver.api import asyncapi
 from receiver.api.answers import JSON, tagged
-from receiver.api.endpoints import PREFIX
+from receiver.api.endpoint import PREFIX
 
 
 class Docs:

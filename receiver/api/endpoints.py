@@ -7,11 +7,12 @@ how an answer is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from receiver.api import examples
 from receiver.api.answer_schemas import list_of, of, schema_of
+from receiver.api.endpoint import Endpoint
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
 from receiver.api.known_parameters import (
     ACKNOWLEDGED,
@@ -44,37 +45,13 @@ from receiver.api.known_parameters import (
 from receiver.api.ledger_lists import DEAD_LETTERS
 from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.parameters import BOOLEAN, POSITION, TEXT, UUID_TEXT, Parameter, choice, matching, whole
+from receiver.api.webhook_endpoints import webhook_endpoints
 from receiver.config.read_tokens import Scope
 from receiver.config.settings import Settings
 from receiver.model.entities import DeploymentState, OperationState, ResourceState, VmState
 from receiver.model.notification import Family, Outcome
 
-PREFIX = "/api/v1"
 LIMIT_DEFAULT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One operation of the API. `name` is its operationId."""
-
-    name: str
-    path: str
-    summary: str
-    description: str
-    answer: Schema
-    example: Any
-    parameters: Sequence[Parameter] = ()
-    method: str = "GET"
-    scope: Scope | None = Scope.READ
-    """None: no token is required."""
-    media_type: str = "application/json"
-    problems: Sequence[int] = ()
-    """Statuses of problems beyond those that any endpoint may answer with."""
-    single: bool = False
-    """One thing, with an ETag."""
-    body: Schema | None = None
-    body_example: Any = None
-    status: int = 200
 
 
 def catalogue(settings: Settings) -> list[Endpoint]:
@@ -82,7 +59,15 @@ def catalogue(settings: Settings) -> list[Endpoint]:
     most = settings.query_items_max
     limit = Parameter("limit", "Most items on the page.", whole(1, most), min(50, most), min(LIMIT_DEFAULT, most))
     wait = Parameter("wait", "Seconds to wait for the end.", whole(0, settings.wait_s_max), 30, 0)
-    return [*_entity_lists(limit), *_singles(wait), *_ledgers(limit), *_quarantine(), *_others(limit), *_session()]
+    return [
+        *_entity_lists(limit),
+        *_singles(wait),
+        *_ledgers(limit),
+        *_quarantine(),
+        *_others(limit),
+        *webhook_endpoints(),
+        *_session(),
+    ]
 
 
 def _entity_list(

@@ -143,3 +143,15 @@ CONSUMER = {
     "unacknowledged": 2, "redelivered": 0, "last_delivered_at": "2026-01-31T12:00:01.123456Z",
     "last_acknowledged_at": "2026-01-31T12:00:01.234567Z",
 }  # fmt: skip
+
+WEBHOOK: dict[str, Any] = {
+    "name": "orders", "url": "https://orders.example.com/esc-events", "subjects": ["esc.v1.operation.>"],
+    "state": "failing", "since": AT, "reason": "503 Service Unavailable: maintenance", "pending": 3,
+    "cursor_sequence": 4710, "failing_sequence": 4711, "last_delivered_at": AT, "last_delivered_sequence": 4712,
+    "last_delivered_id": "3c993ced-7439-5ce5-b7c0-4a9e3e20a6a9", "last_error_at": AT,
+    "last_error": "503 Service Unavailable: maintenance",
+}  # fmt: skip
+WEBHOOK_TRIED = {
+    "webhook_id": "0c9f3a52-6f0e-4f5d-9d0b-6a3f0e1d2c3b", "delivered": True, "status": 200, "said": "200 OK",
+    "took_s": 0.031,
+}  # fmt: skip

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from receiver.api import api_errors, parameters
 from receiver.api.api_errors import BodyError, ForgottenError, ParameterError, QueryError, TooManyError
-from receiver.api.endpoints import Endpoint
+from receiver.api.endpoint import Endpoint
 from receiver.api.rate_limits import RateLimits
 from receiver.api.tokens import Tokens
 from receiver.config.settings import Settings

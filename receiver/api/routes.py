@@ -22,7 +22,8 @@ from receiver.api.api_errors import NothingFoundError
 from receiver.api.consumer_list import ListConsumers, consumers
 from receiver.api.desk import Desk
 from receiver.api.docs_page import Docs
-from receiver.api.endpoints import PREFIX, Endpoint, catalogue
+from receiver.api.endpoint import PREFIX, Endpoint
+from receiver.api.endpoints import catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
 from receiver.api.explanation import Explainer, FindMessage
 from receiver.api.guard import Answer, Guard
@@ -42,12 +43,14 @@ from receiver.api.source_list import Sources
 from receiver.api.stats import Stats
 from receiver.api.tokens import Tokens
 from receiver.api.waiters import Waiters
+from receiver.api.webhook_desk import WebhookDesk
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item
 from receiver.http.sender_address import SenderAddresses
 from receiver.model.entities import Deployment, Vm, entity_id
 from receiver.observability.metrics import Metrics
 from receiver.replay.dead_letters import DeadLetters
+from receiver.webhooks.commands import Commands
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 Query = Mapping[str, Any]
@@ -66,6 +69,7 @@ class Api:
         list_consumers: ListConsumers | None = None,
         tell_session_ended: TellEnded | None = None,
         dead_letters: DeadLetters | None = None,
+        webhooks: Commands | None = None,
     ) -> None:
         """`connect` opens the connection on which the ledger is followed; the next two look into the feed's stream."""
         self._list_consumers = list_consumers
@@ -90,6 +94,7 @@ class Api:
         self._past = Past(self._reader, settings)
         sessions = Sessions(tokens, settings, tell_session_ended)
         desk = Desk(dead_letters, settings)
+        webhook_desk = WebhookDesk(webhooks, settings)
         self._answers: Mapping[str, Answer] = {
             "deployments": partial(self._entities, DEPLOYMENTS, PAST_DEPLOYMENTS),
             "vms": partial(self._entities, VMS, PAST_VMS),
@@ -108,6 +113,10 @@ class Api:
             "sources": self._all_sources,
             "consumers": self._consumers,
             "source": self._source,
+            "webhooks": webhook_desk.all,
+            "enable_webhook": webhook_desk.enable,
+            "resend_webhook": webhook_desk.resend,
+            "test_webhook": webhook_desk.test,
             "search": self._search,
             "explain": self._explain,
             "stats": self._count,

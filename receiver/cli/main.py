@@ -30,6 +30,7 @@ from receiver.cli.status import status_command
 from receiver.cli.tail import tail_command
 from receiver.cli.verify import verify_command
 from receiver.cli.verify_feed import verify_feed_command
+from receiver.cli.webhooks import webhooks_command
 from receiver.cli.worker import worker_command
 from receiver.errors import ReceiverError, SetupError
 from receiver.model.sanitize import plain
@@ -146,6 +147,7 @@ for command in (
     verify_feed_command,
     version_command,
     vms_command,
+    webhooks_command,
     worker_command,
 ):
     main.add_command(command)

@@ -23,6 +23,8 @@ from pydantic_settings import TomlConfigSettingsSource
 from receiver.config.overdue_after import OVERDUE_AFTER_S
 from receiver.config.settings import PREFIX, Settings, is_secret
 from receiver.config.sources import Source
+from receiver.config.text_forms import parse_json
+from receiver.config.webhook_settings import Webhook, webhook_faults
 from receiver.errors import SettingsError
 
 CONFIG = PREFIX + "CONFIG"
@@ -85,11 +87,18 @@ def _effective(name: str, written: _Written | None, settings: Settings | None) -
     if written and written.value is UNUSABLE:
         return Effective(name, "not usable", origin)
     value = getattr(settings, name) if settings else written.value if written else Settings.model_fields[name].default
-    if name == "sources" and written:
-        value = {source: one.shown() for source, one in value.items()} if settings else "not valid"
-    if written and is_secret(name) and name != "sources":
-        value = HIDDEN
+    if written and is_secret(name):
+        value = _shown(name, value) if settings else "not valid" if name in ("sources", "webhooks") else HIDDEN
     return Effective(name, _plain(value), origin)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """What can be shown of a secret."""
+    if name == "sources":
+        return {source: one.shown() for source, one in value.items()}
+    if name == "webhooks":
+        return {one.name: one.shown() for one in value}
+    return HIDDEN
 
 
 def _plain(value: Any) -> Any:
@@ -100,7 +109,10 @@ def _plain(value: Any) -> Any:
 def _written(config: Path | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, _Written]:
     """What file and environment say, by setting; faults are added."""
     path = config or (Path(environ[CONFIG]) if environ.get(CONFIG) else None)
-    return _known_settings(_file(path, faults), faults) | _known_settings(_environment(environ), faults)
+    found = _known_settings(_file(path, faults), faults) | _known_settings(_environment(environ), faults)
+    if "webhooks" in found:
+        found["webhooks"] = _with_secret_files(found["webhooks"], faults)
+    return found
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, _Written]:
@@ -137,6 +149,30 @@ def _known_settings(named: Mapping[str, _Written], faults: list[str]) -> dict[st
         if setting in Settings.model_fields:
             found[setting] = replace(written, value=value)
     return found
+
+
+def _with_secret_files(webhooks: _Written, faults: list[str]) -> _Written:
+    """Webhooks with `secret_file` replaced by what the file holds; other faults are named where values are checked."""
+    try:
+        items = parse_json(webhooks.value)
+    except ValueError:
+        return webhooks
+    if not isinstance(items, list):
+        return webhooks
+    try:
+        return replace(webhooks, value=[_with_secret_file(item) for item in items])
+    except ValueError as error:
+        faults.append(webhooks.fault(str(error), ".secret_file"))
+        return replace(webhooks, value=UNUSABLE)
+
+
+def _with_secret_file(item: Any) -> Any:
+    if not isinstance(item, dict) or "secret_file" not in item:
+        return item
+    if "secret" in item:
+        raise ValueError("given besides secret; only one can count")
+    rest = {name: value for name, value in item.items() if name != "secret_file"}
+    return rest | {"secret": _content(Path(str(item["secret_file"])))}
 
 
 def _check_name(setting: str, name: str, named: Mapping[str, _Written]) -> None:
@@ -180,7 +216,8 @@ def _fault(details: ErrorDetails, written: Mapping[str, _Written]) -> str:
     name, *inside = map(str, details["loc"])
     where = "".join(f".{part}" for part in inside if part != "[key]")
     if details["type"] == "extra_forbidden":
-        return written[name].fault(f"no such setting{_did_you_mean(inside[-1], Source.model_fields)}", where)
+        known = (Webhook if name == "webhooks" else Source).model_fields
+        return written[name].fault(f"no such setting{_did_you_mean(inside[-1], known)}", where)
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
     got = "" if is_secret(name) else f" (it is {details['input']!r})"
     return written[name].fault(message + got, where)
@@ -198,6 +235,7 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.callbacks_retention_days > settings.ledger_retention_days:
         yield "callbacks_retention_days", f"exceeds ledger_retention_days ({settings.ledger_retention_days})"
     yield from _tls_clashes(settings)
+    yield from _webhook_clashes(settings)
     monitored = filter(None, map(str.strip, settings.nats_monitor_urls.split(",")))
     if wrong := next((url for url in monitored if not re.match(r"https?://[^/?#\s]", url)), None):
         yield "nats_monitor_urls", f"{wrong!r} is no http:// or https:// address"
@@ -209,6 +247,13 @@ def _clashes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "default_source", "is off, yet sources lists `default`"
     if not settings.all_sources:
         yield "default_source", "is off and no source is listed, so nobody could post"
+
+
+def _webhook_clashes(settings: Settings) -> Iterator[tuple[str, str]]:
+    for fault in webhook_faults(settings.webhooks, settings.subject_prefix):
+        yield "webhooks", fault
+    if settings.webhook_ack_wait_s < 2 * settings.webhook_timeout_s:
+        yield "webhook_ack_wait_s", f"is less than twice webhook_timeout_s ({settings.webhook_timeout_s:g})"
 
 
 def _tls_clashes(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -8,27 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from receiver.config.overdue_after import OVERDUE_AFTER_S, OverdueAfter
 from receiver.config.read_tokens import ReadTokens
+from receiver.config.setting import secret as _secret
+from receiver.config.setting import setting as _setting
 from receiver.config.sources import AddressRanges, SecretNameList, Source, Sources
+from receiver.config.webhook_settings import WebhookSettings
 from receiver.config.worker_number import WorkerNumber
 
 PREFIX = "ESC_RECEIVER_"
 
 
-def _setting(default: Any, description: str, **constraints: Any) -> Any:
-    return Field(default, description=description, **constraints)
-
-
-def _secret(default: Any, description: str) -> Any:
-    """A setting that is never printed and may also come from a file (`…_FILE`)."""
-    return Field(default, description=description, repr=False, json_schema_extra={"secret": True})
-
-
-class Settings(BaseSettings):
+class Settings(WebhookSettings):
     """Names are those of the environment without the prefix, in lower case; units stand last."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

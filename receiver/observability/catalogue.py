@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from receiver.lifecycle.overdue import KINDS, RESOURCE
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, SourceState, VmState
 from receiver.model.notification import Channel, Family, Outcome
+from receiver.observability.buckets import LIFECYCLE_SECONDS, SECONDS
 from receiver.observability.definition import Definition, Label, Merge, common, counter, gauge, histogram
 from receiver.observability.labels import (
     ROOT_CHANNEL,
@@ -33,14 +34,11 @@ from receiver.observability.labels import (
     Taken,
     cut,
 )
+from receiver.observability.webhook_catalogue import WebhookCatalogue
 
 MICROSECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1)
 """For work of the processor."""
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
-"""For work that waits for a disk or a network."""
 QUERY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0, 5.0)
-LIFECYCLE_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
-"""For work that ESC does: a second for an image, an hour for a large service."""
 BODY_BYTES = (256, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 1048576)
 BATCH_CALLBACKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -75,7 +73,7 @@ WORKER = Label("worker", from_where="the places of workers, from 1; none without
 CONSUMER = Label("consumer", from_where="durable names, the first `consumers_max`; all others together are `(other)`")
 
 
-class Catalogue:
+class Catalogue(WebhookCatalogue):
     """Every metric: on the class its definition, on an instance the metric that counts."""
 
     # The way of a callback.
@@ -345,5 +343,5 @@ class Catalogue:
 
 
 CATALOGUE: tuple[Definition[Any], ...] = tuple(
-    value for value in vars(Catalogue).values() if isinstance(value, Definition)
+    value for kind in (Catalogue, WebhookCatalogue) for value in vars(kind).values() if isinstance(value, Definition)
 )

@@ -119,6 +119,21 @@ class Mended(StrEnum):
     """Found missing by a comparison with the ledger."""
 
 
+class Attempt(StrEnum):
+    """What came of one delivery to a webhook."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    """An answer that is no 2xx."""
+    REDIRECTED = "redirected"
+    GONE = "gone"
+    """410: it wants no more."""
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    ADDRESS_REFUSED = "address-refused"
+    """A private address, which is not allowed: nothing was sent."""
+
+
 class RecoveryEnd(StrEnum):
     """How ESC's recovery of a VM ended."""
 

@@ -27,6 +27,7 @@ SAY_NO_FIGURE = {
     "EscOutOfService": "it is out of service or not",
     "EscLedgerBehind": "it is behind or not",
     "EscFeedNotFsynced": "it is fsynced or not",
+    "EscWebhookDisabled": "it is sent something or not",
 }
 """Alerts whose value is 0 or 1, whatever is wrong."""
 

@@ -22,7 +22,9 @@ from receiver.parsing.parsed_callback import ParsedCallback
 from receiver.postgres.database import Database
 from receiver.postgres.partitions import Partitions
 from receiver.postgres.store import Store
+from receiver.publishing.broker import Broker
 from receiver.replay.dead_letters import DeadLetters
+from receiver.webhooks.commands import Commands
 from tests.support import batches as keeping
 from tests.support.batches import letter, of_deployment
 from tests.support.samples import SAMPLES
@@ -91,7 +93,8 @@ async def running_api(dsn: str, **changed: Any) -> AsyncIterator[RunningApi]:
     database = Database(settings, metrics)
     store = Store(Windows(settings.reorder_window_s, settings.duplicate_window_s))
     dead_letters = DeadLetters(database, store, Partitions(settings), settings)
-    api = Api(database.connect, settings, metrics, dead_letters=dead_letters)
+    webhooks = Commands(Broker(settings, metrics), database, settings)
+    api = Api(database.connect, settings, metrics, dead_letters=dead_letters, webhooks=webhooks)
     await database.open()
     await api.open()
     app = make_app([api], settings)

@@ -69,6 +69,26 @@ BOARD = Board(
               {"{{loss}}": "sum by (loss) (increase(esc_receiver_feed_mended_total[$__rate_interval]))"}, width=HALF),
         lines("Other publishers", "Messages a second that somebody else published to the feed's stream.",
               {"messages": "sum(rate(esc_receiver_feed_foreign_total[$__rate_interval]))"}, unit="ops", width=HALF),
+        lines("Webhooks: deliveries", "A second, by what came of them.",
+              {"{{webhook}} {{outcome}}":
+               "sum by (webhook, outcome) (rate(esc_receiver_webhook_attempts_total[$__rate_interval])) > 0"},
+              unit="ops", width=THIRD),
+        lines("Webhooks: pending", "Events that a webhook has yet to take.",
+              {"{{webhook}}": "max by (webhook) (esc_receiver_webhook_pending_messages)"}, width=THIRD),
+        lines("Webhooks: failing", "Since how long a webhook does not take an event.",
+              {"{{webhook}}": "time() - (max by (webhook) (esc_receiver_webhook_failing_timestamp_seconds) > 0)"},
+              unit="s", width=THIRD),
+        lines("Webhooks: one delivery", "Until its answer or its failure, 99 of 100.",
+              {"{{webhook}}": "histogram_quantile(0.99, sum by (webhook, le) "
+               "(rate(esc_receiver_webhook_seconds_bucket[$__rate_interval])))"}, unit="s", width=THIRD),
+        lines("Webhooks: lag", "From a ledger entry until the webhook took it, 99 of 100.",
+              {"{{webhook}}": "histogram_quantile(0.99, sum by (webhook, le) "
+               "(rate(esc_receiver_webhook_lag_seconds_bucket[$__rate_interval])))"}, unit="s", width=THIRD),
+        lines("Webhooks: disabled", "1 while nothing is sent to it; and messages passed over that are no events.",
+              {"{{webhook}}": "max by (webhook) (esc_receiver_webhook_disabled)",
+               "{{webhook}} passed over":
+               "sum by (webhook) (rate(esc_receiver_webhook_foreign_total[$__rate_interval]))"},
+              width=THIRD),
         number("Not fsynced", "Receivers whose NATS acknowledges before it has written to disk (`NATS_MONITOR_URLS`).",
                'sum(esc_receiver_feed_fsynced{state="no"})', warn=1, alarm=1_000, width=SMALL),
         number("Missing", "Messages that the last comparison of stream and ledger did not find.",

@@ -31,6 +31,7 @@ GROUPS = {
     "Order, repetition, silence": ("reorder_", "duplicate_", "overdue_", "learn_", "silence_"),
     "Query API, board and live feed": ("session", "query_", "replay_", "wait_s_", "waits_", "feed_", "wake_"),
     "Publishing to NATS": ("nats_", "subject_", "publish_", "relay_", "rebuild_", "verify_", "stream_", "kv_"),
+    "Webhooks": ("webhook",),
     "Retention, partitions, clocks": ("callbacks_", "ledger_", "partition", "maintenance_", "clock_"),
     "Metrics": ("counts_", "tenants_", "consumers_", "flapping_", "loop_"),
     "Workers": ("worker_",),
