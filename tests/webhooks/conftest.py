@@ -63,8 +63,8 @@ def publish(connection: Connection) -> Publish:
 
 
 async def has_begun(app: App) -> bool:
-    """Whether each webhook has a place in the stream."""
-    if not app.database.ready:
+    """Whether each webhook has a place in the stream, and callbacks go to PostgreSQL."""
+    if not (app.database.ready and app.router.direct):
         return False
     async with app.database.acquire() as connection:
         begun = await connection.fetchval("SELECT count(*) FROM webhooks WHERE place_sequence IS NOT NULL")
