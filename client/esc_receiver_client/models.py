@@ -1394,6 +1394,15 @@ class Source(BaseModel):
     overdue_operations: int
 
 
+class SourceElsewhere(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    source: str
+    cell: str
+    url: str | None
+
+
 class SourceEvent(BaseModel):
     """
     Payload on subjects esc.v1.resource.>: one ledger entry of an ESC instance: what it says of itself. Fields may be added within v1, never removed.

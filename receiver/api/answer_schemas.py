@@ -23,6 +23,7 @@ from receiver.api.position import PATTERN
 from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_body
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
 from receiver.api.search import TYPES as FOUND_TYPES
+from receiver.api.source_list import ELSEWHERE_TYPES
 from receiver.api.source_list import TYPES as SOURCE_TYPES
 from receiver.api.webhook_desk import SEQUENCE_MAX, WEBHOOK_TYPES
 from receiver.model.entities import EntityKind
@@ -173,6 +174,7 @@ def components() -> dict[str, Schema]:
         "Resource": _published("resource"),
         "Operation": _published("operation"),
         "Source": of(**{**SOURCE_TYPES, **_SILENCE}),
+        "SourceElsewhere": of(**ELSEWHERE_TYPES),
         "Consumer": of(**CONSUMER_TYPES),
         "Found": of(**FOUND_TYPES),
         "Transition": of(**TRANSITION_TYPES, position=_POSITION),

@@ -256,8 +256,10 @@ def _others(limit: Parameter) -> list[Endpoint]:
         Endpoint(
             "sources", "/sources", "The ESC instances",
             "In or out of service as each says of itself (UNSEEN: it never did), since when and why; when it was heard "
-            "of last and what was refused, as of the last count (`counts_interval_s`); its operations under way.",
-            of(items=array_of(reference("Source"))), {"items": [examples.SOURCE]},
+            "of last and what was refused, as of the last count (`counts_interval_s`); its operations under way. With "
+            "several cells (`cells_file`), `elsewhere` names the sources of the others, and where they are.",
+            of(items=array_of(reference("Source")), cell=str | None, elsewhere=array_of(reference("SourceElsewhere"))),
+            {"items": [examples.SOURCE], "cell": "cell-a", "elsewhere": [examples.ELSEWHERE]},
         ),
         Endpoint(
             "source", "/sources/{source}", "One ESC instance", "As in the list.",

@@ -46,6 +46,7 @@ SOURCE: dict[str, Any] = {
     "last_message_at": AT, "refused": 3, "refused_at": AT, "refused_because": "credentials", "quarantined": 0,
     "usual_silence_s": 37.25, "silence_ratio": 0.3, "open_operations": 2, "overdue_operations": 0,
 }  # fmt: skip
+ELSEWHERE: dict[str, Any] = {"source": "lab3", "cell": "cell-b", "url": "https://cell-b.example"}
 TRANSITION: dict[str, Any] = {
     "id": "2f6d3c1a-8b7e-5d4c-9a3b-1c2d3e4f5a6b", "at": AT, "entity": "vm", "entity_id": _VM_ID, "source": "lab1",
     "tenant": "SystemAdminTenantId", "deployment": "dep-1", "incarnation": None, "name": "vm-1", "sequence": 2,

@@ -251,7 +251,7 @@ class Api:
         return json_answer({"items": await consumers(self._list_consumers)})
 
     async def _all_sources(self, _: web.Request, __: Query) -> web.Response:
-        return json_answer({"items": await self._sources.all()})
+        return json_answer(await self._sources.document())
 
     async def _source(self, request: web.Request, query: Query) -> web.Response:
         return single(request, await self._sources.one(query["source"]))

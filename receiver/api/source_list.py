@@ -13,6 +13,7 @@ import asyncpg
 
 from receiver.api.api_errors import NothingFoundError
 from receiver.api.read_pool import Reader
+from receiver.config.cell_file import cells_of
 from receiver.config.settings import Settings
 from receiver.model.entities import SourceState
 
@@ -29,6 +30,10 @@ TYPES: Mapping[str, Any] = {
 """What is shown of a source, with types."""
 
 
+ELSEWHERE_TYPES: Mapping[str, Any] = {"source": str, "cell": str, "url": str | None}
+"""What is told of a source that belongs to another cell."""
+
+
 class Sources:
     """Answers the endpoints `sources` and `source`."""
 
@@ -36,15 +41,25 @@ class Sources:
         self._reader = reader
         self._configured = list(settings.all_sources)
         self._silence = settings.counts_interval_s, settings.silence_usual_s
+        self._cell = settings.cell or None
+        cells = cells_of(settings)
+        self._elsewhere = {one.source: one for one in cells.elsewhere(settings.cell)} if cells else {}
 
     async def all(self) -> list[dict[str, Any]]:
         """All sources, by name."""
         rows = await self._reader.rows("sources", self._configured, COUNTED_MAX, UNKNOWN_MAX, *self._silence)
         return [_item(row) for row in rows]
 
+    async def document(self) -> dict[str, Any]:
+        """The answer: those of this cell, and where the others are."""
+        elsewhere = [one._asdict() for one in self._elsewhere.values()]
+        return {"items": await self.all(), "cell": self._cell, "elsewhere": elsewhere}
+
     async def one(self, name: str) -> dict[str, Any]:
         """One. Raises NothingFoundError."""
         found = next((one for one in await self.all() if one["source"] == name), None)
+        if found is None and (place := self._elsewhere.get(name)):
+            raise NothingFoundError(f"this source is in cell {place.cell}" + (f": {place.url}" if place.url else ""))
         if found is None:
             raise NothingFoundError("no source of this name is configured, or was, and nothing came to one")
         return found

@@ -12,6 +12,7 @@ from receiver.cli import options
 from receiver.cli.output import Columns, Output, print_items, say_more, say_nothing_found
 from receiver.cli.terminal import local_time, state
 from receiver.model.entities import DeploymentState, ResourceState, VmState
+from receiver.model.sanitize import plain
 
 DEPLOYMENTS: Columns = {
     "STATE": lambda item: state(item["state"]),
@@ -159,7 +160,11 @@ def sources_command(*, client: SyncEscReceiver, output: Output) -> None:
       esc-receiver sources
       esc-receiver sources -o csv > sources.csv
     """
-    print_items(client.get("sources")["items"], SOURCES, "source", output)
+    told = client.get("sources")
+    print_items(told["items"], SOURCES, "source", output)
+    for one in told.get("elsewhere", ()):
+        place = f" ({one['url']})" if one["url"] else ""
+        click.echo(plain(f"{one['source']} is in cell {one['cell']}{place}"), err=True)
 
 
 @click.command("consumers")

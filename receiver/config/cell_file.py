@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from re import fullmatch
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from receiver.config.settings import Settings
 from receiver.config.sources import SourceName
 from receiver.errors import SettingsError
 
@@ -25,6 +26,15 @@ def _name(name: str) -> str:
 
 
 CellName = Annotated[str, AfterValidator(_name)]
+
+
+class Elsewhere(NamedTuple):
+    """A source that belongs to another cell."""
+
+    source: str
+    cell: str
+    url: str | None
+    """Of that cell, if it is told."""
 
 
 class Cell(BaseModel):
@@ -59,6 +69,12 @@ class Cells(BaseModel):
         pairs = ((source, name) for name, cell in self.cells.items() for source in cell.sources)
         return dict(sorted(pairs))
 
+    def elsewhere(self, cell: str) -> list[Elsewhere]:
+        """What belongs to others than this cell."""
+        return [
+            Elsewhere(source, one, self.cells[one].url or None) for source, one in self.places.items() if one != cell
+        ]
+
     def stream_of(self, cell: str) -> str:
         """What a cell publishes to: its STREAM_NAME."""
         return f"{self.stream}-{cell}"
@@ -81,6 +97,28 @@ def read_cells(path: Path) -> Cells:
         return Cells.model_validate(found)
     except ValidationError as error:
         raise SettingsError("\n".join(_fault(path, one) for one in error.errors())) from error
+
+
+def cells_of(settings: Settings) -> Cells | None:
+    """Of a receiver; None: it is the only cell.
+
+    Raises SettingsError, also when its own names are not those of the file: two cells with one stream would each take
+    the other for a stranger.
+    """
+    if settings.cells_file is None:
+        return None
+    cells, cell = read_cells(settings.cells_file), settings.cell
+    if cell not in cells.cells:
+        raise SettingsError(
+            f"ESC_RECEIVER_CELL: {cell or 'not set'}; {settings.cells_file} has {', '.join(cells.cells)}"
+        )
+    wanted = {"STREAM_NAME": cells.stream_of(cell), "SUBJECT_PREFIX": cells.prefix_of(cell)}
+    found = {"STREAM_NAME": settings.stream_name, "SUBJECT_PREFIX": settings.subject_prefix}
+    wrong = [f"ESC_RECEIVER_{name}: {found[name]}, but cell {cell} has {wanted[name]}"
+             for name in wanted if found[name] != wanted[name]]  # fmt: skip
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return cells
 
 
 def _fault(path: Path, error: Mapping[str, Any]) -> str:

@@ -69,6 +69,10 @@ class Settings(WebhookSettings):
     )
     tls_check_s: PositiveFloat = _setting(10, "How often it is looked whether these files have changed.")
     tls_handshake_timeout_s: PositiveFloat = _setting(10, "Time for a TLS handshake.")
+    cell: str = _setting("", "Name of this receiver's cell, one of those in CELLS_FILE.")
+    cells_file: Path | None = _setting(
+        None, "The file of all cells (docs/cells.md): which sources are elsewhere, and where, is said then."
+    )
     data_dir: Path = _setting(Path("data"), "Folder of the spool and of `serve --embedded`.")
     migrate: bool = _setting(True, "Bring the schema up to date at start.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least level logged.")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from receiver.config.cell_file import cells_of
 from receiver.config.settings import Settings
+from receiver.errors import SettingsError
 from receiver.jobs.entity_counts import EntityCounts
 from receiver.observability.metrics import Metrics
 from receiver.postgres.database import Database
@@ -13,6 +19,16 @@ from tests.support.field import ev, living, source, stored
 from tests.support.query_api import running_api
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CELLS = """
+[cells.cell-a]
+sources = ["lab1", "lab2"]
+[cells.cell-b]
+url = "https://cell-b.example"
+sources = ["lab3"]
+[cells.cell-c]
+sources = ["lab4"]
+"""
+OWN = {"cell": "cell-a", "stream_name": "ESC-cell-a", "subject_prefix": "esc.cell-a.v1"}
 CONFIGURED: dict[str, dict[str, str]] = {"lab1": {}, "lab2": {}}
 
 
@@ -31,6 +47,47 @@ async def test_what_there_is_of_sources(postgres_dsn: str) -> None:
         assert (await api.get("/sources/nobody")).status == 404
         ledger = (await api.get("/transitions", entity="source")).items
         assert [(entry["name"], entry["to_state"]) for entry in ledger] == [("default", "OUT_OF_SERVICE")]
+
+
+async def test_sources_of_other_cells_are_named_with_their_place(postgres_dsn: str, tmp_path: Path) -> None:
+    """In the list, and to whoever asks for one of them; a single cell has none."""
+    file = tmp_path / "cells.toml"
+    file.write_text(CELLS)
+    own: dict[str, Any] = {**OWN, "cells_file": file}
+    async with running_api(postgres_dsn, sources=CONFIGURED, **own) as api:
+        told = (await api.get("/sources")).body
+        assert told["cell"] == "cell-a"
+        assert told["elsewhere"] == [
+            {"source": "lab3", "cell": "cell-b", "url": "https://cell-b.example"},
+            {"source": "lab4", "cell": "cell-c", "url": None},
+        ]
+        assert [one["source"] for one in told["items"]] == ["lab1", "lab2"]
+        asked = await api.get("/sources/lab3")
+        assert (asked.status, "cell-b: https://cell-b.example" in asked.body["detail"]) == (404, True)
+    async with running_api(postgres_dsn, sources=CONFIGURED) as api:
+        alone = (await api.get("/sources")).body
+    assert (alone["cell"], alone["elsewhere"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"cell": "cell-x"}, "ESC_RECEIVER_CELL: cell-x; "),
+        ({"cell": ""}, "ESC_RECEIVER_CELL: not set; "),
+        ({"stream_name": "ESC"}, "ESC_RECEIVER_STREAM_NAME: ESC, but cell cell-a has ESC-cell-a"),
+        ({"subject_prefix": "esc.v1"}, "ESC_RECEIVER_SUBJECT_PREFIX: esc.v1, but cell cell-a has esc.cell-a.v1"),
+    ],
+)
+def test_a_receiver_that_does_not_fit_the_file_does_not_start(
+    tmp_path: Path, given: dict[str, str], fault: str
+) -> None:
+    """Two cells with one stream would each take the other for a stranger."""
+    file = tmp_path / "cells.toml"
+    file.write_text(CELLS)
+    own: dict[str, Any] = {**OWN, **given}
+    with pytest.raises(SettingsError) as told:
+        cells_of(Settings(cells_file=file, **own))
+    assert fault in str(told.value)
 
 
 async def test_explain_says_that_nothing_is_expected_of_an_esc_that_is_out(postgres_dsn: str) -> None:

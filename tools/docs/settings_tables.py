@@ -14,6 +14,7 @@ from receiver.config.settings import PREFIX, Settings, is_secret
 
 FIRST = (
     "postgres_dsn", "nats_url", "host", "port", "admin_port", "admin_host", "data_dir",
+    "cell", "cells_file",
     "workers", "sources", "default_source", "trusted_proxies", "read_tokens", "refuse_open", "body_bytes_max",
     "spool_bytes_max", "commit_timeout_s", "reorder_window_s", "overdue_after_s", "callbacks_retention_days",
     "ledger_retention_days", "stream_age_max_s", "stream_bytes_max", "migrate", "log_level",

@@ -19,8 +19,13 @@ export function sourcesView(app) {
     <div class="scroll">${fetched(entry, "the sources", (page) =>
       page.items.length
         ? html`<ul class="cards">${repeat(page.items, (one) => one.source, (one) => card(app, one))}</ul>`
-        : notice("There is no source", "Sources are configured by name.", nothing, "empty"))}</div>`;
+        : notice("There is no source", "Sources are configured by name.", nothing, "empty"))}${elsewhere(entry.value?.elsewhere ?? [])}</div>`;
 }
+
+/** Sources of other cells, each with a link to the board of its own. */
+const elsewhere = (sources) => sources.length === 0 ? nothing : html`<section class="panel"><h2>In other cells</h2>
+  <ul>${sources.map((one) => html`<li>${text(one.source, 64)} is in cell ${text(one.cell, 32)}${one.url
+    ? html`: <a href=${`${one.url}/#/sources`} rel="noopener">${text(one.url, 80)}</a>` : nothing}</li>`)}</ul></section>`;
 
 const card = (app, one) => html`<li class="panel card">
   <div class="card-head">${state(one)}<strong class="grow">${text(one.source, 64)}</strong>
