@@ -108,7 +108,8 @@ async def _check_kept(snapshot: Snapshot, at: datetime) -> None:
     """To be asked last: what was dropped while the ledger was read is noticed then."""
     row = await snapshot.row("ledger_kept_since")
     if row and row["since"] and at < row["since"]:
-        raise ForgottenError("ledger entries of that time are past their retention", row["since"])
+        since = row["since"]
+        raise ForgottenError(f"entries of that time are not kept any more; the first moment is {since:%Y-%m-%d}", since)
 
 
 def _check(past: PastList, query: Mapping[str, Any]) -> None:

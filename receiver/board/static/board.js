@@ -10,6 +10,7 @@ import { Fleet } from "./fleet.js";
 import { frame, tokenForm } from "./frame.js";
 import { FleetMap } from "./map.js";
 import { deploymentName, failed, notice } from "./parts.js";
+import { Past } from "./past.js";
 import { Pulse } from "./pulse.js";
 import { link, read } from "./route.js";
 import { Rows } from "./rows.js";
@@ -25,6 +26,7 @@ import { deadLettersView } from "./view_dead_letters.js";
 import { callbackView } from "./view_happened.js";
 import { deploymentsView, operationsView, resourcesView, vmsView } from "./view_lists.js";
 import { operationView } from "./view_operation.js";
+import { askedMoment } from "./view_past.js";
 import { resourceView } from "./view_resource.js";
 import { onSlash, searchView } from "./view_search.js";
 import { sourcesView } from "./view_sources.js";
@@ -76,7 +78,7 @@ const app = {
   fleet: new Fleet(), map: new FleetMap(), pulse: new Pulse(), rows: new Rows(schedule), cache, lists: new ServerLists(cache, soon),
   route: read(), now: Date.now(), feed: { state: "connecting", since: Date.now() }, health: {},
   sync: { done: false, error: null, running: false }, token: { needed: false, busy: false, error: null },
-  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), exports: new Exports(soon), desk: new Desk(() => changedByHand(), soon), feedShown: FEED_SHOWN,
+  paused: null, opened: new Set(), width: 1000, narrow: false, ledger: new LedgerList(schedule), past: new Past(soon), exports: new Exports(soon), desk: new Desk(() => changedByHand(), soon), feedShown: FEED_SHOWN,
   retry: () => feed.resume(),
   reload: () => readEverything(),
   pause: () => {
@@ -138,9 +140,10 @@ function drawMap(canvas) {
     mappedAt = 0;
     return;
   }
-  if (app.fleet.vms.size > MAP_LARGE && performance.now() - mappedAt < MAP_MS) return;
+  const fleet = askedMoment(app.route) ? app.past.fleet : app.fleet;
+  if (!fleet || (fleet.vms.size > MAP_LARGE && performance.now() - mappedAt < MAP_MS)) return;
   mappedAt = performance.now();
-  app.map.draw(canvas, app.fleet.allVms(), (vm) => name(deploymentName(app.fleet, vm.source, vm.deployment), 40));
+  app.map.draw(canvas, fleet.allVms(), (vm) => name(deploymentName(fleet, vm.source, vm.deployment), 40));
 }
 
 /** A view that fails must not take the rest of the board with it. */
@@ -200,6 +203,7 @@ async function giveToken(event) {
     field.value = "";
     app.token = { needed: false, busy: false, error: null };
     app.cache.clear();
+    app.past.forget();
     app.ledger.renew();
     feed.resume();
     readEverything();

@@ -7,18 +7,22 @@ import { clock, count, counted, name, span } from "./text.js";
 import { deploymentLink, link, operationLink, vmLink } from "./route.js";
 import { deploymentName, itsDeployment, kindWords, move, notice, operationName, panel, SHORT, short, time, toDeployment, toThing } from "./parts.js";
 import { progress } from "./progress.js";
+import { askedMoment, pastView, slider } from "./view_past.js";
 
 const ATTENTION_MAX = 12;
 const FLIGHT_MAX = 8;
 const LATEST_MAX = 12;
 
 export function fleetView(app) {
+  const at = askedMoment(app.route);
+  if (at) return pastView(app, at);
   const vms = app.fleet.allVms();
   if (vms.length === 0 && app.fleet.deployments.size === 0) return app.sync.done ? empty() : starting(app);
   const counts = byState(vms);
   const living = vms.length - (counts.UNDEPLOYED ?? 0);
   return html`
     <h1 class="spoken">Fleet</h1>
+    ${slider(app)}
     ${tiles(app, counts, living)}
     <div class="wall">
       <div class="wall-main">
@@ -46,14 +50,17 @@ const starting = (app) =>
   html`<div class="notice" aria-busy="true"><div class="bars" aria-hidden="true"><i></i><i></i><i></i></div>
     <p>${app.sync.error ? "Waiting for the receiver …" : "Loading the fleet …"}</p></div>`;
 
-function tiles(app, counts, living) {
+/** The lists are those of now, so nothing leads to them from the past. */
+const toVms = (app, asked) => (app.then ? nothing : link("vms", asked));
+
+export function tiles(app, counts, living) {
   const shown = VM_STATES.filter((state) => !GONE.has(state) && (counts[state] || ["ERROR", "ALIVE"].includes(state)));
   const deployments = app.fleet.allDeployments().filter((one) => !GONE.has(one.state));
   return html`
     <div class="tiles" role="list" aria-label="VMs by state">
-      <a role="listitem" class="tile total" href=${link("vms")}><span class="big">${count(living)}</span><span class="of">${living === 1 ? "VM" : "VMs"} in ${counted(deployments.length, "deployment")}</span></a>
+      <a role="listitem" class="tile total" href=${toVms(app)}><span class="big">${count(living)}</span><span class="of">${living === 1 ? "VM" : "VMs"} in ${counted(deployments.length, "deployment")}</span></a>
       ${shown.map(
-        (state) => html`<a role="listitem" class="tile tone-${tone(state)} ${counts[state] ? "" : "none"}" href=${link("vms", { state })}>
+        (state) => html`<a role="listitem" class="tile tone-${tone(state)} ${counts[state] ? "" : "none"}" href=${toVms(app, { state })}>
           <span class="big">${count(counts[state] ?? 0)}</span><span class="of">${mark(state)}${state}</span></a>`,
       )}
     </div>
@@ -62,10 +69,10 @@ function tiles(app, counts, living) {
     </div>`;
 }
 
-const legend = (counts) => html`<ul class="legend" aria-label="Legend">
+export const legend = (counts) => html`<ul class="legend" aria-label="Legend">
   ${VM_STATES.filter((state) => counts[state] && !GONE.has(state)).map((state) => html`<li>${badge(state)}</li>`)}</ul>`;
 
-function map(app, living) {
+export function map(app, living) {
   const open = (event) => {
     const vm = app.map.at(event);
     if (vm) location.hash = vmLink(vm);
@@ -78,12 +85,12 @@ function map(app, living) {
   return html`<canvas id="map" role="img" aria-label="Map of ${counted(living, "VM")}; the VMs view lists the same" @click=${open} @mousemove=${hover}></canvas>`;
 }
 
-function attention(app) {
+export function attention(app) {
   const found = needing(app);
   const body = found.length
     ? html`<ul class="list">${repeat(found.slice(0, ATTENTION_MAX), (one) => one.key, (one) => html`
         <li><a href=${one.href}>${mark(one.state)}<span class="grow">${one.label}<small>${one.why}</small></span></a>${time(one.at, app.now)}</li>`)}</ul>
-        ${found.length > ATTENTION_MAX ? html`<p class="more"><a href=${link("vms", { state: "ERROR" })}>and ${count(found.length - ATTENTION_MAX)} more</a></p>` : nothing}`
+        ${found.length > ATTENTION_MAX ? html`<p class="more"><a href=${toVms(app, { state: "ERROR" })}>and ${count(found.length - ATTENTION_MAX)} more</a></p>` : nothing}`
     : html`<p class="calm">${mark("ALIVE")} Nothing needs a person.</p>`;
   return panel("Needs attention", body, { more: html`<span class="count">${count(found.length)}</span>`, kind: "attention" });
 }
@@ -105,7 +112,7 @@ function needing(app) {
   return [...overdue, ...deployments, ...vms].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
 }
 
-function flight(app) {
+export function flight(app) {
   const open = app.fleet.openOperations().sort((a, b) => Date.parse(a.first_seen_at) - Date.parse(b.first_seen_at));
   const body = open.length
     ? html`<ul class="list">${repeat(open.slice(0, FLIGHT_MAX), (one) => one.id, (one) => html`
@@ -120,7 +127,7 @@ const change = (fleet, one) => html`<li class="change"><time datetime=${one.at}>
   <span class="grow dim">${one.entity}${itsDeployment(one) ? html` of ${toDeployment(fleet, one.source, one.deployment)}` : nothing}</span>
   <span class="move">${move(one)}</span><span class="grow thing">${toThing(fleet, one)}</span></li>`;
 
-const latest = (app) =>
+export const latest = (app) =>
   panel(
     "Latest changes",
     app.fleet.changes.length
