@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from receiver.api.answers import json_answer
 from receiver.api.api_errors import NothingFoundError, ParameterError, UnavailableError
@@ -36,6 +36,11 @@ SEQUENCE_MAX = 2**63 - 1
 log = structlog.get_logger()
 
 
+def _as_json_has_it(number: Any) -> Any:
+    """To JSON, 8.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 class Nothing(BaseModel):
     """An order that says nothing more than its path."""
 
@@ -47,7 +52,7 @@ class Resend(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    from_sequence: Annotated[int, Field(ge=1, le=SEQUENCE_MAX)]
+    from_sequence: Annotated[int, BeforeValidator(_as_json_has_it), Field(ge=1, le=SEQUENCE_MAX)]
 
 
 class WebhookDesk:

@@ -76,6 +76,7 @@ async def test_a_webhook_is_listed_enabled_and_sent_again(
         status, _ = await ask(app.url, "POST", "webhooks/orders/resend", json={"from_sequence": 2})
         assert status == 200
         await until(lambda: has_been_sent(endpoint, 5))
+        assert (await ask(app.url, "POST", "webhooks/orders/resend", json={"from_sequence": 4.0}))[0] == 200
     assert [one.about[1] for one in endpoint.taken] == [1, 2, 3, 2, 3]
     assert [one.id for one in endpoint.taken[1:3]] == [one.id for one in endpoint.taken[3:]]
 

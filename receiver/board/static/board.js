@@ -247,7 +247,7 @@ function changedByHand() {
 
 async function askOpen() {
   if (!app.sync.done) return;
-  if (app.route.view === "sources") app.cache.renew("sources");
+  if (app.route.view === "sources") app.cache.renewAll("sources", "webhooks");
   if (["fleet", "operations", "operation"].includes(app.route.view)) await readOpen(app.fleet);
 }
 

@@ -6,6 +6,7 @@ import { badge } from "./states.js";
 import { count, name, span } from "./text.js";
 import { link } from "./route.js";
 import { facts, fetched, notice, text, time } from "./parts.js";
+import { webhooksSection } from "./view_webhooks.js";
 
 const UNUSUAL = 3; // times what is usual, as the alert EscSilence
 
@@ -19,7 +20,8 @@ export function sourcesView(app) {
     <div class="scroll">${fetched(entry, "the sources", (page) =>
       page.items.length
         ? html`<ul class="cards">${repeat(page.items, (one) => one.source, (one) => card(app, one))}</ul>`
-        : notice("There is no source", "Sources are configured by name.", nothing, "empty"))}${elsewhere(entry.value?.elsewhere ?? [])}</div>`;
+        : notice("There is no source", "Sources are configured by name.", nothing, "empty"))}${elsewhere(entry.value?.elsewhere ?? [])}
+      ${webhooksSection(app)}</div>`;
 }
 
 /** Sources of other cells, each with a link to the board of its own. */
