@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from chaos.audit import audited
 from chaos.availability.site import PROBE_DATABASE, Site
 from chaos.availability.strikes import STRIKES
-from chaos.availability.watch import Pause, TimedSummary, Watch, beyond, longest
+from chaos.availability.watch import Pause, TimedSummary, Watch, beyond, longest, stored_times
 from chaos.process import ReceiverFailedError
 from chaos.run import calm, published
 from esc_lab.simulator.audit_log import AuditLog
@@ -45,7 +45,7 @@ class Felt(NamedTuple):
 
     names: tuple[str, ...]
     struck: str
-    whole_after_s: float
+    window: Pause
     """From the strike until all was whole again, the time for which it was held included."""
     answers: Counter[int]
     """By status; 0: none came."""
@@ -55,7 +55,7 @@ class Felt(NamedTuple):
     """For how long nobody could commit past the receivers, at the longest; likewise of the stream."""
     nats_s: float
     feed_s: float
-    """The longest pause of a consumer."""
+    """The longest time in which the stream took no message; known when all is over."""
     beyond_s: float
     """What of it lies outside the engines' outages."""
 
@@ -88,7 +88,7 @@ async def drill(site: Site, order: Sequence[tuple[str, ...]], told: Callable[[Fe
     dsn = urlsplit(site.postgres.dsn(PROBE_DATABASE))
     account = dsn.netloc.rpartition("@")[0]
     alone = [(node, f"postgresql://{account}@{node.address}/{PROBE_DATABASE}") for node in site.postgres.nodes]
-    async with Watch().kept(alone, site.nats.nodes, site.nats.url) as watch:
+    async with Watch().kept(alone, site.nats.nodes) as watch:
         playing = asyncio.create_task(_play(site, traffic, summary, stop))
         rng = Random(f"availability/{site.plan.seed}/draws")
         for names in order:
@@ -101,6 +101,8 @@ async def drill(site: Site, order: Sequence[tuple[str, ...]], told: Callable[[Fe
     try:
         await calm(site.receivers, site.session)
         await published(site)
+        watch.feed = await stored_times(site.nats.url)
+        outcome.felt = [_felt(felt.names, felt.struck, felt.window, watch, summary) for felt in outcome.felt]
         for receiver in site.receivers:
             await receiver.stop()
         outcome.findings += await audited(site, summary, traffic)
@@ -144,7 +146,7 @@ def _felt(names: tuple[str, ...], struck: str, window: Pause, watch: Watch, summ
     return Felt(
         names,
         struck,
-        window.length_s,
+        window,
         Counter(one.status for one in answers),
         longest(kept, window).length_s,
         max((one.took_s for one in answers if one.status), default=0.0),

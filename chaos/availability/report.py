@@ -41,6 +41,6 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 def _seconds(felt: Felt) -> list[str]:
     found = (
         felt.without_2xx_s, felt.slowest_s, felt.postgres_s, felt.nats_s, felt.feed_s, felt.beyond_s,
-        felt.whole_after_s,
+        felt.window.length_s,
     )  # fmt: skip
     return [f"{value:.1f}" for value in found]

@@ -1,4 +1,4 @@
-"""What is felt of a strike: by the sender, by a consumer of the feed, and of PostgreSQL and NATS themselves.
+"""What is felt of a strike: by the sender, on the feed, and of PostgreSQL and NATS themselves.
 
 Everybody notes the times at which it went well; what lies between two of them is a pause. `span` and `pauses` only
 reckon. Must not know what was struck.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from time import monotonic
+from time import monotonic, time
 from typing import NamedTuple
 
 import nats
@@ -24,10 +24,10 @@ from chaos.stage import Connection, connected
 from esc_lab.simulator.delivery_faults import Sort
 from esc_lab.simulator.posting import Answer
 from esc_lab.simulator.report import Latency, Summary
-from esc_receiver_client import EscFeed
 
 PROBE_S = 0.2
 PROBE_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 30.0
 USUAL_S = 0.8
 """Of a probe: what lies further apart is an outage of the engine."""
 FEED = "ESC"
@@ -107,17 +107,15 @@ class Watch:
     """When it went well, of each."""
 
     feed: list[float] = field(default_factory=list)
+    """Read from the stream when all is over."""
     postgres: list[float] = field(default_factory=list)
     nats: list[float] = field(default_factory=list)
 
     @asynccontextmanager
-    async def kept(
-        self, postgres: Sequence[tuple[PostgresNode, str]], nodes: Sequence[Node], nats_url: str
-    ) -> AsyncIterator[Watch]:
+    async def kept(self, postgres: Sequence[tuple[PostgresNode, str]], nodes: Sequence[Node]) -> AsyncIterator[Watch]:
         """For as long as the context lasts. Of each PostgreSQL the DSN of itself alone."""
         tasks = [asyncio.create_task(_probe_postgres(dsn, self.postgres)) for _, dsn in postgres]
         tasks += [asyncio.create_task(_probe_nats(node.url, self.nats)) for node in nodes]
-        tasks.append(asyncio.create_task(_follow(nats_url, self.feed)))
         try:
             yield self
         finally:
@@ -137,14 +135,23 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
         _, waiting = await asyncio.wait(waiting, timeout=PROBE_TIMEOUT_S)
 
 
-async def _follow(url: str, times: list[float]) -> None:
-    """As a consumer does, with the kit."""
-    while True:
-        with suppress(Exception):  # also what the driver itself stumbles over
-            async with EscFeed(url.split(","), stream=FEED) as feed, aclosing(feed.subscribe(start="new")) as events:
-                async for _ in events:
-                    times.append(monotonic())  # noqa: PERF401 - it is looked at meanwhile
-        await asyncio.sleep(PROBE_S)
+async def stored_times(url: str) -> list[float]:
+    """When the stream took each of its messages, by our clock."""
+    client = await nats.connect(url.split(","))
+    ahead_s = time() - monotonic()
+    found: list[float] = []
+    read = 0
+    try:
+        stream = client.jetstream()
+        last = (await stream.stream_info(FEED)).state.last_seq
+        reading = await stream.subscribe(">", stream=FEED, ordered_consumer=True)
+        while read < last:
+            message = await reading.next_msg(timeout=READ_TIMEOUT_S)
+            read = message.metadata.sequence.stream
+            found.append(message.metadata.timestamp.timestamp() - ahead_s)
+    finally:
+        await client.close()
+    return found
 
 
 async def _probe_postgres(dsn: str, times: list[float]) -> None:
