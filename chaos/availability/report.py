@@ -34,7 +34,10 @@ def failed(felt: Felt) -> int:
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """All of it."""
-    strikes = [felt._asdict() | {"answers": {str(k): v for k, v in felt.answers.items()}} for felt in outcome.felt]
+    strikes = [
+        felt._asdict() | {"window": list(felt.window), "answers": {str(k): v for k, v in felt.answers.items()}}
+        for felt in outcome.felt
+    ]
     return {"strikes": strikes, "findings": outcome.findings, "sent": outcome.sent, "receipts": outcome.receipts}
 
 

@@ -17,6 +17,7 @@ from receiver.config.cell_file import Cells, read_cells
 from receiver.config.loading import load
 from receiver.errors import SetupError
 from receiver.observability import logs
+from receiver.postgres.moved_source import move
 from receiver.publishing.joined_stream import joined
 
 EPILOG = """
@@ -26,6 +27,7 @@ Examples:
   esc-receiver cells apply cells.toml                  join the streams of all cells into one
   esc-receiver cells apply cells.toml --map /etc/haproxy/cells.map
   esc-receiver cells map cells.toml > cells.map
+  esc-receiver cells move lab3 --from "$CELL_A" --to "$CELL_B" --switch ./switch-lab3
 
 \b
 Exit status of apply: 0 nothing was to change; 1 something was, and is changed (or would be, with --dry-run); 2 it could
@@ -69,6 +71,28 @@ def apply_command(
 def map_command(file: Path) -> None:
     """Print HAProxy's map of sources: a source and the backend of its cell on each line."""
     click.echo(_map(read_cells(file)), nl=False)
+
+
+@cells_command.command("move")
+@click.argument("source")
+@click.option("--from", "from_dsn", required=True, envvar="ESC_RECEIVER_MOVE_FROM", help="PostgreSQL it is in.")
+@click.option("--to", "to_dsn", required=True, envvar="ESC_RECEIVER_MOVE_TO", help="PostgreSQL it is to be in.")
+@click.option("--switch", required=True, metavar="COMMAND", help="Sends its callbacks to the other cell; run by sh.")
+@click.option("--quiet-s", default=3.0, show_default=True, help="For so long nothing may have come to the former cell.")
+@click.option("--wait-s", default=60.0, show_default=True, help="So long that is waited for.")
+def move_command(source: str, from_dsn: str, to_dsn: str, switch: str, quiet_s: float, wait_s: float) -> None:
+    """Move a source to another cell while it sends: nothing is lost, told twice, or out of order (docs/cells.md#move).
+
+    The receivers of the other cell spool meanwhile.
+    """
+
+    async def switched() -> None:
+        process = await asyncio.create_subprocess_shell(switch)
+        if await process.wait():
+            raise SetupError(f"--switch ended with status {process.returncode}; nothing was moved")
+
+    moved = asyncio.run(move(source, from_dsn, to_dsn, switched, quiet_s, wait_s))
+    click.echo(", ".join(f"{number} {table.replace('_', ' ')}" for table, number in moved.items()))
 
 
 def _map_changed(path: Path | None, cells: Cells, *, dry_run: bool) -> list[str]:
