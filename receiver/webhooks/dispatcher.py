@@ -47,6 +47,7 @@ class Dispatcher:
         for webhook in settings.webhooks:
             for attempt in Attempt:
                 metrics.webhook_attempts.labels(webhook.name, attempt)
+            metrics.webhook_foreign.labels(webhook.name)
             self._set_idle(webhook.name)
 
     def check(self) -> None:

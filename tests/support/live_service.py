@@ -29,6 +29,7 @@ from tests.support.field import Post
 from tests.support.figures import installed
 from tests.support.program import program, run
 from tests.support.samples import SAMPLES
+from tests.support.webhook_endpoint import Endpoint, chosen
 
 ALERTS = Path(__file__).parents[2] / "dashboards" / "alerts"
 RULES = ("alerts.yml", "recording.yml")
@@ -77,7 +78,9 @@ async def staged(folder: Path, **played: object) -> AsyncIterator[Stage]:
     """All of it, played and scraped; `played` are options of `simulate`."""
     prometheus = installed("prometheus")
     async with AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(_service(folder / "data"))
+        endpoint = Endpoint()
+        await stack.enter_async_context(endpoint.listening())
+        endpoints = await stack.enter_async_context(_service(folder / "data", endpoint))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         await until(lambda: _answers(session, f"{endpoints['http']}/readyz"))
         broker = await nats.connect(endpoints["nats_url"])
@@ -97,11 +100,13 @@ async def staged(folder: Path, **played: object) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def _service(folder: Path) -> AsyncIterator[dict[str, str]]:
+async def _service(folder: Path, endpoint: Endpoint) -> AsyncIterator[dict[str, str]]:
     settings = {
         "counts_interval_s": 0.5, "loop_probe_s": 0.05, "overdue_check_s": 0.5, "reorder_window_s": 1,
         "overdue_after_s": json.dumps({"default": 1, "recovery": 3600}), "flapping_recoveries": 2,
         "verify_interval_s": 1, "learn_every_s": 1, "learn_samples_min": 1,
+        "webhooks": json.dumps([chosen(endpoint, "taking"), chosen(Endpoint(port=1), "away")]),
+        "webhook_allow": "127.0.0.0/8", "webhook_check_s": 0.5,
     }  # fmt: skip
     options = ("--embedded", "--data-dir", folder, "--port", "0", "--workers", "2")
     async with program("serve", *options, **settings) as service:
