@@ -49,6 +49,7 @@ from receiver.publishing.message_lookup import MessageLookup
 from receiver.publishing.rebuild import StreamRebuild
 from receiver.publishing.relay import Relay
 from receiver.publishing.repair import Repair
+from receiver.reconcile.reconciler import Reconciler
 from receiver.replay.dead_letters import DeadLetters
 from receiver.spool import Spool
 from receiver.spool.left_spools import LeftSpools, new_taking
@@ -89,8 +90,10 @@ class App:
         self.router = SpoolRouter(self.spool, writer, settings, self.metrics, self.readers)
         self.left_spools = LeftSpools(self.spool, writer, settings, self.metrics, self.readers)
         self.batcher = Batcher(writer, self.router, settings, self.metrics)
+        common = self.database, store, self.partitions, settings, self.metrics
+        self.reconciler = Reconciler.of(*common, is_behind=lambda: not self.router.direct)
         self.overdue_scan = OverdueScan(
-            self.database, store, self.partitions, settings, self.metrics, is_behind=lambda: not self.router.direct
+            *common, is_behind=lambda: not self.router.direct, on_overdue=self.reconciler.became_overdue
         )
         jetstream = JetStream(self.broker, settings)
         comparison = FeedComparison(self.database, jetstream, settings)
@@ -109,8 +112,9 @@ class App:
         dead_letters = DeadLetters(self.database, store, self.partitions, settings)
         self.hooks = Commands(self.broker, self.database, settings)
         self.api = Api(
-            self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters, self.hooks
-        )
+            self.database.connect, settings, self.metrics, published.find, readers.find, ended, dead_letters,
+            self.hooks, self.reconciler,
+        )  # fmt: skip
         self.health = self._health()
         self._spool_taking = new_taking()
         self._sites = Sites(settings, self.metrics, self.tls)
@@ -180,6 +184,7 @@ class App:
             group.create_task(self.relay.run())
             group.create_task(self.router.run())
             group.create_task(self.overdue_scan.run())
+            group.create_task(self.reconciler.run())
             group.create_task(self.entity_counts.run())
             group.create_task(self.monitors.run())
             group.create_task(self.learning.run())
@@ -201,6 +206,7 @@ class App:
             Dependency("relay", self._check_relay, needed=False),
             *([Dependency("tls", self.tls.ping, needed=False)] if self.tls.configured else []),
             Dependency("retention", self._check_retention, needed=False),
+            *([Dependency("esc", self.reconciler.ping, needed=False)] if self.reconciler.sources else []),
         )
         warnings = list(open_doors(self.settings))
         return Health(

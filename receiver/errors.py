@@ -176,5 +176,13 @@ class DeposedError(ReceiverError):
     """Another relay has published, so this one must begin again from the stream's tail."""
 
 
+class CannotAskError(ReceiverError):
+    """An ESC cannot be asked, or gives no answer that could be believed; the message says why."""
+
+
+class NotAuthorisedError(CannotAskError):
+    """ESC does not take our user and password."""
+
+
 class ArchiveError(ReceiverError):
     """The archive of the ledger, or its key, cannot be read or written."""

@@ -145,7 +145,7 @@ class Callback(BaseModel):
     receipt: UUID
     received_at: AwareDatetime
     source: str
-    channel: Literal["callback", "events"] | str
+    channel: Literal["callback", "events", "reconcile"] | str
     remote: str | None
     ref: str | None
     redacted: bool
@@ -1046,6 +1046,16 @@ class Quarantine(BaseModel):
     """
 
 
+class ReconcileOrder(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    source: str | None = None
+    deployment: str | None = None
+    dry_run: bool | None = False
+    yes: bool | None = False
+
+
 class ReplayOrder1(BaseModel):
     model_config = ConfigDict(
         extra="allow",
@@ -1392,6 +1402,13 @@ class Source(BaseModel):
 
     open_operations: int
     overdue_operations: int
+    reachable: bool | None
+    asked_at: AwareDatetime | None
+    trouble: str | None
+    health: str | None
+    swept_at: AwareDatetime | None
+    mended: int
+    missing: int
 
 
 class SourceElsewhere(BaseModel):

@@ -155,6 +155,12 @@ class SyncEscReceiver:
         with self._open(where, timeout_s, method="POST", document=document) as answer:
             return self._address.read(questions.body_of(answer.iter_bytes()))
 
+    def post_lines(self, path: str, *parts: str, document: Any, silence_s: float = 600.0) -> Generator[dict[str, Any]]:
+        """What `POST /api/v1/<path>/<parts…>` tells while it works, one JSON object a line."""
+        where = questions.path_of(path, parts)
+        with self._open(where, silence_s, method="POST", document=document) as answer:
+            yield from (self._address.read(line.encode()) for line in answer.iter_lines() if line)
+
     def all_items(self, path: str, limit: int | None = None, **query: Any) -> Generator[dict[str, Any]]:
         """The items of a list, page after page, at most `limit`."""
         cursor, left = None, limit

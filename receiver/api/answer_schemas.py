@@ -13,6 +13,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 
 from receiver.api.consumer_list import TYPES as CONSUMER_TYPES
 from receiver.api.dead_letter_groups import GROUP_TYPES
@@ -20,7 +21,7 @@ from receiver.api.openapi import Schema, array_of, reference
 from receiver.api.operation_times import TYPES as TIMES
 from receiver.api.past_lists import PAST_DEPLOYMENTS, PAST_OPERATIONS, PAST_VMS
 from receiver.api.position import PATTERN
-from receiver.api.request_body import Acknowledgement, ReplayOrder, schema_of_body
+from receiver.api.request_body import Acknowledgement, ReconcileOrder, ReplayOrder, schema_of_body
 from receiver.api.row_shapes import CALLBACK_TYPES, TRANSITION_TYPES
 from receiver.api.search import TYPES as FOUND_TYPES
 from receiver.api.source_list import ELSEWHERE_TYPES
@@ -59,6 +60,14 @@ def schema_of(field: Any, description: str | None = None) -> Schema:
     else:
         schema = _SIMPLE[field]
     return {**schema, "description": description} if description else schema
+
+
+def of_model(kind: type[BaseModel]) -> Schema:
+    """The schema of a body of which nothing has to be given."""
+    schema = kind.model_json_schema()
+    for part in (schema, *schema["properties"].values()):
+        part.pop("title", None)
+    return {name: value for name, value in schema.items() if name != "description"}
 
 
 def list_of(name: str, total: Any) -> Schema:
@@ -211,6 +220,7 @@ def components() -> dict[str, Schema]:
         "WebhookTried": _TRIED,
         "Nothing": {"type": "object", "additionalProperties": False},
         "Resend": {**of(from_sequence=_SEQUENCE), "additionalProperties": False},
+        "ReconcileOrder": of_model(ReconcileOrder),
         "Session": of(open=bool, scopes=list[str]),
         "Token": {**of(token={"type": "string", "minLength": 1, "maxLength": 512}), "additionalProperties": False},
         "Problem": {

@@ -65,6 +65,8 @@ SELECT name AS source, coalesce(s.state, 'UNSEEN') AS state, s.changed_at AS sin
        CASE WHEN l.p99_s IS NOT NULL THEN greatest(l.p99_s, $4::float8) END AS usual_silence_s,
        extract(epoch FROM now() - a.last_message_at)::float8
            / CASE WHEN l.p99_s IS NULL THEN $5::float8 ELSE greatest(l.p99_s, $4) END AS silence_ratio,
+       r.reachable, r.asked_at, r.trouble, r.health, r.swept_at, coalesce(r.mended, 0) AS mended,
+       coalesce(r.missing, 0) AS missing,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OPEN' AND o.source = name LIMIT $2) AS c) AS open_operations,
        (SELECT count(*) FROM (SELECT FROM operations AS o WHERE o.state = 'OVERDUE' AND o.source = name LIMIT $2) AS c) AS overdue_operations
 FROM (SELECT unnest($1::text[]) UNION SELECT source FROM sources UNION SELECT source FROM unknown) AS named (name)
@@ -74,6 +76,7 @@ LEFT JOIN unknown AS u ON u.source = name
 LEFT JOIN source_activity AS a ON a.source = name
 LEFT JOIN learned_silences AS l ON l.source = name
     AND l.hour_of_week = ((extract(isodow FROM now() AT TIME ZONE 'UTC') - 1) * 24 + extract(hour FROM now() AT TIME ZONE 'UTC'))::smallint
+LEFT JOIN reconciliations AS r ON r.source = name AND r.asked_at > '-infinity'
 ORDER BY name;
 
 -- name: callback

@@ -266,6 +266,16 @@ def _others(limit: Parameter) -> list[Endpoint]:
             reference("Source"), examples.SOURCE, (SOURCE.in_path,), problems=(404,), single=True,
         ),
         Endpoint(
+            "reconcile", "/reconcile", "Ask ESC what its callbacks did not tell",
+            "One JSON object a line, as it happens: `change` (a ledger entry that was appended, or would be with "
+            "`dry_run`), `progress`, `confirming`, `missing`, `left-out`, `trouble` (an ESC could not be asked), "
+            "`result` of an ESC, and at last `done` with `status` 0 (nothing to mend), 1 (mended) or 2 (one could not "
+            "be asked). Without tokens only from the receiver's own machine.",
+            {"type": "string"}, examples.RECONCILED, method="POST", scope=Scope.OPERATE,
+            media_type="application/x-ndjson", body=reference("ReconcileOrder"),
+            body_example={"source": "lab1", "dry_run": True}, problems=(404, 408, 413, 415),
+        ),
+        Endpoint(
             "consumers", "/consumers", "Who reads the feed at JetStream",
             "By name: what each has yet to be given, what is open, what it was given more than once, and when it "
             "acknowledged last, as JetStream says at this moment. 503 while NATS does not answer.",

@@ -45,6 +45,7 @@ SOURCE: dict[str, Any] = {
     "source": "lab1", "configured": True, "state": "IN_SERVICE", "since": AT, "reason": None, "sequence": 2,
     "last_message_at": AT, "refused": 3, "refused_at": AT, "refused_because": "credentials", "quarantined": 0,
     "usual_silence_s": 37.25, "silence_ratio": 0.3, "open_operations": 2, "overdue_operations": 0,
+    "reachable": True, "asked_at": AT, "trouble": None, "health": None, "swept_at": AT, "mended": 0, "missing": 0,
 }  # fmt: skip
 ELSEWHERE: dict[str, Any] = {"source": "lab3", "cell": "cell-b", "url": "https://cell-b.example"}
 TRANSITION: dict[str, Any] = {
@@ -132,6 +133,15 @@ FOUND = {
 }  # fmt: skip
 SESSION = {"open": False, "scopes": ["read"]}
 FEED = f'id: {POSITION}\ndata: {{"entity":"vm","name":"vm-1","to_state":"ALIVE","change":"alive", …}}\n\n'
+
+RECONCILED = (
+    '{"event":"change","source":"lab1","entity":"deployment","tenant":"acme","deployment":"dep-1","name":"dep-1",'
+    '"from_state":"INERT","to_state":"ACTIVE","change":"active","rule":"reconcile-state",'
+    '"reason":"ESC says ACTIVE; its SERVICE_ALIVE never came"}\n'
+    '{"event":"progress","source":"lab1","done":1,"total":1}\n'
+    '{"event":"result","source":"lab1","deployments":1,"changes":1,"missing":0,"dry_run":false}\n'
+    '{"event":"done","status":1}\n'
+)
 
 
 def page(item: dict[str, Any], cursor: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from receiver.observability.metrics import Metrics
 
 Answer = Callable[[web.Request, Mapping[str, Any]], Awaitable[web.StreamResponse]]
 """Answers a request with the values of its parameters."""
-LONG_RUNNING = frozenset({"feed", "operation"})
+LONG_RUNNING = frozenset({"feed", "operation", "reconcile"})
 """Endpoints that may take their time; they have limits of their own."""
 LOGIN = "log_in"
 

@@ -65,6 +65,21 @@ class ReplayOrder(Chosen):
     """What came to the unknown source `source` is moved to this one."""
 
 
+class ReconcileOrder(BaseModel):
+    """ESC is to be asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    source: Text | None = None
+    """Only this one; else all that may be asked."""
+    deployment: Text | None = None
+    """Only this one of the source, by its internal id."""
+    dry_run: bool = False
+    """Only tell what would change."""
+    yes: bool = False
+    """Believe it however many deployments it does not have any more."""
+
+
 Body = TypeVar("Body", bound=BaseModel)
 
 

@@ -19,6 +19,7 @@ from receiver.api import dead_letter_groups, entity_lists, ledger_lists
 from receiver.api.answers import json_answer, raw, single
 from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
+from receiver.api.asking import Asking
 from receiver.api.consumer_list import ListConsumers, consumers
 from receiver.api.desk import Desk
 from receiver.api.docs_page import Docs
@@ -49,6 +50,7 @@ from receiver.events.cloudevents import item
 from receiver.http.sender_address import SenderAddresses
 from receiver.model.entities import Deployment, Vm, entity_id
 from receiver.observability.metrics import Metrics
+from receiver.reconcile.reconciler import Reconciler
 from receiver.replay.dead_letters import DeadLetters
 from receiver.webhooks.commands import Commands
 
@@ -70,6 +72,7 @@ class Api:
         tell_session_ended: TellEnded | None = None,
         dead_letters: DeadLetters | None = None,
         webhooks: Commands | None = None,
+        reconciler: Reconciler | None = None,
     ) -> None:
         """`connect` opens the connection on which the ledger is followed; the next two look into the feed's stream."""
         self._list_consumers = list_consumers
@@ -110,6 +113,7 @@ class Api:
             "quarantine": self._quarantine,
             "acknowledge": desk.acknowledge,
             "replay": desk.replay,
+            "reconcile": Asking(reconciler, settings).reconcile,
             "sources": self._all_sources,
             "consumers": self._consumers,
             "source": self._source,

@@ -26,6 +26,8 @@ TYPES: Mapping[str, Any] = {
     "sequence": int, "last_message_at": datetime | None, "refused": int, "refused_at": datetime | None,
     "refused_because": str | None, "quarantined": int, "usual_silence_s": float | None,
     "silence_ratio": float | None, "open_operations": int, "overdue_operations": int,
+    "reachable": bool | None, "asked_at": datetime | None, "trouble": str | None, "health": str | None,
+    "swept_at": datetime | None, "mended": int, "missing": int,
 }  # fmt: skip
 """What is shown of a source, with types."""
 

@@ -23,6 +23,7 @@ from receiver.cli.lists import consumers_command, deployments_command, resources
 from receiver.cli.migrate import migrate_command
 from receiver.cli.operations import operations_command
 from receiver.cli.quarantine import quarantine_command
+from receiver.cli.reconcile import reconcile_command
 from receiver.cli.replay import replay_command
 from receiver.cli.serve import serve_command
 from receiver.cli.size import size_command
@@ -137,6 +138,7 @@ for command in (
     operations_command,
     replay_command,
     quarantine_command,
+    reconcile_command,
     resources_command,
     serve_command,
     size_command,

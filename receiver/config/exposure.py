@@ -17,6 +17,9 @@ def open_doors(settings: Settings) -> Iterator[str]:
     admin = admin_address(settings) or callback_address(settings)
     if not settings.read_tokens and (where := _beyond(settings, admin.host)):
         yield f"the query API and the board are {where} with no read_tokens: anybody can read, raw bodies too"
+    for name, source in settings.all_sources.items():
+        if source.esc and not source.esc.verify:
+            yield f"source {name}: the certificate of its ESC is not verified (verify = false)"
     if not (where := _beyond(settings, settings.host)):
         return
     for name, source in settings.all_sources.items():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from receiver.config.asking_settings import AskingSettings
 from receiver.config.overdue_after import OVERDUE_AFTER_S, OverdueAfter
 from receiver.config.read_tokens import ReadTokens
 from receiver.config.setting import secret as _secret
@@ -22,7 +23,7 @@ from receiver.config.worker_number import WorkerNumber
 PREFIX = "ESC_RECEIVER_"
 
 
-class Settings(WebhookSettings):
+class Settings(AskingSettings, WebhookSettings):
     """Names are those of the environment without the prefix, in lower case; units stand last."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -40,8 +41,7 @@ class Settings(WebhookSettings):
     nats_tls_first: bool = _setting(False, "Begin with TLS, for servers with `handshake_first`.")
     nats_monitor_urls: str = _setting(
         "",
-        "Monitoring addresses of all NATS servers (`http://nats:8222`), separated by commas, to see whether"
-        " the feed is fsynced. Unset: unknown.",
+        "Monitoring addresses of all NATS servers (`http://nats:8222`), comma-separated: whether the feed is fsynced.",
     )
     nats_monitor_timeout_s: PositiveFloat = _setting(2, "Time for the answer of one of them.")
     host: str = _setting("127.0.0.1", "Address to serve on; `0.0.0.0` or `::` for all.")
@@ -177,7 +177,7 @@ class Settings(WebhookSettings):
     spool_retry_s: NonNegativeFloat = _setting(1, "Pause before a broken spool is opened again.")
     spool_timeout_s: PositiveFloat = _setting(10, "Time for the spool's disk to take a callback; beyond it: 503.")
     spool_locked_timeout_s: NonNegativeFloat = _setting(
-        1, "Time to wait for a program (`sqlite3`) that has locked the spool's file."
+        1, "Time to wait for a program that has locked the spool's file."
     )
     drain_retry_s: PositiveFloat = _setting(0.5, "First pause before the spool is drained again.")
     drain_timeout_max_s: PositiveFloat = _setting(
@@ -217,7 +217,6 @@ class Settings(WebhookSettings):
     overdue_vms_named_max: PositiveInt = _setting(
         10, "Most VMs that are named as left between states by an overdue operation."
     )
-
     refuse_open: bool = _setting(
         False, "Do not start while anybody could read, or post for a source, from beyond this machine."
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from receiver.config.esc_access import EscAccess
 from receiver.config.text_forms import parse_json, split_list
 
 Network = IPv4Network | IPv6Network
@@ -96,9 +97,14 @@ class Source(BaseModel):
     bytes_per_day: Annotated[int, Field(gt=0)] | None = None
     """Most bytes of bodies a day (UTC), as sent; none: no limit. By each receiver."""
 
+    esc: EscAccess | None = None
+    """How it is asked what its callbacks did not tell (docs/reconcile.md); none: it is not."""
+
     def shown(self) -> dict[str, Any]:
         """What differs from the defaults, without secrets: how many tokens and credentials there are."""
         chosen = self.model_dump(mode="json", exclude_defaults=True)
+        if self.esc:
+            chosen["esc"] = self.esc.shown()
         return chosen | {name: f"({len(chosen[name])})" for name in ("tokens", "basic") if name in chosen}
 
     @property

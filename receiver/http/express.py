@@ -25,7 +25,7 @@ from receiver.http.problem import serialized
 from receiver.http.request_parser import refusal_of
 from receiver.http.responses import acknowledged, keep_alive
 from receiver.model.envelope import Envelope
-from receiver.model.notification import Channel, Outcome
+from receiver.model.notification import POSTED, Outcome
 from receiver.observability.labels import ROOT_CHANNEL
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class Express:
         self._settings = settings
         self._bytes_max = min(settings.body_bytes_max, settings.body_inline_bytes_max)
         sources = () if ingress.traced else frozenset(settings.all_sources) - ingress.quotas.sources
-        self._paths = {f"/esc/{source}/{channel}": (source, str(channel)) for source in sources for channel in Channel}
+        self._paths = {f"/esc/{source}/{channel}": (source, str(channel)) for source in sources for channel in POSTED}
         if "default" in sources:
             self._paths["/"] = ("default", ROOT_CHANNEL)
         self.answer_to = answer_to

@@ -40,7 +40,7 @@ from receiver.http.responses import RECEIPT, accepted, acknowledgement, no_conte
 from receiver.http.sender_address import SenderAddresses
 from receiver.http.unknown_sources import UnknownSources
 from receiver.model.envelope import TRACE, Clock, Envelope, Head, HeadReader
-from receiver.model.notification import Channel, Outcome
+from receiver.model.notification import POSTED, Channel, Outcome
 from receiver.model.sanitize import sanitize
 from receiver.observability.definition import exemplar
 from receiver.observability.labels import ROOT_CHANNEL, Refused
@@ -152,7 +152,7 @@ class Ingress:
 
     def routes(self) -> list[web.RouteDef]:
         """POST for ESC; GET lets a client test a URL (as ETSI SOL003 asks)."""
-        paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in Channel for token in ("", "/{token}")]
+        paths = [f"/esc/{{source}}/{{channel:{channel}}}{token}" for channel in POSTED for token in ("", "/{token}")]
         return [
             *(web.post(path, self.post, expect_handler=expect_later) for path in paths),
             *(web.get(path, self.probe) for path in paths),

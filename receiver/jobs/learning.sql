@@ -11,7 +11,7 @@ DELETE FROM learned_durations;
 
 -- name: learn
 -- How long operations took that succeeded within $1 days, by source and kind, and by their number of VMs in classes that
--- double; of $2 at least. What was revised after its end took who knows how long.
+-- double; of $2 at least. What was revised after its end, or whose end was never told, took who knows how long.
 INSERT INTO learned_durations (source, kind, vms_max, samples, usual_s, p99_s, longest_s)
 SELECT source, kind, coalesce(vms_max, 0), count(*),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY took_s), percentile_cont(0.99) WITHIN GROUP (ORDER BY took_s), max(took_s)
@@ -19,7 +19,8 @@ FROM (
     SELECT source, kind, power(2, ceil(round(log(2, greatest(vms_seen, 1)), 9)))::bigint AS vms_max,
            extract(epoch FROM ended_at - first_seen_at)::float AS took_s
     FROM operations
-    WHERE state = 'SUCCEEDED' AND NOT revised AND ended_at > clock_timestamp() - make_interval(days => $1)
+    WHERE state = 'SUCCEEDED' AND NOT revised AND memory -> 'inferred' IS NULL
+        AND ended_at > clock_timestamp() - make_interval(days => $1)
 ) AS succeeded
 GROUP BY GROUPING SETS ((source, kind), (source, kind, vms_max))
 HAVING count(*) >= $2;

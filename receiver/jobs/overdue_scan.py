@@ -45,8 +45,11 @@ class OverdueScan:
         settings: Settings,
         metrics: Metrics,
         is_behind: Callable[[], bool] = lambda: False,
+        on_overdue: Callable[[Sequence[Decision]], None] = lambda _: None,
     ) -> None:
-        """`is_behind`: whether received callbacks wait to be applied, so that silence proves nothing."""
+        """`is_behind`: whether received callbacks wait to be applied, so that silence proves nothing. `on_overdue`
+        hears what became overdue."""
+        self._on_overdue = on_overdue
         self._database = database
         self._store = store
         self._partitions = partitions
@@ -84,6 +87,7 @@ class OverdueScan:
             self._metrics.count_decision(decision)
         if decisions:
             log.warning("operations are overdue", operations=len(decisions), first=decisions[0].reason)
+            self._on_overdue(decisions)
         return decisions
 
     async def _run_all(self) -> None:

@@ -39,7 +39,8 @@ _CLOSING: Final[Mapping[str, str]] = {
 def verdict(kind: str, state: str | None, *, is_last: bool) -> str | None:
     """How an operation of this kind ended; None: that leaves a doubt."""
     case = kind, state or ""
-    return VERDICTS.get(case) if is_last or case in _WHOEVER_FOLLOWED else None
+    outcome = VERDICTS.get(case) if is_last or case in _WHOEVER_FOLLOWED else None
+    return outcome and str(outcome)
 
 
 def said_of(state: str | None) -> str:

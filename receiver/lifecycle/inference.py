@@ -34,7 +34,7 @@ def infer(draft: Draft[E], to: str) -> None:
     memory["moved"] = max(now, memory.get("moved", now))
     memory["inferred"] = {"at": now, "from": before}
     memory.pop("attributed", None)
-    draft.columns.state = to
+    draft.columns.state = str(to)
 
 
 def inferred_at(entity: Entity) -> float | None:

@@ -20,10 +20,16 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Channel(StrEnum):
-    """Which of the two ESC URLs the callback was posted to; for `POST /` the root element decides."""
+    """Which of the two ESC URLs the callback was posted to; for `POST /` the root element decides. What ESC answered
+    when it was asked came to neither."""
 
     CALLBACK = "callback"
     EVENTS = "events"
+    RECONCILE = "reconcile"
+
+
+POSTED = (Channel.CALLBACK, Channel.EVENTS)
+"""Those that have a URL."""
 
 
 class Family(StrEnum):

@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from receiver.lifecycle.overdue import KINDS, RESOURCE
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, SourceState, VmState
-from receiver.model.notification import Channel, Family, Outcome
+from receiver.model.notification import POSTED, Family, Outcome
 from receiver.observability.buckets import LIFECYCLE_SECONDS, SECONDS
 from receiver.observability.definition import Definition, Label, Merge, common, counter, gauge, histogram
 from receiver.observability.labels import (
     ROOT_CHANNEL,
+    Asked,
     CommitFailure,
     Fsynced,
     Kept,
@@ -68,6 +69,7 @@ SOURCE = Label("source", from_where="the configured sources; what was posted to 
 CONFIGURED = Label("source", from_where="the configured sources")
 ENDPOINT = Label("endpoint", from_where="the endpoints of the query API")
 KIND = Label("kind", OPERATION_KINDS)
+ASKED_ABOUT = Label("entity", (EntityKind.DEPLOYMENT, EntityKind.VM, EntityKind.OPERATION))
 TABLE = Label("table", tuple(Kept))
 WORKER = Label("worker", from_where="the places of workers, from 1; none without `workers`")
 CONSUMER = Label("consumer", from_where="durable names, the first `consumers_max`; all others together are `(other)`")
@@ -79,7 +81,7 @@ class Catalogue(WebhookCatalogue):
     # The way of a callback.
 
     received = counter(
-        "callbacks", "POSTs that reached a callback path.", SOURCE, Label("channel", (*Channel, ROOT_CHANNEL))
+        "callbacks", "POSTs that reached a callback path.", SOURCE, Label("channel", (*POSTED, ROOT_CHANNEL))
     )
     refused = counter(
         "callbacks", "Callbacks that were answered with an error and not kept.", Label("reason", tuple(Refused))
@@ -132,29 +134,21 @@ class Catalogue(WebhookCatalogue):
     # The lifecycle.
 
     transitions = counter(
-        "entries",
-        "Ledger entries written.",
-        Label("entity", tuple(EntityKind)),
-        Label("to_state", from_where="the states of that entity"),
-    )
+        "entries", "Ledger entries written.",
+        Label("entity", tuple(EntityKind)), Label("to_state", from_where="the states of that entity"),
+    )  # fmt: skip
     deployments = common(
-        "deployments",
-        "Deployments that are not gone. All receivers of a database tell the same number.",
-        SOURCE,
-        Label("state", _live(DeploymentState)),
-    )
+        "deployments", "Deployments that are not gone. All receivers of a database tell the same number.",
+        SOURCE, Label("state", _live(DeploymentState)),
+    )  # fmt: skip
     vms = common(
-        "VMs",
-        "VMs that are not gone. All receivers of a database tell the same number.",
-        SOURCE,
-        Label("state", _live(VmState)),
-    )
+        "VMs", "VMs that are not gone. All receivers of a database tell the same number.",
+        SOURCE, Label("state", _live(VmState)),
+    )  # fmt: skip
     operations = common(
-        "operations",
-        "Operations under way. All receivers of a database tell the same number.",
-        KIND,
-        Label("state", (OperationState.OPEN, OperationState.OVERDUE)),
-    )
+        "operations", "Operations under way. All receivers of a database tell the same number.",
+        KIND, Label("state", (OperationState.OPEN, OperationState.OVERDUE)),
+    )  # fmt: skip
     operations_overdue = common(
         "operations",
         "Open operations that have been silent for too long; all receivers of a database tell the same number.",
@@ -163,17 +157,24 @@ class Catalogue(WebhookCatalogue):
     operation_longest_seconds = common("seconds", "What the longest of them took.", CONFIGURED, KIND, lazy=True)
     operation_limit_seconds = common("seconds", "When one is overdue, as learned.", CONFIGURED, KIND, lazy=True)
     operations_became_overdue = counter("operations", "Operations that were found to be silent for too long.", SOURCE)
+    reconcile_sweeps = counter(
+        "sweeps",
+        "Turns through an ESC that was asked, by what came of them.",
+        CONFIGURED,
+        Label("outcome", tuple(Asked)),
+    )
+    reconcile_changes = counter("entries", "Ledger entries that answers of an ESC brought.", CONFIGURED, ASKED_ABOUT)
+    reconcile_missing = counter(
+        "deployments", "Deployments that an ESC did not show in a sweep, and that were not believed gone.", CONFIGURED
+    )
     operation_oldest_timestamp_seconds = gauge(
         "seconds", "When the oldest open operation began; 0 when there is none.", merged=Merge.EARLIEST
     )
     counted_timestamp_seconds = common("seconds", "When deployments, VMs and operations were counted last; 0: not yet.")
     operations_ended = counter(
-        "operations",
-        "Operations that ended, by their outcome at that time.",
-        SOURCE,
-        KIND,
-        Label("outcome", tuple(state.lower() for state in ENDED)),
-    )
+        "operations", "Operations that ended, by their outcome at that time.",
+        SOURCE, KIND, Label("outcome", tuple(state.lower() for state in ENDED)),
+    )  # fmt: skip
     operation_seconds = histogram(
         "seconds", "One operation that succeeded, from its first message to its end.", LIFECYCLE_SECONDS, KIND
     )
@@ -181,11 +182,9 @@ class Catalogue(WebhookCatalogue):
         "seconds", "How long a VM was in a state that it left.", LIFECYCLE_SECONDS, Label("state", _live(VmState))
     )
     step_seconds = histogram(
-        "seconds",
-        "A step of a lifecycle: how long the first state lasted until the second.",
-        LIFECYCLE_SECONDS,
-        Label("step", tuple(Step)),
-    )
+        "seconds", "A step of a lifecycle: how long the first state lasted until the second.",
+        LIFECYCLE_SECONDS, Label("step", tuple(Step)),
+    )  # fmt: skip
     recoveries_started = counter("recoveries", "Recoveries of a VM that ESC began.", SOURCE)
     recoveries_ended = counter(
         "recoveries", "Recoveries that ended, or wait for a person.", Label("outcome", tuple(RecoveryEnd))
@@ -225,7 +224,7 @@ class Catalogue(WebhookCatalogue):
         "callbacks",
         "Dead letters that nobody has acknowledged, the latest 100,000; all receivers of a database tell the same.",
         SOURCE,
-    )
+    )  # fmt: skip
 
     # The feed.
 

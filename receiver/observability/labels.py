@@ -178,3 +178,12 @@ class Kept(StrEnum):
 
     CALLBACKS = "callbacks"
     TRANSITIONS = "transitions"
+
+
+class Asked(StrEnum):
+    """What came of asking an ESC."""
+
+    AGREED = "agreed"
+    """What it says was known."""
+    MENDED = "mended"
+    FAILED = "failed"

@@ -24,7 +24,7 @@ from prometheus_client import (
 from receiver import __version__
 from receiver.config.settings import Settings
 from receiver.model.entities import Decision
-from receiver.model.notification import Channel
+from receiver.model.notification import POSTED
 from receiver.observability.catalogue import Catalogue
 from receiver.observability.definition import total
 from receiver.observability.labels import ROOT_CHANNEL, UNKNOWN_SOURCE, Kept, Mode, Refused
@@ -48,7 +48,7 @@ class Metrics(Catalogue):
             collector(registry=self.registry)
         self.lifecycle = LifecycleMetrics(self, settings or Settings())
         self._set_constants(settings or Settings())
-        for channel in (*Channel, ROOT_CHANNEL):
+        for channel in (*POSTED, ROOT_CHANNEL):
             self.received.labels(UNKNOWN_SOURCE, channel)
         # `labels` takes longer than the counting itself, so each child is looked up once.
         self._received, self._refused = cache(self.received.labels), cache(self.refused.labels)

@@ -27,7 +27,7 @@ from receiver.config.settings import Settings
 from receiver.config.sources import SourceName
 from receiver.errors import HeaderTooLargeError, SetupError
 from receiver.model.envelope import Clock, Envelope, read_head
-from receiver.model.notification import Channel
+from receiver.model.notification import POSTED, Channel
 from receiver.model.sanitize import sanitize
 from receiver.redaction.redactor import Redactor
 
@@ -129,7 +129,7 @@ def _source(name: object) -> str:
 def _channel(name: object) -> Channel | None:
     if name is None:
         return None
-    return Channel(str(name)) if name in tuple(Channel) else _refuse("channel: neither `callback` nor `events`")
+    return Channel(str(name)) if name in POSTED else _refuse("channel: neither `callback` nor `events`")
 
 
 def _text(fields: dict[str, Any], key: str) -> str | None:

@@ -8,7 +8,7 @@ CREATE TEMPORARY TABLE selection (number bigint PRIMARY KEY, receipt uuid NOT NU
 INSERT INTO selection
 SELECT row_number() OVER (ORDER BY received_at, receipt), receipt, received_at
 FROM callbacks
-WHERE received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
+WHERE channel <> 'reconcile' AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
     AND source = coalesce($3::text, source)
     AND (NOT $4::boolean OR outcome IN ('malformed', 'unclassified'))
     AND outcome = coalesce($5::text, outcome) AND rule = coalesce($6::text, rule) AND reason = coalesce($7::text, reason)

@@ -26,6 +26,7 @@ SAY_NO_FIGURE = {
     "EscPostgresAway": "it is away or not",
     "EscOutOfService": "it is out of service or not",
     "EscLedgerBehind": "it is behind or not",
+    "EscCannotBeAsked": "it answers or not",
     "EscFeedNotFsynced": "it is fsynced or not",
     "EscWebhookDisabled": "it is sent something or not",
 }

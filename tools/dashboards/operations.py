@@ -90,6 +90,23 @@ BOARD = Board(
               {"{{source}} {{kind}}": "max by (source, kind) (esc_receiver_operation_limit_seconds)"},
               unit="s", width=QUARTER),
         lines(
+            "ESCs that are asked", "Sweeps an hour, by what came of them.",
+            {"{{source}} {{outcome}}":
+             "3600 * sum by (source, outcome) (rate(esc_receiver_reconcile_sweeps_total[$__rate_interval]))"},
+            width=THIRD,
+        ),
+        lines(
+            "Mended by asking", "Ledger entries a minute that an ESC's answer brought about.",
+            {"{{source}} {{entity}}":
+             "60 * sum by (source, entity) (rate(esc_receiver_reconcile_changes_total[$__rate_interval]))"},
+            width=THIRD,
+        ),
+        lines(
+            "Missing at an ESC, 1 h", "Deployments that it did not show, and that were not believed gone.",
+            {"{{source}}": "sum by (source) (increase(esc_receiver_reconcile_missing_total[1h]))"},
+            width=THIRD,
+        ),
+        lines(
             "What recoveries try", "Attempts a minute, and how they went.",
             {"{{step}} {{outcome}}":
              "60 * sum by (step, outcome) (rate(esc_receiver_recovery_attempts_total[$__rate_interval]))"},

@@ -30,6 +30,7 @@ GROUPS = {
     "Writing to PostgreSQL": ("queue_", "batch_", "commit", "postgres_"),
     "The spool": ("spool_", "drain_"),
     "Order, repetition, silence": ("reorder_", "duplicate_", "overdue_", "learn_", "silence_"),
+    "Asking ESC": ("reconcile_",),
     "Query API, board and live feed": ("session", "query_", "replay_", "wait_s_", "waits_", "feed_", "wake_"),
     "Publishing to NATS": ("nats_", "subject_", "publish_", "relay_", "rebuild_", "verify_", "stream_", "kv_"),
     "Webhooks": ("webhook",),

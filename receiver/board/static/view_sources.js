@@ -40,6 +40,7 @@ const card = (app, one) => html`<li class="panel card">
     ["Overdue", html`<a href=${link("operations", { source: one.source, state: "OVERDUE" })}>${count(one.overdue_operations)}</a>`],
     ["Dead letters waiting", html`<a href=${link("quarantine", { source: one.source })}>${count(one.quarantined)}</a>`],
     ["Refused", html`${count(one.refused)}${one.refused_at ? html`, last ${time(one.refused_at, app.now)} (${name(one.refused_because, 40)})` : nothing}`],
+    ...(one.asked_at ? asked(app, one) : []),
   ])}
 </li>`;
 
@@ -51,5 +52,10 @@ function silence(app, one) {
   const told = `usually a message within ${span(one.usual_silence_s)} at this hour; ${silent}`;
   return one.silence_ratio > UNUSUAL && one.state !== "OUT_OF_SERVICE" ? html`${told} <span class="flag bad">unusual</span>` : told;
 }
+const asked = (app, one) => [
+  ["Asked", html`${time(one.asked_at, app.now)}: ${one.reachable ? "it answers" : html`<bdi>${name(one.trouble, 300)}</bdi>`}`],
+  ["Last sweep", one.swept_at ? html`${time(one.swept_at, app.now)}, mended ${count(one.mended)}${one.missing ? html`, missing ${count(one.missing)}` : nothing}` : "none yet"],
+  ...(one.health ? [["Health", html`<bdi>${name(one.health, 300)}</bdi>`]] : []),
+];
 
 const state = (one) => (one.state === "UNSEEN" ? html`<span class="flag">says nothing of itself</span>` : badge(one.state));

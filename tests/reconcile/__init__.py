@@ -1,0 +1,1 @@
+"""Tests of `receiver.reconcile`, against the emulated ESC and a real PostgreSQL."""
