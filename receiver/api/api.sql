@@ -105,18 +105,29 @@ SELECT id FROM operations WHERE deployment = $1
 UNION ALL
 SELECT id FROM resources WHERE deployment = $1;
 
--- name: look_at_all
--- Most of a month's entries are looked at, which the settings of a reading session would not have.
-SET LOCAL enable_seqscan = on;
+-- name: counted_until
+-- The end of the last day whose moves were counted (migration 0020).
+SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' AS until FROM moves_by_day;
 
 -- name: counts_then
--- How many of each kind were in which state at a moment: as many as now, without those that came to it since, and with
--- those that left it. What is in no state yet is not counted.
+-- How many of each kind were in which state at a moment ($1): as many as now, without those that came to it since, and with
+-- those that left it. Entries are looked at until the end of its day ($2), and from the end of the days that were counted
+-- ($3) on. What is in no state yet is not counted.
 WITH moves AS (
-    SELECT entity || 's' AS kind, from_state, to_state, count(*) AS rows
+    SELECT entity, from_state, to_state, count(*) AS rows
     FROM transitions
-    WHERE at > $1 AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+    WHERE at > $1 AND at < $2::timestamptz
+        AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
     GROUP BY entity, from_state, to_state
+    UNION ALL
+    SELECT entity, from_state, to_state, count(*) AS rows
+    FROM transitions
+    WHERE at >= $3::timestamptz AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+    GROUP BY entity, from_state, to_state
+    UNION ALL
+    SELECT entity, from_state, to_state, moves
+    FROM moves_by_day
+    WHERE day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND day < ($3::timestamptz AT TIME ZONE 'UTC')::date
 )
 SELECT kind, state, sum(rows)::bigint AS rows
 FROM (
@@ -126,9 +137,9 @@ FROM (
     UNION ALL
     SELECT 'operations', state, count(*) FROM operations GROUP BY state
     UNION ALL
-    SELECT kind, from_state, rows FROM moves
+    SELECT entity || 's', from_state, rows FROM moves
     UNION ALL
-    SELECT kind, to_state, -rows FROM moves
+    SELECT entity || 's', to_state, -rows FROM moves
 ) AS counted
 WHERE state <> 'UNSEEN'
 GROUP BY kind, state

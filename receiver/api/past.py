@@ -7,7 +7,7 @@ is not all known. This file must not know HTTP.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -53,8 +53,7 @@ class Past:
         check_moment(at)
         counts: dict[str, dict[str, int]] = {"deployments": {}, "vms": {}, "operations": {}}
         async with self._reader.snapshot() as snapshot:
-            await snapshot.rows("look_at_all")
-            for row in await snapshot.rows("counts_then", at):
+            for row in await snapshot.rows("counts_then", at, *await _looked_at(snapshot, at)):
                 counts[row["kind"]][row["state"]] = row["rows"]
             await _check_kept(snapshot, at)
         return {"at": at, **counts}
@@ -102,6 +101,14 @@ def check_moment(at: datetime) -> None:
     """Raises ParameterError for one that is still to come."""
     if at > datetime.now(UTC):
         raise ParameterError("at", "is still to come; what is now is told without it")
+
+
+async def _looked_at(snapshot: Snapshot, at: datetime) -> tuple[datetime, datetime]:
+    """Until when behind the moment entries are looked at, and from when on again: what lies between was counted."""
+    day_ends = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    row = await snapshot.row("counted_until")
+    counted = row["until"] if row else None
+    return (day_ends, counted) if counted and counted > day_ends else (day_ends, day_ends)
 
 
 async def _check_kept(snapshot: Snapshot, at: datetime) -> None:

@@ -51,6 +51,7 @@ class Learning:
             await connection.execute(self._sql["drop_looks"], days)
             await connection.execute(self._sql["forget_silences"])
             await connection.execute(self._sql["learn_silences"], days, least)
+            await connection.execute(self._sql["count_days"])
         log.info("how long operations take was learned", kinds=int(done.rpartition(" ")[2]))
         return True
 

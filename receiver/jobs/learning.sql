@@ -54,3 +54,14 @@ SELECT source, hour_of_week, max(samples), power(1.25, min(class) FILTER (WHERE 
 FROM ranked
 GROUP BY source, hour_of_week
 HAVING max(samples) >= $2 AND count(DISTINCT hour) > 1;
+
+-- name: count_days
+-- The moves of each whole day (UTC) that is over for two days and not counted yet. What a spool brings later than that is not
+-- counted any more.
+INSERT INTO moves_by_day (day, entity, from_state, to_state, moves)
+SELECT (at AT TIME ZONE 'UTC')::date, entity, from_state, to_state, count(*)
+FROM transitions
+WHERE at >= coalesce((SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM moves_by_day), '-infinity')
+    AND at < date_trunc('day', clock_timestamp(), 'UTC') - interval '2 days'
+    AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+GROUP BY 1, 2, 3, 4;

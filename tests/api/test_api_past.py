@@ -15,6 +15,7 @@ from receiver.model.envelope import Envelope, read_head
 from receiver.model.ids import stamped
 from receiver.model.notification import Channel
 from receiver.parsing.parsed_callback import ParsedCallback, read
+from tests.jobs.test_learning import learning
 from tests.support.batches import decisions, keeping, letter, of_deployment
 from tests.support.query_api import ALIVE, DEPLOYED, SERVICE_ALIVE, RunningApi, deploy, running_api, store
 from tests.support.samples import SAMPLES
@@ -190,3 +191,30 @@ async def test_what_came_before_the_oldest_entry_is_told_by_what_followed(postgr
     async with running_api(postgres_dsn) as api:
         (vm,) = (await api.get("/vms", at=written(month))).items
         assert (vm["state"], vm["changed_at"]) == ("INERT", None)
+
+
+async def test_days_that_are_over_are_counted_once(postgres_dsn: str, connection: Any) -> None:
+    """Stats of a moment are the same before and after, also when only the days know of the moves between."""
+    for number, days in enumerate((9, 9, 7, 5, 3, 1, 0)):
+        at = BEGAN_AT - timedelta(days=days)
+        times = (at + timedelta(seconds=second) for second in range(3))
+        samples = [of_deployment(sample, f"dep-{number}") for sample in (DEPLOYED, ALIVE, SERVICE_ALIVE)]
+        await store(postgres_dsn, [letter(one, received_at=time) for one, time in zip(samples, times, strict=True)])
+    moments = [BEGAN_AT - timedelta(days=days, seconds=-offset) for days in range(10) for offset in (-1, 0, 1, 2)]
+
+    async def told(api: RunningApi) -> list[Any]:
+        return [(await api.get("/stats", at=written(at))).body for at in moments]
+
+    async with running_api(postgres_dsn) as api:
+        before = await told(api)
+        async with learning(postgres_dsn) as (one, _):
+            assert await one.run_once()
+        assert await connection.fetchval("SELECT sum(moves) FROM moves_by_day") >= 20
+        assert await told(api) == before
+        assert before[-1]["vms"] == {"ALIVE": 2}
+        await connection.execute(
+            "DELETE FROM transitions WHERE at < $1 AND at > $2",
+            BEGAN_AT - timedelta(days=4),
+            BEGAN_AT - timedelta(days=8),
+        )
+        assert (await told(api))[-1] == before[-1]
