@@ -209,9 +209,7 @@ class Settings(AskingSettings, WebhookSettings):
         3, "An operation is overdue after so many times what 99 of 100 take; never later than `overdue_after_s`."
     )
     learn_every_s: NonNegativeFloat = _setting(3600, "How often that is learned anew; 0: never.")
-    silence_usual_s: PositiveFloat = _setting(
-        86_400, "Usual silence of an ESC at an hour of the week of which too little was learned."
-    )
+    silence_usual_s: PositiveFloat = _setting(86_400, "Usual silence of an ESC at an hour too little was learned of.")
     overdue_check_s: PositiveFloat = _setting(15, "How often overdue operations are looked for.")
     overdue_batch_max: PositiveInt = _setting(256, "Most operations that become overdue at once.")
     overdue_vms_named_max: PositiveInt = _setting(
