@@ -128,9 +128,8 @@ class Settings(AskingSettings, WebhookSettings):
     head_timeout_s: PositiveFloat = _setting(10, "Time for the head of a request, and for the first one to begin.")
     keepalive_timeout_s: PositiveFloat = _setting(75, "Time to wait for a (next) request on a connection.")
     readyz_timeout_s: PositiveFloat = _setting(
-        0.4,
-        "Time for a dependency to answer `/readyz`, which of several workers takes half as long again: a probe of"
-        " Kubernetes or HAProxy waits a second where it is not told otherwise.",
+        0.25,
+        "Time for a dependency to answer `/readyz`; of several workers at most three times that: a probe waits 1 s.",
     )
     ping_timeout_s: PositiveFloat = _setting(2, "Time for PostgreSQL, NATS or a worker to answer a small question.")
     retry_after_s: PositiveInt = _setting(5, "`Retry-After` of a 503.")
@@ -257,9 +256,7 @@ class Settings(AskingSettings, WebhookSettings):
     wake_sweep_s: PositiveFloat = _setting(5, "How often waiting requests and the feed look for a lost wake-up.")
 
     nats_connect_timeout_s: PositiveFloat = _setting(5, "Time to connect to NATS.")
-    nats_ping_s: PositiveFloat = _setting(
-        2, "How often NATS is asked whether it is there; when two answers are missing, another server is connected to."
-    )
+    nats_ping_s: PositiveFloat = _setting(2, "How often NATS is asked whether it is there; it has two answers' time.")
     publish_timeout_s: PositiveFloat = _setting(5, "Time for JetStream to acknowledge a message.")
     publish_batch_max: int = _setting(512, "Most messages taken from the outbox at once.", ge=1, le=4_096)
     publish_batch_bytes_max: PositiveInt = _setting(4_194_304, "Most bytes taken from it at once.")

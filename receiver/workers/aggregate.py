@@ -18,8 +18,9 @@ from receiver.workers.readiness import Told, together
 from receiver.workers.tally import Family, Report, Tally, figure, labelled
 from receiver.workers.worker_process import State, WorkerProcess
 
-WORKER_SHARE = 1.25
-"""Of `readyz_timeout_s`: for what a worker says of itself, which takes all of it where something is silent."""
+WORKER_SHARE = 2
+"""Of `readyz_timeout_s`: for what a worker says of itself, which takes all of it where something is silent, and
+a moment more on a busy machine."""
 
 
 @dataclass(slots=True)

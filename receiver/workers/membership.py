@@ -20,7 +20,7 @@ from receiver.workers.tally import Family, Report, registry_of
 
 log = structlog.get_logger()
 
-SUPERVISOR_SHARE = 1.5
+SUPERVISOR_SHARE = 3
 """Of `readyz_timeout_s`: for what the supervisor says of all workers, whom it asks first."""
 
 

@@ -236,7 +236,7 @@ def test_it_is_given_longer_than_it_drains(values: Path) -> None:
 def test_the_readiness_probe_waits_longer_than_readyz_does() -> None:
     """An answer that says what is wrong is worth more than none."""
     probes = receiver(MINIMAL)
-    assert probes["readinessProbe"]["timeoutSeconds"] > 2 * Settings().readyz_timeout_s
+    assert probes["readinessProbe"]["timeoutSeconds"] > 3 * Settings().readyz_timeout_s
     assert {probes[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe")} == {"/healthz"}
     assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert receiver(TLS)["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
