@@ -70,10 +70,12 @@ class FeedMessage:
         """In the JSON format of CloudEvents."""
         return Event(self._message, wants_ack=False).cloud_event()
 
-    async def ack(self) -> None:
-        """It is done. If this is lost, it comes again."""
-        with suppress(NatsError, OSError):
-            await self._message.ack()
+    async def ack(self, timeout_s: float) -> None:
+        """It is done. Raises as a request to JetStream does: then it comes again."""
+        try:
+            await self._message.ack_sync(timeout_s)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise translated(error, "acknowledging a message") from error
 
     async def give_back(self) -> None:
         """Somebody else may have it at once."""
@@ -100,7 +102,7 @@ class DurableConsumer:
         self._stream = settings.stream_name
         self._timeout_s = settings.publish_timeout_s
         self._wanted = ConsumerConfig(
-            durable_name=name, filter_subjects=list(subjects) or [f"{settings.subject_prefix}.>"],
+            name=name, durable_name=name, filter_subjects=list(subjects) or [f"{settings.subject_prefix}.>"],
             ack_policy=AckPolicy.EXPLICIT, ack_wait=settings.webhook_ack_wait_s, max_ack_pending=pending_max,
             max_deliver=-1,
         )  # fmt: skip
@@ -146,7 +148,7 @@ class DurableConsumer:
                     name: getattr(self._wanted, name) for name in ("filter_subjects", "ack_wait", "max_ack_pending")
                 }
                 await jetstream.add_consumer(
-                    self._stream, info.config.evolve(**wanted, filter_subject=None, max_deliver=-1)
+                    self._stream, info.config.evolve(**wanted, name=self.name, filter_subject=None, max_deliver=-1)
                 )
             self._subscription = await client.subscribe(client.new_inbox(), cb=self._take)
         except (NatsError, OSError, TimeoutError) as error:

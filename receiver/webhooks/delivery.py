@@ -87,7 +87,7 @@ class Delivery:
             self._awake.set()
             for message in foreign:
                 self._metrics.webhook_foreign.labels(self._row.name).inc()
-                await message.ack()
+                await message.ack(self._settings.publish_timeout_s)
 
     def _take_in(self, messages: Iterable[FeedMessage]) -> list[FeedMessage]:
         """Put events into their lanes; which messages are none."""
@@ -137,7 +137,7 @@ class Delivery:
 
     async def _taken(self, held: Held[FeedMessage], made_at: str) -> None:
         event = held.event
-        await event.ack()
+        await event.ack(self._settings.publish_timeout_s)
         self._lanes.delivered(held)
         now = datetime.now(UTC)
         self._row = self._row._replace(delivered_at=now, delivered_sequence=event.sequence, delivered_id=event.id)

@@ -20,6 +20,7 @@ from receiver.publishing.consumers import ConsumerList
 from tests.support import feed
 from tests.support.certificates import Authority
 from tests.support.feed import Connection, event, until, vm, vm_events
+from tests.support.nats_servers import FEED_PERMISSIONS, ConfiguredNats, users_with
 from tests.support.webhook_endpoint import SECRET, Delivered, Endpoint, chosen
 from tests.webhooks.conftest import Publish, Receiver
 
@@ -332,3 +333,20 @@ async def test_messages_of_strangers_are_passed_over_and_counted(
         await endpoint.has_taken(1)
         await until(lambda: shows(app, "esc_receiver_webhook_foreign_total", 1))
     assert len(endpoint.requests) == 1
+
+
+async def test_the_permissions_of_the_page_are_enough(
+    receiver: Receiver, publish: Publish, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """Those of the feed, and two more: events are taken and acknowledged, a consumer is made anew."""
+    allowed = [*FEED_PERMISSIONS, "$JS.API.CONSUMER.DELETE.>", "$JS.ACK.>"]
+    async with ConfiguredNats(tmp_path / "nats", authorization=users_with(allowed)) as server:
+        url = server.url_of("esc", "secret-of-esc")
+        async with receiver(nats_url=url) as app:
+            await publish(vm_events(2, vms=1))
+            await endpoint.has_taken(2)
+            await all_taken(app)
+            await app.hooks.resend("orders", 2)
+            await endpoint.was_asked(3)
+            await all_taken(app)
+    assert [one.about[1] for one in endpoint.taken] == [1, 2, 2]
