@@ -135,16 +135,19 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "deployments_pkey",
         "epochs_pkey",
         "learned_durations_pkey",
+        "learned_silences_pkey",
         "learning_pkey",
         "operations_identity",
         "operations_pkey",
         "order_marks_pkey",
         "outbox_pkey",
+        "reconciliations_pkey",
         "relay_pkey",
         "resources_identity",
         "resources_pkey",
         "schema_migrations_pkey",
         "source_activity_pkey",
+        "source_silences_pkey",
         "sources_identity",
         "sources_pkey",
         "state_counts_pkey",
@@ -153,6 +156,7 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "vm_aliases_pkey",
         "vms_identity",
         "vms_pkey",
+        "webhooks_pkey",
     }
 
 
