@@ -11,7 +11,7 @@ from receiver.app import App
 from receiver.webhooks.commands import consumer_name
 from tests.support import feed
 from tests.support.feed import Connection, event, until, vm, vm_events
-from tests.support.webhook_endpoint import Endpoint
+from tests.support.webhook_endpoint import Endpoint, chosen
 from tests.webhooks.conftest import Publish, Receiver
 
 CONSUMER = consumer_name("orders")
@@ -151,3 +151,20 @@ async def test_what_left_the_stream_while_it_was_disabled_is_told(
 async def is_disabled(app: App) -> bool:
     """Whether it is."""
     return (await state_of(app))[0] == "disabled"
+
+
+async def test_other_subjects_and_limits_change_nothing_about_the_place(
+    receiver: Receiver, publish: Publish, endpoint: Endpoint, connection: Connection
+) -> None:
+    """A consumer that is there is brought to the settings; new subjects count behind the last event given out."""
+    async with receiver(webhooks=[chosen(endpoint, subjects=["esc.v1.vm.alive.>"])]):
+        await publish([event(vm("vm-3", state="ERROR")), event(vm("vm-0", sequence=1))])
+        await endpoint.has_taken(1)
+        await until(lambda: has_place(connection, 2))
+    changed = chosen(endpoint, subjects=["esc.v1.vm.alive.>", "esc.v1.vm.error.>"])
+    async with receiver(webhooks=[changed], webhook_pending_max=7) as app:
+        await publish([event(vm("vm-0", sequence=2)), event(vm("vm-2", state="ERROR"))])
+        await endpoint.has_taken(3)
+        async with feed.jetstream(app.settings.nats_url) as jetstream:
+            assert (await jetstream.consumer_info("ESC", CONSUMER)).config.max_ack_pending == 7
+    assert sorted(one.about[0] for one in endpoint.taken) == ["vm/dep-1/vm-0", "vm/dep-1/vm-0", "vm/dep-1/vm-2"]
