@@ -137,6 +137,7 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "learned_durations_pkey",
         "learned_silences_pkey",
         "learning_pkey",
+        "moves_by_day_pkey",
         "operations_identity",
         "operations_pkey",
         "order_marks_pkey",
