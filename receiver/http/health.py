@@ -103,16 +103,27 @@ class Health:
         }
 
     async def _fault(self, dependency: Dependency) -> str | None:
+        asked = asyncio.ensure_future(dependency.ping())
+        asked.add_done_callback(_forget)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await dependency.ping()
+            await asyncio.wait({asked}, timeout=self._timeout_s)
+            if asked.done():  # nor is it waited for while it gives up
+                return asked.result()
         except ReceiverError as error:
             return str(error)
-        except TimeoutError:
-            return f"no answer within readyz_timeout_s ({self._timeout_s:g} s)"
+        except TimeoutError:  # of its own
+            pass
         except Exception as error:  # noqa: BLE001 - whatever went wrong, it cannot be used
             return type(error).__name__
-        return None
+        finally:
+            asked.cancel()
+        return f"no answer within readyz_timeout_s ({self._timeout_s:g} s)"
+
+
+def _forget(asked: asyncio.Future[None]) -> None:
+    """What it ends with, when nobody waits for it any more."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _json(status: int, document: dict[str, Any]) -> web.Response:

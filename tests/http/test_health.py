@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -29,6 +30,14 @@ async def breaks() -> None:
 async def hangs() -> None:
     """One that never answers."""
     await asyncio.Event().wait()
+
+
+async def clings() -> None:
+    """One that never answers, nor ends when it is given up."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
 
 
 def health(*dependencies: Dependency, warnings: tuple[str, ...] = ()) -> Health:
@@ -72,6 +81,7 @@ async def test_without_what_is_not_needed_it_is_degraded() -> None:
         (refuses, "PostgreSQL at db:5432 refuses the connection"),
         (breaks, "OSError"),
         (hangs, "no answer within readyz_timeout_s (0.05 s)"),
+        (clings, "no answer within readyz_timeout_s (0.05 s)"),
     ],
 )
 async def test_without_what_is_needed_it_is_not_ready(ping: object, why: str) -> None:
