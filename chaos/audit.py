@@ -186,7 +186,10 @@ def counted(receivers: Sequence[Receiver], stored: int) -> Iterable[str]:
             yield f"counts: {name} ended with {life.sums['in_flight']} in flight"
         if life.status not in {0, -9}:
             yield f"counts: {name} ended by itself with status {life.status}"
-    uncounted = any(receiver.lost_a_worker for receiver in receivers)
+    uncounted = any(receiver.lost_a_worker for receiver in receivers) or any(
+        life.sums.get("unaccounted")
+        for _, life in lives  # killed while the receiver stopped: nobody says so
+    )
     if all(life.sums for _, life in lives) and not uncounted:
         told = sum(life.sums["stored"] for _, life in lives)
         doubtful = sum(life.sums["refused"] for _, life in lives)  # also what may have been committed after all
