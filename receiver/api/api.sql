@@ -240,7 +240,7 @@ SELECT source, outcome, rule, reason, count(*) AS callbacks, count(*) FILTER (WH
        min(received_at) AS first_at, max(received_at) AS latest_at,
        (array_agg(receipt ORDER BY received_at DESC))[1] AS latest_receipt
 FROM (
-    SELECT source, outcome, rule, reason, received_at, receipt, acknowledged_at
+    SELECT source, outcome, rule, reason_without_place(reason) AS reason, received_at, receipt, acknowledged_at
     FROM looked_at_callbacks
     WHERE outcome IN ('malformed', 'unclassified') AND source = coalesce($2::text, source)
         AND (cardinality($3::text[]) = 0 OR outcome = ANY($3::text[]))

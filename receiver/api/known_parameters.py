@@ -33,7 +33,12 @@ LEDGER_TOTAL = replace(
 )
 RESOURCE_ID = Parameter("resource_id", "The id that ESC gave it.", TEXT, "net-1")
 RULE = Parameter("rule", "The rule that decided.", TEXT, "unclassified")
-REASON = Parameter("reason", "Why, in these very words.", TEXT, "the stage VM_PAINTED is not known")
+REASON = Parameter(
+    "reason",
+    "Why, in these very words; of what is malformed, also without the place of the fault.",
+    TEXT,
+    "the stage VM_PAINTED is not known",
+)
 ACKNOWLEDGED = Parameter("acknowledged", "Whether somebody has acknowledged it.", BOOLEAN, example=False)
 INCARNATION = Parameter("incarnation", "This one instead of the latest.", whole(1, 999_999_999), 1)
 

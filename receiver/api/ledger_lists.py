@@ -49,8 +49,9 @@ CALLBACKS = Ledger(
     COLUMNS["callback"],
     "received_at",
     equal("transaction_id", "deployment"),
-    equal("source", "vm_name", "family", "rule", "reason", "ref")
+    equal("source", "vm_name", "family", "rule", "ref")
     | {
+        "reason": "{} IN (reason, reason_without_place(reason))",
         "acknowledged": "(acknowledged_at IS NOT NULL) = {}",
         "tenant": "deployment = ANY (ARRAY (SELECT d.internal_deployment_id FROM deployments AS d"
         " WHERE d.tenant = {}))",

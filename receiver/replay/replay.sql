@@ -11,7 +11,7 @@ FROM callbacks
 WHERE channel <> 'reconcile' AND received_at >= coalesce($1::timestamptz, '-infinity') AND received_at < coalesce($2::timestamptz, 'infinity')
     AND source = coalesce($3::text, source)
     AND (NOT $4::boolean OR outcome IN ('malformed', 'unclassified'))
-    AND outcome = coalesce($5::text, outcome) AND rule = coalesce($6::text, rule) AND reason = coalesce($7::text, reason)
+    AND outcome = coalesce($5::text, outcome) AND rule = coalesce($6::text, rule) AND ($7::text IS NULL OR $7 IN (reason, reason_without_place(reason)))
     AND ($8::uuid[] IS NULL OR receipt = ANY($8::uuid[]))
     AND (NOT $9::boolean OR 'unknown-source' = ANY(notes));
 

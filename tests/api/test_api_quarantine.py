@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -84,6 +85,26 @@ async def test_dead_letters_are_grouped_and_acknowledged(app: App, connection: C
     await app.entity_counts.run_once()
     gauge = app.metrics.quarantine_unacknowledged_callbacks.labels("default")
     assert gauge._value.get() == len(STORY)
+
+
+async def test_what_is_malformed_alike_is_one_group_wherever_the_fault_is(app: App, postgres_dsn: str) -> None:
+    """Looked at, listed, acknowledged and replayed together; each callback still says where its own is."""
+    bodies = (b"<a>\n<b></a>", b"<a><b></a>", b"<aa>\n\n  <b></aa>")
+    async with keeping(postgres_dsn) as keeper:
+        await decisions(keeper, [letter(replace(MALFORMED[0], body=body)) for body in bodies])
+    asked = {"outcome": "malformed"}
+    alike = [one for one in (await ask(app, "GET", "quarantine", params=asked))[1]["items"] if one["callbacks"] == 3]
+    (reason,) = (one["reason"] for one in alike)
+    assert "line" not in reason
+    items = (await ask(app, "GET", "callbacks", params={"reason": reason}))[1]["items"]
+    own = {one["reason"] for one in items}
+    assert len(own) == len(items) == 3
+    assert len((await ask(app, "GET", "callbacks", params={"reason": min(own)}))[1]["items"]) == 1
+    order = {"source": "default", "outcome": "malformed", "rule": "malformed", "reason": reason}
+    tried = (await ask(app, "POST", "replay", json={**order, "dry_run": True}))[1]
+    assert tried["callbacks"] == 3
+    done = await ask(app, "POST", "quarantine/acknowledge", json={**order, "note": "a broken sender"})
+    assert done == (200, {"acknowledged": 3})
 
 
 async def test_a_group_is_tried_and_then_replayed(app: App, connection: Connection) -> None:
