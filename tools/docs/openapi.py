@@ -77,7 +77,8 @@ def schema_breaks(where: str, before: Any, after: Any) -> list[str]:
     if "properties" not in after:
         return [f"{where} is another"]
     found = [
-        f"{where}: {name} is not promised any more" for name in set(before.get("required", [])) - set(after["required"])
+        f"{where}: {name} is not promised any more"
+        for name in set(before.get("required", [])) - set(after.get("required", []))
     ]
     for name, schema in before["properties"].items():
         other = after["properties"].get(name)
