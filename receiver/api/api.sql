@@ -105,44 +105,49 @@ SELECT id FROM operations WHERE deployment = $1
 UNION ALL
 SELECT id FROM resources WHERE deployment = $1;
 
--- name: counted_until
--- The end of the last day whose moves were counted (migration 0020).
-SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' AS until FROM moves_by_day;
+-- name: counted_day
+-- The last counted day that was over at a moment ($1), else the first one (migration 0022): of those since whose end all
+-- entries are kept ($2: the first).
+SELECT coalesce(
+    (SELECT max(day) FROM counts_by_day WHERE day < ($1::timestamptz AT TIME ZONE 'UTC')::date AND day >= first_day),
+    (SELECT min(day) FROM counts_by_day WHERE day >= first_day)
+) AS day
+FROM (SELECT ($2::timestamptz AT TIME ZONE 'UTC')::date - 1 AS first_day) AS kept;
 
 -- name: counts_then
--- How many of each kind were in which state at a moment ($1): as many as now, without those that came to it since, and with
--- those that left it. Entries are looked at until the end of its day ($2), and from the end of the days that were counted
--- ($3) on. What is in no state yet is not counted.
-WITH moves AS (
+-- How many of each kind were in which state at a moment ($1): as many as at the end of a counted day ($2), with the moves
+-- between, forward or back; back from now where no day was counted (null). What is in no state yet is not counted.
+WITH base AS (
+    SELECT entity, state, rows FROM counts_by_day WHERE day = $2::date
+    UNION ALL
+    SELECT 'deployment', state, count(*) FROM deployments WHERE $2::date IS NULL GROUP BY state
+    UNION ALL
+    SELECT 'vm', state, count(*) FROM vms WHERE $2::date IS NULL GROUP BY state
+    UNION ALL
+    SELECT 'operation', state, count(*) FROM operations WHERE $2::date IS NULL GROUP BY state
+), moves AS (
     SELECT entity, from_state, to_state, count(*) AS rows
     FROM transitions
-    WHERE at > $1 AND at < $2::timestamptz
+    WHERE at >= coalesce(($2::date + 1)::timestamp AT TIME ZONE 'UTC', 'infinity') AND at <= $1
         AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
     GROUP BY entity, from_state, to_state
     UNION ALL
-    SELECT entity, from_state, to_state, count(*) AS rows
+    SELECT entity, from_state, to_state, -count(*)
     FROM transitions
-    WHERE at >= $3::timestamptz AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+    WHERE at > $1 AND at < coalesce(($2::date + 1)::timestamp AT TIME ZONE 'UTC', 'infinity')
+        AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
     GROUP BY entity, from_state, to_state
-    UNION ALL
-    SELECT entity, from_state, to_state, moves
-    FROM moves_by_day
-    WHERE day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND day < ($3::timestamptz AT TIME ZONE 'UTC')::date
 )
-SELECT kind, state, sum(rows)::bigint AS rows
+SELECT entity || 's' AS kind, state, sum(rows)::bigint AS rows
 FROM (
-    SELECT 'deployments' AS kind, state, count(*) AS rows FROM deployments GROUP BY state
+    SELECT entity, state, rows FROM base
     UNION ALL
-    SELECT 'vms', state, count(*) FROM vms GROUP BY state
+    SELECT entity, to_state, rows FROM moves
     UNION ALL
-    SELECT 'operations', state, count(*) FROM operations GROUP BY state
-    UNION ALL
-    SELECT entity || 's', from_state, rows FROM moves
-    UNION ALL
-    SELECT entity || 's', to_state, -rows FROM moves
+    SELECT entity, from_state, -rows FROM moves
 ) AS counted
 WHERE state <> 'UNSEEN'
-GROUP BY kind, state
+GROUP BY entity, state
 HAVING sum(rows) > 0
 ORDER BY kind, state;
 

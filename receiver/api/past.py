@@ -7,7 +7,7 @@ is not all known. This file must not know HTTP.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -53,7 +53,8 @@ class Past:
         check_moment(at)
         counts: dict[str, dict[str, int]] = {"deployments": {}, "vms": {}, "operations": {}}
         async with self._reader.snapshot() as snapshot:
-            for row in await snapshot.rows("counts_then", at, *await _looked_at(snapshot, at)):
+            counted = await snapshot.row("counted_day", at, await _kept_since(snapshot))
+            for row in await snapshot.rows("counts_then", at, counted and counted["day"]):
                 counts[row["kind"]][row["state"]] = row["rows"]
             await _check_kept(snapshot, at)
         return {"at": at, **counts}
@@ -103,19 +104,15 @@ def check_moment(at: datetime) -> None:
         raise ParameterError("at", "is still to come; what is now is told without it")
 
 
-async def _looked_at(snapshot: Snapshot, at: datetime) -> tuple[datetime, datetime]:
-    """Until when behind the moment entries are looked at, and from when on again: what lies between was counted."""
-    day_ends = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    row = await snapshot.row("counted_until")
-    counted = row["until"] if row else None
-    return (day_ends, counted) if counted and counted > day_ends else (day_ends, day_ends)
+async def _kept_since(snapshot: Snapshot) -> datetime | None:
+    row = await snapshot.row("ledger_kept_since")
+    return row["since"] if row else None
 
 
 async def _check_kept(snapshot: Snapshot, at: datetime) -> None:
     """To be asked last: what was dropped while the ledger was read is noticed then."""
-    row = await snapshot.row("ledger_kept_since")
-    if row and row["since"] and at < row["since"]:
-        since = row["since"]
+    since = await _kept_since(snapshot)
+    if since and at < since:
         raise ForgottenError(f"entries of that time are not kept any more; the first moment is {since:%Y-%m-%d}", since)
 
 

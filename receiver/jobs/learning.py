@@ -1,7 +1,8 @@
 """Learns how long operations usually take, and how long sources are silent, now and then, in one receiver for all.
 
 Operations teach that succeeded; of silence, the looks of `jobs.entity_counts`. What follows for an operation that is
-silent is for `lifecycle.learned` and `lifecycle.overdue`. Must not know HTTP.
+silent is for `lifecycle.learned` and `lifecycle.overdue`. Days that are over are counted in the same turn, for looks at
+the past (`api.past`). Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -51,9 +52,15 @@ class Learning:
             await connection.execute(self._sql["drop_looks"], days)
             await connection.execute(self._sql["forget_silences"])
             await connection.execute(self._sql["learn_silences"], days, least)
-            await connection.execute(self._sql["count_days"])
         log.info("how long operations take was learned", kinds=int(done.rpartition(" ")[2]))
+        await self._count_days()
         return True
+
+    async def _count_days(self) -> None:
+        """On a connection and in a transaction of its own: the first time, all of the ledger is read."""
+        async with self._database.dedicated(self._settings.learn_every_s) as connection, connection.transaction():
+            await connection.execute(self._sql["read_all"])
+            await connection.execute(self._sql["count_days"])
 
 
 async def learned_durations(connection: Connection, settings: Settings) -> LearnedDurations:

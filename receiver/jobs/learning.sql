@@ -56,12 +56,39 @@ GROUP BY source, hour_of_week
 HAVING max(samples) >= $2 AND count(DISTINCT hour) > 1;
 
 -- name: count_days
--- The moves of each whole day (UTC) that is over for two days and not counted yet. What a spool brings later than that is not
--- counted any more.
-INSERT INTO moves_by_day (day, entity, from_state, to_state, moves)
-SELECT (at AT TIME ZONE 'UTC')::date, entity, from_state, to_state, count(*)
-FROM transitions
-WHERE at >= coalesce((SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM moves_by_day), '-infinity')
-    AND at < date_trunc('day', clock_timestamp(), 'UTC') - interval '2 days'
-    AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
-GROUP BY 1, 2, 3, 4;
+-- How many were in which state at the end of each day (UTC) that had moves, is over for two days and was not counted yet: as
+-- many as now, without those that came to the state since, and with those that left it. What a spool brings later than that
+-- is in the counts of the days that are counted after it came.
+INSERT INTO counts_by_day (day, entity, state, rows)
+WITH bounds AS (
+    SELECT coalesce((max(day) + 1)::timestamp AT TIME ZONE 'UTC', '-infinity') AS counted_until,
+           date_trunc('day', now(), 'UTC') - interval '2 days' AS over_until
+    FROM counts_by_day
+), moves AS MATERIALIZED (
+    SELECT (at AT TIME ZONE 'UTC')::date AS day, entity, from_state, to_state, count(*) AS rows
+    FROM transitions
+    WHERE at >= (SELECT counted_until FROM bounds) AND (SELECT counted_until < over_until FROM bounds)
+        AND from_state <> to_state AND entity IN ('deployment', 'vm', 'operation')
+    GROUP BY 1, 2, 3, 4
+), days AS (
+    SELECT DISTINCT day FROM moves, bounds WHERE day < (over_until AT TIME ZONE 'UTC')::date
+), since AS (
+    SELECT day, entity, from_state AS state, rows FROM moves
+    UNION ALL
+    SELECT day, entity, to_state, -rows FROM moves
+), counted AS (
+    SELECT 'deployment' AS entity, state, count(*) AS rows FROM deployments GROUP BY state
+    UNION ALL
+    SELECT 'vm', state, count(*) FROM vms GROUP BY state
+    UNION ALL
+    SELECT 'operation', state, count(*) FROM operations GROUP BY state
+)
+SELECT day, entity, state, sum(rows)
+FROM (
+    SELECT day, entity, state, rows FROM days CROSS JOIN counted
+    UNION ALL
+    SELECT days.day, entity, state, rows FROM days JOIN since ON since.day > days.day
+) AS summed
+WHERE state <> 'UNSEEN'
+GROUP BY day, entity, state
+HAVING sum(rows) <> 0;

@@ -82,15 +82,16 @@ async def test_the_past_is_what_the_present_was(postgres_dsn: str, seed: int) ->
             assert stated("/vms", await api.all_items("/vms", at=written(later))) == lists["/vms"]
 
 
+def deploy_at(name: str, at: datetime) -> list[ParsedCallback]:
+    """As `deploy`, a second between its messages."""
+    samples = (of_deployment(sample, name) for sample in (DEPLOYED, ALIVE, SERVICE_ALIVE))
+    return [letter(one, received_at=at + timedelta(seconds=number)) for number, one in enumerate(samples)]
+
+
 async def two_days(dsn: str) -> datetime:
     """Of dep-a, which came up two days ago, and dep-b, of yesterday, which is in ERROR today; when that was."""
     first, second = BEGAN_AT - timedelta(days=2), BEGAN_AT - timedelta(days=1)
-    story = [("dep-a", first), ("dep-b", second)]
-    letters = [
-        letter(of_deployment(sample, name), received_at=at + number * timedelta(seconds=1))
-        for name, at in story
-        for number, sample in enumerate((DEPLOYED, ALIVE, SERVICE_ALIVE))
-    ]
+    letters = deploy_at("dep-a", first) + deploy_at("dep-b", second)
     init = of_deployment(SAMPLES["rec-recovery-01-init"], "dep-b")
     failed = of_deployment(SAMPLES["rec-recovery-05-complete-fail"], "dep-b")
     letters += [letter(init, received_at=BEGAN_AT), letter(failed, received_at=BEGAN_AT + timedelta(seconds=1))]
@@ -194,27 +195,50 @@ async def test_what_came_before_the_oldest_entry_is_told_by_what_followed(postgr
 
 
 async def test_days_that_are_over_are_counted_once(postgres_dsn: str, connection: Any) -> None:
-    """Stats of a moment are the same before and after, also when only the days know of the moves between."""
+    """Stats of a moment are the same before and after, whether all days were counted at once or the last ones later."""
     for number, days in enumerate((9, 9, 7, 5, 3, 1, 0)):
-        at = BEGAN_AT - timedelta(days=days)
-        times = (at + timedelta(seconds=second) for second in range(3))
-        samples = [of_deployment(sample, f"dep-{number}") for sample in (DEPLOYED, ALIVE, SERVICE_ALIVE)]
-        await store(postgres_dsn, [letter(one, received_at=time) for one, time in zip(samples, times, strict=True)])
+        await store(postgres_dsn, deploy_at(f"dep-{number}", BEGAN_AT - timedelta(days=days)))
     moments = [BEGAN_AT - timedelta(days=days, seconds=-offset) for days in range(10) for offset in (-1, 0, 1, 2)]
 
     async def told(api: RunningApi) -> list[Any]:
         return [(await api.get("/stats", at=written(at))).body for at in moments]
 
-    async with running_api(postgres_dsn) as api:
-        before = await told(api)
+    async def count_days() -> int:
+        await connection.execute("UPDATE learning SET learned_at = '-infinity'")
         async with learning(postgres_dsn) as (one, _):
             assert await one.run_once()
-        assert await connection.fetchval("SELECT sum(moves) FROM moves_by_day") >= 20
+        days: int = await connection.fetchval("SELECT count(DISTINCT day) FROM counts_by_day")
+        return days
+
+    async with running_api(postgres_dsn) as api:
+        before = await told(api)
+        assert [one["vms"].get("ALIVE", 0) for one in before[3::4]] == [7, 6, 5, 5, 4, 4, 3, 3, 2, 2]
+        assert await count_days() == 4
         assert await told(api) == before
-        assert before[-1]["vms"] == {"ALIVE": 2}
-        await connection.execute(
-            "DELETE FROM transitions WHERE at < $1 AND at > $2",
-            BEGAN_AT - timedelta(days=4),
-            BEGAN_AT - timedelta(days=8),
-        )
-        assert (await told(api))[-1] == before[-1]
+        await connection.execute("DELETE FROM counts_by_day WHERE day > $1", BEGAN_AT - timedelta(days=8))
+        assert await told(api) == before
+        assert await count_days() == 4
+        assert await told(api) == before
+
+
+async def test_a_counted_day_needs_nothing_of_other_days(postgres_dsn: str, connection: Any) -> None:
+    """Neither what came long before or after is looked at, nor what is now."""
+    for number, days in enumerate((9, 7, 5)):
+        await store(postgres_dsn, deploy_at(f"dep-{number}", BEGAN_AT - timedelta(days=days)))
+    async with learning(postgres_dsn) as (one, _):
+        assert await one.run_once()
+    await connection.execute("DELETE FROM transitions WHERE at < $1", BEGAN_AT - timedelta(days=8))
+    await connection.execute("DELETE FROM transitions WHERE at > $1", BEGAN_AT - timedelta(days=6))
+    await connection.execute("UPDATE vms SET state = 'ERROR'")
+    async with running_api(postgres_dsn) as api:
+        for days, alive in ((8, 1), (7, 2), (6, 2)):
+            at = written(BEGAN_AT - timedelta(days=days, seconds=-2))
+            assert (await api.get("/stats", at=at)).body["vms"] == {"ALIVE": alive}
+
+
+async def test_a_day_is_no_base_when_entries_since_then_are_gone(postgres_dsn: str, connection: Any) -> None:
+    """Its days were not counted any more, and months of the ledger were dropped."""
+    await store(postgres_dsn, deploy("dep-a"))
+    await connection.execute("INSERT INTO counts_by_day VALUES ('2001-01-01', 'vm', 'ALIVE', 50)")
+    async with running_api(postgres_dsn) as api:
+        assert (await api.get("/stats", at=written(datetime.now(UTC)))).body["vms"] == {"ALIVE": 1}

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from receiver.config.settings import Settings
@@ -71,6 +72,19 @@ async def test_what_succeeded_lately_teaches(postgres_dsn: str, keeper: BatchWri
     ]  # fmt: skip
     assert found[0][4:] == found[1][4:]
     assert found[0][4:] == pytest.approx((25, 39.7, 40))
+
+
+async def test_it_is_learned_also_when_days_cannot_be_counted(
+    postgres_dsn: str, keeper: BatchWriter, connection: Connection
+) -> None:
+    """Counting days may take longer than a connection of the pool is given for, the first time."""
+    for number in range(4):
+        await deploy(keeper, f"d{number}", 10)
+    await connection.execute("ALTER TABLE counts_by_day RENAME TO away")
+    async with learning(postgres_dsn) as (one, _):
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await one.run_once()
+    assert len(await rows(connection)) == 2
 
 
 async def test_operations_with_many_vms_teach_for_themselves(

@@ -130,6 +130,7 @@ async def test_invariants_have_names(connection: Connection) -> None:
     assert {row["relname"] for row in rows} == {
         "acknowledgements_pkey",
         "callbacks_pkey",
+        "counts_by_day_pkey",
         "deployments_identity",
         "deployments_one_current",
         "deployments_pkey",
@@ -137,7 +138,6 @@ async def test_invariants_have_names(connection: Connection) -> None:
         "learned_durations_pkey",
         "learned_silences_pkey",
         "learning_pkey",
-        "moves_by_day_pkey",
         "operations_identity",
         "operations_pkey",
         "order_marks_pkey",
