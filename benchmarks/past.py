@@ -70,19 +70,21 @@ async def measured(entries: int, turns: int) -> dict[str, list[float]]:
             dsn = await new_database(servers.postgres_dsn, "past")
             await fill(dsn, entries)
             async with service(dsn, servers.nats_url, Path(folder)) as program:
-                await _until_counted(f"http://127.0.0.1:{program.port}")
+                await _until_counted(dsn)
                 return await _asked(f"http://127.0.0.1:{program.port}", entries, turns)
 
 
-async def _until_counted(url: str) -> None:
-    """The past has been counted by the receiver."""
-    at = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
-    async with aiohttp.ClientSession(url) as client, asyncio.timeout(600):
-        while True:
-            async with client.get(f"{API}/stats", params={"at": at}) as answer:
-                if answer.status == 200:
+async def _until_counted(dsn: str) -> None:
+    """The days that are over have been counted by the receiver."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with asyncio.timeout(600):
+            while True:
+                if await connection.fetchval("SELECT EXISTS (SELECT FROM counts_by_day)"):
                     return
-            await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)
+    finally:
+        await connection.close()
 
 
 async def _asked(url: str, entries: int, turns: int) -> dict[str, list[float]]:
