@@ -8,12 +8,12 @@ CODE = receiver esc_lab client tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test random fuzz hostile chaos cluster check audit sbom chart bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz hostile chaos asking cluster check audit sbom chart bench docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS=… is handed on to demo, test, random, fuzz, hostile, chaos, cluster and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+	@echo "  ARGS=… is handed on to demo, test, random, fuzz, hostile, chaos, asking, cluster and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
 demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
@@ -36,6 +36,9 @@ hostile: $(VENV)/.dev ## everything a hostile sender may send, against the whole
 
 chaos: $(VENV)/.dev ## crashes, outages and disorder drawn from seeds, and an audit of what is left
 	@$(BIN)/python -m chaos $(ARGS)
+
+asking: $(VENV)/.dev ## an emulated ESC loses callbacks and fails over; what asking finds out is compared with what it has
+	@$(BIN)/python -m chaos.asking $(ARGS)
 
 cluster: $(VENV)/.dev $(VENV)/.cluster ## the same on Patroni, etcd, a NATS cluster and HAProxy: a table of strikes, in seconds
 	@$(BIN)/python -m chaos.availability $(ARGS)

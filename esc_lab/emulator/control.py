@@ -46,6 +46,7 @@ class Control:
 CONTROLS = (
     Control("GET", "", "look", "Seed, pace, mode, what is under way, callbacks by what became of them"),
     Control("GET", "/deliveries", "deliveries", "The last callbacks; `?transaction=`, `?state=`, `?limit=`"),
+    Control("GET", "/operations", "operations", "How the last operations really ended, whoever was told"),
     Control("GET", "/faults", "faults", "Faults by chance, and those armed"),
     Control(
         "POST", "/faults", "arm", "Arm faults for the next times, or change their chances",
@@ -120,6 +121,9 @@ class ControlApi:
             if all(getattr(delivery, name) == value for name, value in wanted.items())
         ]
         return {"items": found[max(0, len(found) - int(limit)) :]}
+
+    async def _on_operations(self, _: web.Request) -> Any:
+        return {"items": [asdict(one) for one in self.engine.ended]}
 
     async def _on_faults(self, _: web.Request) -> Any:
         faults = self.esc.faults

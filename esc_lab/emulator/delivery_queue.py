@@ -76,24 +76,31 @@ class Deliveries:
 
     async def begin(self, *, local_address: str | None, ssl: Any = True) -> None:
         """Opens a new session; callbacks under way in an older one are lost."""
-        await self.end()
         connector = aiohttp.TCPConnector(
             limit=0, limit_per_host=PER_HOST_MAX, ssl=ssl, local_addr=(local_address, 0) if local_address else None
         )
         # Of the target alone: waiting for one of PER_HOST_MAX connections is not its fault.
         timeout_s = self.options.callback_timeout_s
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        older, self._session = self._session, aiohttp.ClientSession(connector=connector, timeout=timeout)
+        await self._lose(older)  # what comes up meanwhile goes by the new one
 
     async def end(self) -> None:
         """Drops everything that is still to be sent (the audit log still takes it), and closes the session."""
-        tasks = list(self._sending)
+        await self._lose(self._session)
+
+    async def _lose(self, session: aiohttp.ClientSession | None) -> None:
+        tasks, waiting = list(self._sending), [one for one in self.kept if one.state == "waiting"]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._session is not None:
-            await self._session.close()
+        for delivery in waiting:
+            if delivery.state == "waiting":  # it had not come to its turn
+                delivery.state = "lost"
+                self.counts["lost"] += 1
+        if session is not None:
+            await session.close()
 
     async def settled(self) -> None:
         """Until nothing is under way any more."""

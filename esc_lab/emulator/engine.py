@@ -6,6 +6,7 @@ The only file with a clock. It must not know what the work is, nor HTTP.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,6 +20,23 @@ from esc_lab.emulator.world_store import Store
 
 log = structlog.get_logger()
 
+KEPT_MAX = 1000
+LOST, INTERRUPTED = "LOST", "INTERRUPTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an operation really ended, whoever was told: LOST with a failover, INTERRUPTED by an undeploy."""
+
+    transaction: str
+    kind: str
+    deployment: str
+    incarnation: int
+    """Of the deployment; 0: it is about none."""
+    outcome: str
+    told: bool
+    """Whether ESC came to its last callback, lost on its way or not."""
+
 
 @dataclass(slots=True)
 class Engine:
@@ -29,6 +47,8 @@ class Engine:
     store: Store
     time_scale: float
     """1: ESC's own pace; 0: no pauses."""
+    ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=KEPT_MAX))
+    """The last operations that did."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _left: dict[str, tuple[Work, int]] = field(default_factory=dict)
     """Of work in progress, and how many of its messages are told."""
@@ -46,6 +66,7 @@ class Engine:
         """Its key was claimed by `Esc.claim`."""
         if work.interrupts and work.key in self._tasks:
             self._tasks[work.key].cancel()
+            self._note(self._left[work.key][0], INTERRUPTED, told=False)
         self.save()
         self._left[work.key] = work, 0
         self._tasks[work.key] = asyncio.create_task(self._run(work))
@@ -60,15 +81,18 @@ class Engine:
 
         `done`: it had been done, and only nobody is told.
         """
-        tasks, left = list(self._tasks.values()), list(self._left.values()) if done else []
-        for task in tasks:
+        tasks, left = dict(self._tasks), list(self._left.values())
+        for task in tasks.values():
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks.values())
         for work, told in left:
-            for message in work.operation.messages[told:]:
+            self._release(work, tasks[work.key])  # one that had not begun yet does not do it itself
+            for message in work.operation.messages[told:] if done else ():
                 work.apply(message)
-            work.finish()
+            if done:
+                work.finish()
+            self._note(work, work.operation.outcome if done else LOST, told=False)
         self.save()
 
     async def idle(self) -> None:
@@ -87,16 +111,24 @@ class Engine:
                 if position == last:
                     # Whoever receives the last message may ask at once, or request the next operation.
                     work.finish()
-                    self._release(work)
+                    self._note(work, work.operation.outcome, told=True)
+                    self._release(work, asyncio.current_task())
                 self.save()
                 queue.add(position, message)
         finally:
             queue.close()
-            self._release(work)
+            self._release(work, asyncio.current_task())
         self._inject_vm_death(work)
 
-    def _release(self, work: Work) -> None:
-        if self._tasks.get(work.key) is asyncio.current_task():
+    def _note(self, work: Work, outcome: str, *, told: bool) -> None:
+        operation = work.operation
+        _, deployment, incarnation = operation.deployment or ("", "", 0)
+        self.ended.append(
+            Ended(operation.transaction, operation.kind, str(deployment), int(incarnation), outcome, told)
+        )
+
+    def _release(self, work: Work, task: asyncio.Task[None] | None) -> None:
+        if self._tasks.get(work.key) is task:
             del self._tasks[work.key]
             self._left.pop(work.key, None)
             self.esc.world.in_progress.discard(work.key)

@@ -31,6 +31,7 @@ AGREES: Final = "reconcile-agrees"
 NOT_SILENT: Final = "reconcile-not-silent"
 ANOTHER_TENANT: Final = "reconcile-another-tenant"
 STALE: Final = "reconcile-stale"
+MADE_ANEW: Final = "ESC has another deployment of the same id"
 TROUBLED: Final = (VmState.RECOVERING, VmState.ERROR)
 
 
@@ -230,22 +231,28 @@ class _Judgement:
     # Operations.
 
     def _settle(self, deployment: Deployment | None, state: str | None) -> None:
-        """End those that this state leaves no doubt of; of an overdue one it is noted what ESC says."""
+        """End those that this state leaves no doubt of; of an overdue one it is noted what ESC says.
+
+        What an operation of an earlier incarnation was about is gone, whatever is there now.
+        """
         for operation in self.known.operations:
-            if state in BUSY or not _is_of(operation, deployment):
-                continue
-            draft = Draft(self.context, operation)
-            outcome = verdict(operation.kind, state, is_last=_is_last(operation, deployment))
-            if outcome is not None:
-                draft.columns.state, draft.columns.ended_at = outcome, self.answer.answered_at
-                draft.memory["inferred"] = outcome
-                reason = f"{said_of(state)}; how {operation.kind} ended was never told"
-                rule = f"reconcile-{outcome.lower()}"
-                self.builder.record(draft, operation.state, outcome.lower(), RuleResult(rule, reason, changed=True))
-            elif operation.state == OperationState.OVERDUE and operation.memory.get("asked") != state:
-                draft.memory["asked"] = state
-                reason = f"{said_of(state)}; that does not tell how {operation.kind} ended"
-                self.builder.record(draft, operation.state, "asked", RuleResult("reconcile-undecided", reason))
+            if not _is_of(operation, deployment):
+                self._end(operation, deployment, GONE, MADE_ANEW)
+            elif state not in BUSY:
+                self._end(operation, deployment, state, said_of(state))
+
+    def _end(self, operation: Operation, deployment: Deployment | None, state: str | None, said: str) -> None:
+        draft = Draft(self.context, operation)
+        outcome = verdict(operation.kind, state, is_last=_is_last(operation, deployment))
+        if outcome is not None:
+            draft.columns.state, draft.columns.ended_at = outcome, self.answer.answered_at
+            draft.memory["inferred"] = outcome
+            reason, rule = f"{said}; how {operation.kind} ended was never told", f"reconcile-{outcome.lower()}"
+            self.builder.record(draft, operation.state, outcome.lower(), RuleResult(rule, reason, changed=True))
+        elif operation.state == OperationState.OVERDUE and operation.memory.get("asked") != state:
+            draft.memory["asked"] = state
+            reason = f"{said}; that does not tell how {operation.kind} ended"
+            self.builder.record(draft, operation.state, "asked", RuleResult("reconcile-undecided", reason))
 
 
 def _is_of(operation: Operation, deployment: Deployment | None) -> bool:

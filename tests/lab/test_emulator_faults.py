@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from esc_lab.emulator import Faults, Options, emulating
+from esc_lab.emulator.healing import scale_out
 from esc_lab.emulator.world_store import FILE
 from receiver.errors import SettingsError, SetupError
 from tests.support.emulator import (
@@ -23,6 +24,7 @@ from tests.support.emulator import (
     well_formed,
     with_networks,
 )
+from tests.support.waiting import until
 
 NOWHERE = "http://127.0.0.1:1/"
 IMAGE = "<image><name>i</name></image>"
@@ -129,6 +131,53 @@ async def test_a_failover_loses_what_is_under_way() -> None:
         assert (await client.look("/v0/deployments/dep-1"))["service_state_machine_state"] == "SERVICE_ACTIVE_STATE"
         assert (await client.ask("POST", "/v0/acme/deployments/service/dep-1", body)).status == 200
         assert {one.remote for one in await client.done()} == {"127.0.0.2"}
+        client.emulator.engine.time_scale = 3600.0
+        order = "<service_operation><operation>start</operation></service_operation>"
+        await client.ask("POST", "/v0/acme/deployments/service/dep-1", order)
+        client.emulator.engine.time_scale = 0.0
+        await client.ask("DELETE", "/v0/deployments/dep-1")
+        await client.done()
+        assert await ends(client) == [
+            ("deploy", "SUCCEEDED"), ("stop", "LOST"), ("stop", "SUCCEEDED"), ("start", "INTERRUPTED"),
+            ("undeploy", "SUCCEEDED"),
+        ]  # fmt: skip
+
+
+async def test_callbacks_that_wait_for_their_turn_are_lost_with_a_failover() -> None:
+    """And are counted so."""
+    async with orchestrating(Options(port=0, time_scale=0.001, seed=1)) as client:
+        await deployed(client)
+        await client.ask("POST", "/emulator/faults", '{"next": {"delay": 1}, "delay_s": 86400}')
+        body = "<service_operation><operation>stop</operation></service_operation>"
+        await client.ask("POST", "/v0/acme/deployments/service/dep-1", body)
+        waiting = "/emulator/deliveries?state=waiting"
+
+        async def one_waits() -> bool:
+            return bool((await client.look(waiting))["items"])
+
+        await until(one_waits)
+        await client.ask("POST", "/emulator/failover")
+        assert (await client.look(waiting))["items"] == []
+        lost = (await client.look("/emulator/deliveries?state=lost"))["items"]
+        assert (await client.look("/emulator"))["callbacks"]["lost"] == len(lost) >= 1
+
+
+async def test_work_that_had_not_begun_is_lost_too() -> None:
+    """Nothing of it is under way any more, and the next order is taken."""
+    async with orchestrating() as client:
+        await deployed(client)
+        engine = client.emulator.engine
+        engine.start(scale_out(engine.esc, "dep-1", "web"))
+        await engine.lose_all()
+        assert engine.in_progress == 0
+        assert (await ends(client))[-1] == ("scale-out", "LOST")
+        assert (await client.ask("DELETE", "/v0/deployments/dep-1")).status == 200
+
+
+async def ends(client: Orchestrator) -> list[tuple[str, str]]:
+    """How the operations on deployments really ended."""
+    items = (await client.look("/emulator/operations"))["items"]
+    return [(one["kind"], one["outcome"]) for one in items if one["deployment"] == "dep-1"]
 
 
 async def test_https_has_a_certificate_of_its_own_and_another_after_a_failover() -> None:
@@ -354,6 +403,7 @@ async def test_a_failover_may_keep_what_was_done_to_itself() -> None:
         assert (await client.ask("POST", "/emulator/failover", '{"work": "perhaps"}')).status == 400
         assert (await client.ask("POST", "/emulator/failover", '{"work": "done"}')).status == 200
         assert await client.done() == []
+        assert await ends(client) == [("deploy", "SUCCEEDED"), ("stop", "SUCCEEDED")]
         found = await client.look("/v0/deployments/dep-1")
         assert found["service_state_machine_state"] == "SERVICE_STOPPED_STATE"
         assert {vm["vm_state_machine_state"] for vm in found["deployment_details"]} == {"VM_SHUTOFF_STATE"}

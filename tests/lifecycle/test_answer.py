@@ -187,6 +187,22 @@ def test_a_deployment_made_anew_is_another_incarnation() -> None:
     assert found.differences() == []
 
 
+def test_an_undeploy_of_an_earlier_incarnation_has_succeeded() -> None:
+    """Its end was lost; callbacks have told since that the deployment was made anew, twice."""
+    found, _ = asking()
+    found.finish("undeploy", "d1", lambda n: n == 0)
+    found.finish("deploy", "d1")
+    found.finish("undeploy", "d1")
+    found.finish("deploy", "d1")
+    found.now_s += LONG
+    found.sweep()
+    assert entries(found) == [("operation", "succeeded", "reconcile-succeeded")]
+    reason = "ESC has another deployment of the same id; how undeploy ended was never told"
+    assert last(found, "operation").reason == reason
+    assert {one.state for one in found.world.all(Operation)} == {"SUCCEEDED"}
+    assert found.sweep()[0].transitions == ()
+
+
 def test_a_deployment_nobody_has_named_is_learned() -> None:
     """With its VMs; when its callbacks come after all, they are those of its deploy."""
     found, made = asking(0, 1, 2, 3, 4, 5)
