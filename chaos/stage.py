@@ -44,7 +44,7 @@ QUICK: Mapping[str, object] = {
     "commit_timeout_s": 1, "postgres_connect_timeout_s": 1, "commit_retry_s": 0.05, "drain_retry_s": 0.1,
     "drain_retry_max_s": 0.3, "spool_retry_s": 0.1, "nats_connect_timeout_s": 1, "publish_timeout_s": 1,
     "relay_takeover_s": 0.3, "relay_sweep_s": 0.5, "stream_duplicate_window_s": 1, "stop_timeout_s": 5,
-    "ping_timeout_s": 1, "partition_lock_timeout_s": 0.5, "clock_ahead_max_s": 1_000_000,
+    "ping_timeout_s": 1, "partition_lock_timeout_s": 0.5, "clock_ahead_max_s": 1_000_000, "log_flush_timeout_s": 20,
 }  # fmt: skip
 """A run takes seconds, so what takes seconds by default must be quicker in it."""
 
