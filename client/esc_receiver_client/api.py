@@ -158,6 +158,16 @@ class EscReceiver:
         async with self._open(where, timeout_s, method="POST", document=document) as answer:
             return self._address.read(await questions.async_body_of(answer.aiter_bytes()))
 
+    async def post_lines(
+        self, path: str, *parts: str, document: Any, silence_s: float = 600.0
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """What `POST /api/v1/<path>/<parts…>` tells while it works, one JSON object a line."""
+        where = questions.path_of(path, parts)
+        async with self._open(where, silence_s, method="POST", document=document) as answer:
+            async for line in answer.aiter_lines():
+                if line:
+                    yield self._address.read(line.encode())
+
     async def all_items(self, path: str, limit: int | None = None, **query: Any) -> AsyncGenerator[dict[str, Any]]:
         """The items of a list, page after page, at most `limit`."""
         cursor, left = None, limit

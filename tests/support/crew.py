@@ -127,7 +127,8 @@ async def starting_crew(
     folder: Path, workers: int = 2, *arguments: str | Path, **settings: object
 ) -> AsyncIterator[Crew]:
     """The same, at its very beginning."""
-    chosen = {"data_dir": folder, "log_format": "json", "log_callbacks": "off", "worker_report_s": 0.1} | settings
+    chosen = {"data_dir": folder, "log_format": "json", "log_callbacks": "off", "worker_report_s": 0.1}
+    chosen |= {"readyz_timeout_s": 10} | settings  # a busy machine must not leave workers out
     program = await Program.start("serve", "--port", "0", "--workers", str(workers), *arguments, **chosen)
     found = Crew(program)
     listening = asyncio.create_task(found.listen())

@@ -104,7 +104,7 @@ async def _service(folder: Path, endpoint: Endpoint) -> AsyncIterator[dict[str, 
     settings = {
         "counts_interval_s": 0.5, "loop_probe_s": 0.05, "overdue_check_s": 0.5, "reorder_window_s": 1,
         "overdue_after_s": json.dumps({"default": 1, "recovery": 3600}), "flapping_recoveries": 2,
-        "verify_interval_s": 1, "learn_every_s": 1, "learn_samples_min": 1,
+        "verify_interval_s": 1, "learn_every_s": 1, "learn_samples_min": 1, "learn_factor": 1_000_000,
         "webhooks": json.dumps([chosen(endpoint, "taking"), chosen(Endpoint(port=1), "away")]),
         "webhook_allow": "127.0.0.0/8", "webhook_check_s": 0.5,
     }  # fmt: skip
