@@ -17,7 +17,7 @@ import orjson
 from chaos.asking import esc as escs
 from chaos.asking.esc import Esc
 from chaos.asking.truth import Compared, EscWorld, compare, world_of
-from chaos.asking.walk import Mishap, mishaps, walk
+from chaos.asking.walk import DEPLOYMENTS, Mishap, mishaps, walk
 from chaos.audit import counted, logged
 from chaos.plan import Plan
 from chaos.process import Receiver, ReceiverFailedError
@@ -69,10 +69,10 @@ async def run(world: World, seed: int, lost: float, folder: Path) -> Result:
         async with stage.set(), aiohttp.ClientSession() as session:
             (receiver,) = stage.receivers
             callbacks = f"{receiver.url}/esc/{SOURCE}"
-            async with escs.running(port, seed, lost, callbacks, folder / "esc.log") as esc:
+            async with escs.running(port, seed, callbacks, folder / "esc.log") as esc:
                 await receiver.start()
                 await calm([receiver], session)
-                await walk(esc, receiver, seed, result.mishaps)
+                await walk(esc, receiver, seed, lost, result.mishaps)
                 await _settled(stage, esc, receiver, session)
                 result.swept = await last_sweep(receiver, session)
                 await published(stage)
@@ -125,6 +125,10 @@ async def _compared(stage: Stage, esc: Esc, result: Result) -> None:
     async with stage.connection() as connection:
         result.compared = await compare(connection, result.esc)
         result.findings += result.compared.findings
+        if result.compared.deployments < DEPLOYMENTS // 2:
+            result.findings.append(
+                f"only {result.compared.deployments} of {DEPLOYMENTS} deployments are there to compare"
+            )
         if result.findings:
             await connection.copy_from_query(
                 "SELECT * FROM transitions ORDER BY xid, position", output=stage.folder / "transitions.csv",

@@ -157,14 +157,21 @@ def _unheard(row: Any, truth: Mapping[str, Any], esc: EscWorld) -> bool:
 def _open(name: str, row: Any, memory: Mapping[str, Any], truth: Mapping[str, Any], esc: EscWorld) -> Iterable[str]:
     there = esc.deployments.get(row["deployment"])
     state = _word(there["service_state_machine_state"]) if there else "GONE"
+    is_sure = (row["kind"], state) in {("deploy", "ACTIVE"), ("undeploy", "GONE")} and _is_newest(truth, esc)
     if row["state"] != "OVERDUE":
         yield f"{name}: still {row['state']}, and in truth {truth['outcome']}"
     elif truth["told"] and esc.told.get(row["transaction_id"]) == "delivered" and truth["outcome"] in ENDED:
         yield f"{name}: {row['state']}, and its last callback, {truth['outcome']}, was delivered"
-    elif truth["outcome"] == "SUCCEEDED" and (row["kind"], state) in {("deploy", "ACTIVE"), ("undeploy", "GONE")}:
+    elif truth["outcome"] == "SUCCEEDED" and is_sure:
         yield f"{name}: {row['state']}, and ESC, where its deployment is {state}, leaves no doubt"
     elif state not in SAYS_NOTHING and not memory.get("asked"):
         yield f"{name}: {row['state']} without a note of what ESC says ({state})"
+
+
+def _is_newest(truth: Mapping[str, Any], esc: EscWorld) -> bool:
+    """Whether no other deployment has had its id since; what ESC says now is about that one."""
+    same = [one["incarnation"] for one in esc.operations.values() if one["deployment"] == truth["deployment"]]
+    return bool(truth["incarnation"] == max(same))
 
 
 def _state(vm: Mapping[str, Any]) -> str:

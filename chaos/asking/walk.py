@@ -21,6 +21,8 @@ STEPS = 3, 7
 DURATION_S = 6.0
 """Within it everything goes wrong that is to go wrong."""
 END_TIMEOUT_S = 5.0
+CHANCES = {"vm-fails": 0.05, "work-fails": 0.05}
+"""Besides callbacks that are lost; the tenant, without which there is nothing, is made before."""
 WAITED_FOR = 0.8
 """Of the orders; after the others the next one comes at once."""
 AWAY_S = 0.4
@@ -58,10 +60,11 @@ def mishaps(seed: int) -> list[Mishap]:
     return sorted(drawn, key=lambda one: one.at_s)
 
 
-async def walk(esc: Esc, receiver: Receiver, seed: int, going_wrong: Sequence[Mishap]) -> None:
+async def walk(esc: Esc, receiver: Receiver, seed: int, lost: float, going_wrong: Sequence[Mishap]) -> None:
     """All of it, to the end of the last order."""
     await esc.order("POST", f"/v0/tenants/{TENANT}", f"<tenant><name>{TENANT}</name></tenant>")
     await esc.idle()
+    await esc.make("faults", {"chances": {**CHANCES, "drop": lost}})
     async with asyncio.TaskGroup() as tasks:
         for number in range(DEPLOYMENTS):
             tasks.create_task(_live(esc, f"d{number:02}", Random(f"asking/{seed}/{number}")))
