@@ -13,6 +13,7 @@ from receiver.archive.exporter import Export, Exported
 from receiver.archive.run import export
 from receiver.archive.signing import signer
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.cli.server_settings import server_settings
 
@@ -61,8 +62,9 @@ def export_command(
 def _text(done: Exported) -> str:
     if not done.segment:
         return f"nothing is new: {done.total} entries are archived"
-    lines = [f"segment {done.segment}: {done.entries} entries, {done.total} in all, digest {done.digest}"]
-    lines += [f"{day.day}: {day.entries} entries, head {day.head}" for day in done.days]
+    entries = counted(done.entries, "entry", "entries")
+    lines = [f"segment {done.segment}: {entries}, {done.total} in all, digest {done.digest}"]
+    lines += [f"{day.day}: {counted(day.entries, 'entry', 'entries')}, head {day.head}" for day in done.days]
     if done.holes:
         lines.append(f"{done.holes} entries do not follow the one before of their entity: the ledger lacks some")
     return "\n".join(lines)

@@ -34,6 +34,11 @@ class Output(StrEnum):
     NAME = "name"
 
 
+def counted(number: int, one: str, more: str = "") -> str:
+    """`1 message`, `2 messages`; `more` where an s is not enough."""
+    return f"{number} {one if number == 1 else more or f'{one}s'}"
+
+
 def print_items(items: Sequence[Item], columns: Columns, id_field: str, output: Output) -> None:
     """Print items; `id_field` is what `-o name` prints."""
     match output:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.model.sanitize import plain
 
@@ -63,7 +64,8 @@ def _change(event: dict[str, Any]) -> str:
 
 def _result(event: dict[str, Any]) -> str:
     would = "would be " if event["dry_run"] else ""
-    told = f"{event['deployments']} deployments, {event['changes']} ledger entries {would}appended"
+    changes = f"{counted(event['changes'], 'ledger entry', 'ledger entries')} {would}appended"
+    told = f"{counted(event['deployments'], 'deployment')}, {changes}"
     return f"{event['source']}: {told}"
 
 

@@ -16,6 +16,7 @@ import orjson
 from rich.console import Console
 
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.cli.server_settings import server_settings
 from receiver.errors import SettingsError, SetupError
@@ -108,10 +109,10 @@ def replay_command(
         tell = partial(bar, "callbacks")
         if to_stream:
             count = asyncio.run(rebuilt(settings, bar, purge=purge))
-            result, text = {"published": count}, f"{count} messages published"
+            result, text = {"published": count}, f"{counted(count, 'message')} published"
         elif target:
             count = asyncio.run(export(settings, selection, target, tell))
-            result, text = {"exported": count}, f"{count} callbacks in {target}"
+            result, text = {"exported": count}, f"{counted(count, 'callback')} in {target}"
         else:
             show = _show_json if as_json else _show
             summary = asyncio.run(replay(settings, selection, file, dry_run=dry_run, show=show, report=tell))
@@ -165,12 +166,12 @@ def _text(summary: Summary) -> str:
     counts = ", ".join(f"{summary.fates[fate]} {fate}" for fate in Fate if summary.fates[fate])
     would = "would be " if summary.dry_run else ""
     new = f", {summary.new} of them new" if summary.new else ""
-    callbacks = f"{summary.callbacks} callbacks{f': {counts}' if counts else ''}{new}"
-    return f"{callbacks}\n{summary.entries} ledger entries {would}appended"
+    callbacks = f"{counted(summary.callbacks, 'callback')}{f': {counts}' if counts else ''}{new}"
+    return f"{callbacks}\n{counted(summary.entries, 'ledger entry', 'ledger entries')} {would}appended"
 
 
 def _failures(summary: Summary) -> str:
     failed = summary.fates[Fate.FAILED]
     if not failed:
         return ""
-    return "\n".join((*summary.failures, f"{failed} callbacks could not be applied; nothing came of them"))
+    return "\n".join((*summary.failures, f"{counted(failed, 'callback')} could not be applied; nothing came of them"))

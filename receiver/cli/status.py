@@ -16,6 +16,7 @@ from rich.text import Text
 
 from esc_receiver_client import ApiError, SyncEscReceiver, UnansweredError, UnknownError
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.terminal import colour_of, duration, local_time, print_json, print_table
 from receiver.model.sanitize import plain
 
@@ -128,7 +129,10 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "  warning", Text(plain(warning), style="yellow")
     for one in document["sources"] or ():
         last = f"last message {duration(one['last_message_at'])} ago" if one["last_message_at"] else "no message yet"
-        yield f"source {one['source']}", f"{last}, {one['open_operations']} operations open, {one['refused']} refused"
+        yield (
+            f"source {one['source']}",
+            f"{last}, {counted(one['open_operations'], 'operation')} open, {one['refused']} refused",
+        )
     if stats:
         yield from _states_by_kind(stats)
         yield from _lags(stats)
@@ -149,7 +153,7 @@ def _lags(stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     latest = stats["ledger"]["latest_at"]
     yield "ledger", f"last entry {local_time(latest)}, {duration(latest)} ago" if latest else "empty"
     last = f", the last at {local_time(quarantine['latest_at'])}" if quarantine["latest_at"] else ""
-    yield "quarantine", f"{quarantine['callbacks_last_day']} callbacks of the last day{last}"
+    yield "quarantine", f"{counted(quarantine['callbacks_last_day'], 'callback')} of the last day{last}"
 
 
 def _ready(readiness: Mapping[str, Any]) -> Text:

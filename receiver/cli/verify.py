@@ -14,6 +14,7 @@ from receiver.archive.run import verify
 from receiver.archive.signing import public_key
 from receiver.archive.verification import Verified
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.cli.server_settings import server_settings
 from receiver.model.sanitize import plain
@@ -71,7 +72,8 @@ def verify_command(
 
 
 def _text(found: Verified, *, is_key_given: bool) -> str:
-    lines = [f"{found.entries} entries of {found.days} days in {found.segments} segments"]
+    days, segments = counted(found.days, "day"), counted(found.segments, "segment")
+    lines = [f"{counted(found.entries, 'entry', 'entries')} of {days} in {segments}"]
     lines += [f"signed by {key}" + ("" if is_key_given else " (not compared: --public-key)") for key in found.keys]
     if found.begin_later:
         lines.append(f"{found.begin_later} entities begin later: what was before had been dropped by retention")

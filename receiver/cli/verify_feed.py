@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 
 from receiver.cli import options
+from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.cli.server_settings import server_settings
 from receiver.replay.feed_verification import Verification, verify
@@ -53,11 +54,13 @@ def verify_feed_command(
 
 def _text(done: Verification, *, dry_run: bool) -> str:
     found = done.found
-    lines = [f"stream {found.stream.name}: {found.messages} messages, {found.unknown} of them not of this ledger"]
+    lines = [
+        f"stream {found.stream.name}: {counted(found.messages, 'message')}, {found.unknown} of them not of this ledger"
+    ]
     if not found.missing:
         return "\n".join([*lines, "nothing is missing"])
     lines += [f"missing: {one.id}" for one in found.missing[:NAMED_MAX]]
     if len(found.missing) > NAMED_MAX:
         lines.append(f"… and {len(found.missing) - NAMED_MAX} more")
     what = "would be published again" if dry_run else "published again"
-    return "\n".join([*lines, f"{len(found.missing) if dry_run else done.mended} messages {what}"])
+    return "\n".join([*lines, f"{counted(len(found.missing) if dry_run else done.mended, 'message')} {what}"])
