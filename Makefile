@@ -19,7 +19,7 @@ demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a t
 	@$(BIN)/esc-receiver demo $(ARGS)
 
 # A worker that is lost (to a test that hangs) ends the run: one put in its place may wait for ever for its last test.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal --max-worker-restart 0
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist load --maxschedchunk 1 --max-worker-restart 0
 
 test: $(VENV)/.dev ## all tests, on a real PostgreSQL and NATS that they start themselves
 	@PYTHONHASHSEED=0 $(PYTEST) $(ARGS)

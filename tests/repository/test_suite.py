@@ -28,7 +28,7 @@ async def test_one_that_hangs_ends_the_run_with_its_stacks(tmp_path: Path, worke
     (tmp_path / "test_it.py").write_text(HANGS)
     settings = ("-c", CHECKOUT / "pyproject.toml", "--override-ini", "faulthandler_timeout=1", "-p", "no:cacheprovider")
     folders = ("--rootdir", tmp_path, "--basetemp", tmp_path / "folders")
-    as_make = ("--numprocesses", workers, "--dist", "worksteal", "--max-worker-restart", "0")
+    as_make = ("--numprocesses", workers, "--dist", "load", "--maxschedchunk", "1", "--max-worker-restart", "0")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", *settings, *folders, *as_make, "test_it.py",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
