@@ -31,7 +31,7 @@ OPERATIONS: Columns = {
     "KIND": lambda item: item["kind"] or "",
     "FIRST SEEN": lambda item: local_time(item["first_seen_at"]),
     "TOOK": lambda item: duration(item["first_seen_at"], item["ended_at"]),
-    "VMS ALIVE": lambda item: f"{item['vms_alive']}/{item['vms_seen']}" if "vms_seen" in item else "",
+    "VMS DONE": lambda item: f"{_done(item)}/{item['vms_seen']}" if "vms_seen" in item else "",
     "FAILED": lambda item: Text(str(item.get("vms_failed", "")), style="bold red" if item.get("vms_failed") else ""),
     "SOURCE": lambda item: item["source"],
     "DEPLOYMENT": lambda item: item["deployment"] or "",
@@ -105,6 +105,13 @@ def operations_command(
     sys.exit(EXIT.get(operation["state"], STILL_OPEN) if operation else UNKNOWN)
 
 
+def _done(operation: Item) -> int:
+    """VMs with which nothing is left to do: those of a success, told alive or not, else those that are alive."""
+    seen, alive = operation["vms_seen"], operation["vms_alive"]
+    failing = max(0, min(operation["vms_failed"], seen - alive))
+    return int(seen - failing if operation["state"] == OperationState.SUCCEEDED else alive)
+
+
 def _took(item: Item, until: str) -> str:
     return duration(item["first_seen_at"], item["ended_at"] or until)
 
@@ -123,5 +130,6 @@ def _line(operation: Item) -> Text:
     message = f" ({operation['status_message']})" if operation["status_message"] else ""
     kind = f" {operation['kind']}" if operation["kind"] else ""
     took = duration(operation["first_seen_at"], operation["ended_at"])
-    rest = f"{kind} {operation['transaction_id']}: {progress['alive']} of {progress['expected']} VMs alive{failed}"
+    asked = ", as ESC said when it was asked" if operation.get("inferred") else ""
+    rest = f"{kind} {operation['transaction_id']}: {_done(operation)} of {progress['expected']} VMs done{failed}{asked}"
     return state(operation["state"]) + Text(plain(f"{rest}, {took}{message}"))

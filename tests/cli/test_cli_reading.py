@@ -150,7 +150,7 @@ async def test_wait_ends_with_the_operation(api: RunningApi, postgres_dsn: str) 
     await store(postgres_dsn, deploy("dep-later"))
     status, (line,), told = await waiting
     assert (status, told) == (0, [])
-    assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs alive, ")
+    assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs done, ")
 
 
 @pytest.mark.parametrize(("state", "status"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELLED", 1)])
@@ -173,7 +173,7 @@ async def test_a_wait_without_a_source_finds_the_esc(api: RunningApi, postgres_d
     await store(postgres_dsn, [letter(one, source="lab7") for one in DEPLOY_LATER])
     status, (line,), told = await waiting
     assert (status, told) == (0, [])
-    assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs alive, ")
+    assert line.startswith(f"SUCCEEDED deploy {transaction}: 1 of 1 VMs done, ")
     await store(postgres_dsn, [letter(DEPLOY_LATER[0], source="lab8")])
     status, _, (told_line,) = await ask(api.url, "operations", "--wait", transaction)
     assert status == 2

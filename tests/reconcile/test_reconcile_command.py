@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import orjson
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from receiver.app import running
 from receiver.cli.main import main
@@ -27,12 +27,18 @@ async def called(url: str, *arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+async def listed(url: str) -> Result:
+    """What `esc-receiver operations` prints of deploys."""
+    return await asyncio.to_thread(CliRunner().invoke, main, ["operations", "--url", url, "--kind", "deploy"])
+
+
 async def test_a_receiver_is_asked_to_ask(postgres_dsn: str, tmp_path: Path) -> None:
     """First what would change, then it does, then there is nothing left; an ESC that cannot be asked; wrong orders."""
     async with orchestrating(basic=("admin", HIDDEN)) as client:
         client.session.headers["Authorization"] = aiohttp.encode_basic_auth("admin", HIDDEN)
         heard = await deploy(client, "d1", "d2")
-        await hear(postgres_dsn, [one for one in heard if one.says != "SERVICE_ALIVE"])
+        lost = {"SERVICE_ALIVE": b"", "VM_ALIVE": b"d2"}  # all of them; those of d2
+        await hear(postgres_dsn, [one for one in heard if one.says not in lost or lost[one.says] not in one.body])
         esc = esc_of(client, username="admin", password=HIDDEN)
         given: dict[str, Any] = {
             "postgres_dsn": postgres_dsn, "port": 0, "data_dir": tmp_path, "nats_url": "nats://127.0.0.1:1",
@@ -48,6 +54,7 @@ async def test_a_receiver_is_asked_to_ask(postgres_dsn: str, tmp_path: Path) -> 
             assert (status, events[-1]) == (1, {"event": "done", "status": 1})
             assert [event["name"] for event in events if event.get("entity") == "deployment"] == ["d1", "d2"]
             assert (await called(app.url))[0] == 0
+            assert (await listed(app.url)).output.count("2/2") == 2  # also of the one whose VMs were never told alive
             await arm(client, "answer-503")
             status, output = await called(app.url)
             assert (status, "lab: it answers 503" in output) == (2, True)

@@ -62,5 +62,6 @@ export function progressFacts(operation) {
   const pairs = BRINGS_UP.has(kind) ? [["Deployed", count(operation.vms_deployed)], ["Alive", count(operation.vms_alive)]] : [];
   return html`<p>${said(operation, done)}.</p>
     ${facts([["VMs named", count(seen)], ...pairs, ["Failures", wrong > seen ? `${count(wrong)}, some without a VM being named` : count(wrong)]])}
+    ${operation.inferred ? html`<p class="hint">How it ended was never told: ESC was asked.</p>` : nothing}
     ${state === "FAILED" && !wrong ? html`<p class="hint">The failure was reported of the whole, not of a VM.</p>` : nothing}`;
 }
