@@ -106,6 +106,8 @@ def cells_of(settings: Settings) -> Cells | None:
     the other for a stranger.
     """
     if settings.cells_file is None:
+        if settings.cell:
+            raise SettingsError("ESC_RECEIVER_CELLS_FILE: not set, but ESC_RECEIVER_CELL is")
         return None
     cells, cell = read_cells(settings.cells_file), settings.cell
     if cell not in cells.cells:

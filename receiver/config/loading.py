@@ -212,13 +212,19 @@ def _validated(written: Mapping[str, _Written], faults: list[str]) -> Settings |
     return settings
 
 
+_SHAPES = dict.fromkeys(
+    ("dict_type", "model_type"), "should be a table (in the environment a JSON object)"
+) | dict.fromkeys(("tuple_type", "list_type"), "should be a list")
+"""By kinds of pydantic's faults, which speak of Python."""
+
+
 def _fault(details: ErrorDetails, written: Mapping[str, _Written]) -> str:
     name, *inside = map(str, details["loc"])
     where = "".join(f".{part}" for part in inside if part != "[key]")
     if details["type"] == "extra_forbidden":
         known = (Webhook if name == "webhooks" else Source).model_fields
         return written[name].fault(f"no such setting{_did_you_mean(inside[-1], known)}", where)
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _SHAPES.get(details["type"]) or details["msg"].removeprefix("Value error, ").removeprefix("Input ")
     got = "" if is_secret(name) else f" (it is {details['input']!r})"
     return written[name].fault(message + got, where)
 

@@ -74,19 +74,20 @@ async def test_sources_of_other_cells_are_named_with_their_place(postgres_dsn: s
     [
         ({"cell": "cell-x"}, "ESC_RECEIVER_CELL: cell-x; "),
         ({"cell": ""}, "ESC_RECEIVER_CELL: not set; "),
+        ({"cells_file": None}, "ESC_RECEIVER_CELLS_FILE: not set, but ESC_RECEIVER_CELL is"),
         ({"stream_name": "ESC"}, "ESC_RECEIVER_STREAM_NAME: ESC, but cell cell-a has ESC-cell-a"),
         ({"subject_prefix": "esc.v1"}, "ESC_RECEIVER_SUBJECT_PREFIX: esc.v1, but cell cell-a has esc.cell-a.v1"),
     ],
 )
 def test_a_receiver_that_does_not_fit_the_file_does_not_start(
-    tmp_path: Path, given: dict[str, str], fault: str
+    tmp_path: Path, given: dict[str, Any], fault: str
 ) -> None:
     """Two cells with one stream would each take the other for a stranger."""
     file = tmp_path / "cells.toml"
     file.write_text(CELLS)
-    own: dict[str, Any] = {**OWN, **given}
+    own: dict[str, Any] = {**OWN, "cells_file": file, **given}
     with pytest.raises(SettingsError) as told:
-        cells_of(Settings(cells_file=file, **own))
+        cells_of(Settings(**own))
     assert fault in str(told.value)
 
 

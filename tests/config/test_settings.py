@@ -123,7 +123,8 @@ def test_all_faults_are_named_at_once_as_they_were_written(tmp_path: Path) -> No
     [
         ({"SOURCES": '{"lab1": {"tokens": ["hunter2"'}, "ESC_RECEIVER_SOURCES: not valid JSON"),
         ({"SOURCES": '{"lab1": {"tokens": ["hunter2/hunter2"]}}'}, "ESC_RECEIVER_SOURCES.lab1.tokens.0: a token is"),
-        ({"SOURCES": '{"lab1": {"basic": "hunter2"}}'}, "ESC_RECEIVER_SOURCES.lab1.basic: should be a valid tuple"),
+        ({"SOURCES": '{"lab1": {"basic": "hunter2"}}'}, "ESC_RECEIVER_SOURCES.lab1.basic: should be a list"),
+        ({"SOURCES": '{"lab1": "hunter2"}'}, "ESC_RECEIVER_SOURCES.lab1: should be a table"),
         ({"POSTGRES_DSN_FILE": "x"}, "ESC_RECEIVER_POSTGRES_DSN_FILE: given besides ESC_RECEIVER_POSTGRES_DSN"),
     ],
 )
