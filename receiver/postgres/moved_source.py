@@ -25,7 +25,7 @@ LOCK = f"LOCK TABLE {', '.join(TABLES)} IN EXCLUSIVE MODE"
 COLUMNS = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
-LAST = "SELECT max(receipt::text) FROM callbacks WHERE source = $1"
+LAST = "SELECT receipt FROM callbacks WHERE source = $1 ORDER BY xid DESC, position DESC LIMIT 1"
 WAITING = "SELECT count(*) FROM outbox WHERE headers->>'ce-source' = '/esc/' || $1"
 
 
