@@ -248,17 +248,6 @@ async def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path
         await until(lambda: _all_serve(found))
 
 
-async def test_a_worker_that_is_killed_while_it_leaves_is_told_of(tmp_path: Path) -> None:
-    """What it had in hand may not all be counted, and somebody should know."""
-    async with crew(tmp_path, postgres_dsn=ABSENT, worker_linger_s=60) as found:
-        leaving = (await found.pids())[1]
-        found.program.signal(signal.SIGHUP)
-        await until(partial(_has_place, found, 1, not_pid=leaving))
-        kill(leaving)
-        line = await found.says("a worker has died while it left")
-        assert (line["worker"], line["process"], line["status"]) == (1, leaving, -signal.SIGKILL)
-
-
 async def _has_children(process: psutil.Process, number: int) -> bool:
     return len(process.children()) >= number
 
