@@ -15,25 +15,8 @@ from typing import Any, Self
 
 import httpx2
 
-from esc_receiver_client import questions
+from esc_receiver_client import classes, questions
 from esc_receiver_client.errors import UnansweredError, UnknownError
-from esc_receiver_client.models import (
-    Callback,
-    CallbackWithHeaders,
-    Deployment,
-    DeploymentThen,
-    DeploymentWithVms,
-    Explanation,
-    Operation,
-    OperationThen,
-    OperationWithProgress,
-    Resource,
-    Stats,
-    Transition,
-    Vm,
-    VmThen,
-    VmWithIncarnations,
-)
 
 
 class EscReceiver:
@@ -52,61 +35,63 @@ class EscReceiver:
 
     # What is. Filters are the API's parameters.
 
-    def deployments(self, **filters: Any) -> AsyncGenerator[Deployment]:
+    def deployments(self, **filters: Any) -> AsyncGenerator[classes.Deployment]:
         """All that match, page after page."""
-        return (Deployment.model_validate(item) async for item in self.all_items("deployments", **filters))
+        return (classes.Deployment.model_validate(item) async for item in self.all_items("deployments", **filters))
 
-    def vms(self, **filters: Any) -> AsyncGenerator[Vm]:
+    def vms(self, **filters: Any) -> AsyncGenerator[classes.Vm]:
         """All that match."""
-        return (Vm.model_validate(item) async for item in self.all_items("vms", **filters))
+        return (classes.Vm.model_validate(item) async for item in self.all_items("vms", **filters))
 
-    def resources(self, **filters: Any) -> AsyncGenerator[Resource]:
+    def resources(self, **filters: Any) -> AsyncGenerator[classes.Resource]:
         """All that match."""
-        return (Resource.model_validate(item) async for item in self.all_items("resources", **filters))
+        return (classes.Resource.model_validate(item) async for item in self.all_items("resources", **filters))
 
-    def operations(self, **filters: Any) -> AsyncGenerator[Operation]:
+    def operations(self, **filters: Any) -> AsyncGenerator[classes.Operation]:
         """All that match."""
-        return (Operation.model_validate(item) async for item in self.all_items("operations", **filters))
+        return (classes.Operation.model_validate(item) async for item in self.all_items("operations", **filters))
 
-    def deployments_then(self, at: datetime, **filters: Any) -> AsyncGenerator[DeploymentThen]:
+    def deployments_then(self, at: datetime, **filters: Any) -> AsyncGenerator[classes.DeploymentThen]:
         """As they were at this time, as far as the ledger tells."""
         asked = self.all_items("deployments", at=at.isoformat(), **filters)
-        return (DeploymentThen.model_validate(item) async for item in asked)
+        return (classes.DeploymentThen.model_validate(item) async for item in asked)
 
-    def vms_then(self, at: datetime, **filters: Any) -> AsyncGenerator[VmThen]:
+    def vms_then(self, at: datetime, **filters: Any) -> AsyncGenerator[classes.VmThen]:
         """As they were."""
         asked = self.all_items("vms", at=at.isoformat(), **filters)
-        return (VmThen.model_validate(item) async for item in asked)
+        return (classes.VmThen.model_validate(item) async for item in asked)
 
-    def operations_then(self, at: datetime, **filters: Any) -> AsyncGenerator[OperationThen]:
+    def operations_then(self, at: datetime, **filters: Any) -> AsyncGenerator[classes.OperationThen]:
         """As they were."""
         asked = self.all_items("operations", at=at.isoformat(), **filters)
-        return (OperationThen.model_validate(item) async for item in asked)
+        return (classes.OperationThen.model_validate(item) async for item in asked)
 
-    def transitions(self, **filters: Any) -> AsyncGenerator[Transition]:
+    def transitions(self, **filters: Any) -> AsyncGenerator[classes.Transition]:
         """The ledger."""
-        return (Transition.model_validate(item) async for item in self.all_items("transitions", **filters))
+        return (classes.Transition.model_validate(item) async for item in self.all_items("transitions", **filters))
 
-    def callbacks(self, **filters: Any) -> AsyncGenerator[Callback]:
+    def callbacks(self, **filters: Any) -> AsyncGenerator[classes.Callback]:
         """What was received."""
-        return (Callback.model_validate(item) async for item in self.all_items("callbacks", **filters))
+        return (classes.Callback.model_validate(item) async for item in self.all_items("callbacks", **filters))
 
-    async def deployment(self, source: str, deployment: str, *, incarnation: int | None = None) -> DeploymentWithVms:
+    async def deployment(
+        self, source: str, deployment: str, *, incarnation: int | None = None
+    ) -> classes.DeploymentWithVms:
         """One, with its VMs. Raises UnknownError."""
         answer = await self.get("deployments", source, deployment, incarnation=incarnation)
-        return DeploymentWithVms.model_validate(answer)
+        return classes.DeploymentWithVms.model_validate(answer)
 
-    async def vm(self, source: str, vm_name: str, *, deployment: str | None = None) -> VmWithIncarnations:
+    async def vm(self, source: str, vm_name: str, *, deployment: str | None = None) -> classes.VmWithIncarnations:
         """One, with its incarnations. Raises UnknownError."""
-        return VmWithIncarnations.model_validate(await self.get("vms", source, vm_name, deployment=deployment))
+        return classes.VmWithIncarnations.model_validate(await self.get("vms", source, vm_name, deployment=deployment))
 
-    async def operation(self, source: str, transaction_id: str) -> OperationWithProgress:
+    async def operation(self, source: str, transaction_id: str) -> classes.OperationWithProgress:
         """One, as it is now. Raises UnknownError."""
-        return OperationWithProgress.model_validate(await self.get("operations", source, transaction_id))
+        return classes.OperationWithProgress.model_validate(await self.get("operations", source, transaction_id))
 
-    async def callback(self, receipt: str) -> CallbackWithHeaders:
+    async def callback(self, receipt: str) -> classes.CallbackWithHeaders:
         """One, with its headers. Raises UnknownError."""
-        return CallbackWithHeaders.model_validate(await self.get("callbacks", receipt))
+        return classes.CallbackWithHeaders.model_validate(await self.get("callbacks", receipt))
 
     async def raw(self, receipt: str) -> bytes:
         """The bytes of one callback; the token needs the scope `raw`. Raises UnknownError."""
@@ -114,17 +99,17 @@ class EscReceiver:
         async with self._open(path, questions.ANSWER_TIMEOUT_S) as answer:
             return await questions.async_body_of(answer.aiter_bytes())
 
-    async def explain(self, source: str, vm_name: str, *, deployment: str | None = None) -> Explanation:
+    async def explain(self, source: str, vm_name: str, *, deployment: str | None = None) -> classes.Explanation:
         """Why a VM is in its state. Raises UnknownError."""
-        return Explanation.model_validate(await self.get("explain", source, vm_name, deployment=deployment))
+        return classes.Explanation.model_validate(await self.get("explain", source, vm_name, deployment=deployment))
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> classes.Stats:
         """How many of what are in which state."""
-        return Stats.model_validate(await self.get("stats"))
+        return classes.Stats.model_validate(await self.get("stats"))
 
     async def wait(
         self, source: str | None, transaction_id: str, timeout_s: float = 60.0
-    ) -> OperationWithProgress | None:
+    ) -> classes.OperationWithProgress | None:
         """An operation as soon as it has ended, else as it is after `timeout_s`; None when nobody has heard of it.
 
         Without a source it is looked for at all of them; an error when several have it.
@@ -141,9 +126,9 @@ class EscReceiver:
                 await asyncio.sleep(questions.RETRY_S)
         return found
 
-    def sse(self, *, after: str | None = None, **filters: Any) -> AsyncGenerator[Transition]:
+    def sse(self, *, after: str | None = None, **filters: Any) -> AsyncGenerator[classes.Transition]:
         """Ledger entries as they happen, for ever; `after`: behind this position, `0-0` is the beginning."""
-        return (Transition.model_validate(entry) async for entry in self.feed(filters, after=after or ""))
+        return (classes.Transition.model_validate(entry) async for entry in self.feed(filters, after=after or ""))
 
     # As JSON.
 
@@ -204,7 +189,9 @@ class EscReceiver:
                     raise
             await asyncio.sleep(questions.RETRY_S)
 
-    async def _operation(self, source: str | None, transaction_id: str, wait_s: float) -> OperationWithProgress | None:
+    async def _operation(
+        self, source: str | None, transaction_id: str, wait_s: float
+    ) -> classes.OperationWithProgress | None:
         if source is None and (source := await self._source(transaction_id)) is None:
             await asyncio.sleep(min(questions.RETRY_S, max(0.0, wait_s)))
             return None
@@ -214,7 +201,7 @@ class EscReceiver:
             answer = await self.get("operations", source, transaction_id, timeout_s=timeout_s, wait=wait)
         except UnknownError:
             return None
-        return OperationWithProgress.model_validate(answer)
+        return classes.OperationWithProgress.model_validate(answer)
 
     async def _source(self, transaction_id: str) -> str | None:
         """The one that has spoken of it."""

@@ -14,45 +14,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from esc_receiver_client.errors import FeedError, NotAnEventError, describe
-from esc_receiver_client.models import (
-    CallbackEvent,
-    DeploymentEvent,
-    LedgerEvent,
-    OperationEvent,
-    ResourceEvent,
-    SourceEvent,
-    VmEvent,
-)
 
-
-class OtherEvent(BaseModel):
-    """What this version of the client does not know: all fields are in `model_extra`."""
-
-    model_config = ConfigDict(extra="allow")
-    entity: str | None = None
-
-
-Data: TypeAlias = (
-    DeploymentEvent | VmEvent | OperationEvent | ResourceEvent | SourceEvent | CallbackEvent | LedgerEvent | OtherEvent
-)
-KINDS: Mapping[str, type[Data]] = {
-    "deployment": DeploymentEvent,
-    "vm": VmEvent,
-    "operation": OperationEvent,
-    "resource": ResourceEvent,
-    "source": SourceEvent,
-    "callback": CallbackEvent,
-    "ledger": LedgerEvent,
-}
-"""The class of each entity's events."""
+if TYPE_CHECKING:
+    from esc_receiver_client.data import Data
 
 
 class Event:
@@ -156,12 +127,9 @@ class Event:
     @cached_property
     def data(self) -> Data:
         """The payload, typed; use `isinstance` or `match` to tell the kinds apart. Raises NotAnEventError."""
-        document = self.json()
-        model = KINDS.get(str(document.get("entity")), OtherEvent)
-        try:
-            return model.model_validate_json(self._message.data)
-        except ValidationError:
-            return OtherEvent.model_construct(**document)
+        from esc_receiver_client.data import data_of  # noqa: PLC0415 - all classes come with it; many never ask for one
+
+        return data_of(self.json(), self._message.data)
 
     def cloud_event(self) -> dict[str, Any]:
         """The JSON format of CloudEvents 1.0; data that is no JSON is in base64."""

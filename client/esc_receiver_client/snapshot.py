@@ -20,16 +20,15 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
+from esc_receiver_client import classes
 from esc_receiver_client.connection import AWAY, RETRY_S, Connection
 from esc_receiver_client.errors import NotAnEventError, StreamMissingError
 from esc_receiver_client.event import Event
-from esc_receiver_client.models import Deployment, DeploymentEvent, Vm, VmEvent
 from esc_receiver_client.ordered import Follower, read
 
 BEHIND_MAX = 4_096
 """The bucket is behind the stream by one batch at most, which has so many messages at most (`publish_batch_max`)."""
 EntityKind = Literal["deployment", "vm"]
-_MODELS: dict[EntityKind, type[Deployment | Vm]] = {"deployment": Deployment, "vm": Vm}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class State:
     """An entity as it stands: fold by `item.id`, and you have all that the query API has."""
 
     entity: EntityKind
-    item: Deployment | Vm
+    item: classes.Deployment | classes.Vm
     event: Event | None
     """What changed it; None: it is part of the snapshot."""
 
@@ -89,8 +88,9 @@ class SnapshotReader:
         if not message.data:  # a key that was deleted
             return None
         entity: EntityKind = "vm" if message.subject.split(".")[2] == "vm" else "deployment"
+        model = classes.Vm if entity == "vm" else classes.Deployment
         try:
-            item = _MODELS[entity].model_validate_json(message.data)
+            item = model.model_validate_json(message.data)
         except ValidationError:
             return None  # somebody else's key
         if item.sequence <= self._known.get(item.id, 0):
@@ -103,7 +103,9 @@ class SnapshotReader:
             data = event.data
         except NotAnEventError:
             return None
-        if not isinstance(data, DeploymentEvent | VmEvent) or data.sequence <= self._known.get(data.item.id, 0):
+        if not isinstance(data, classes.DeploymentEvent | classes.VmEvent) or data.sequence <= self._known.get(
+            data.item.id, 0
+        ):
             return None
         self._known[data.item.id] = data.sequence
         return State(data.entity, data.item, event)

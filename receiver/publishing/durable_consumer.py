@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
-from esc_receiver_client import Event
+from esc_receiver_client.event import Event
 from receiver.config.settings import Settings
 from receiver.errors import ConsumerLostError, StreamRefusedError
 from receiver.publishing.broker import Broker

@@ -16,7 +16,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from esc_receiver_client import EscFeed
-from esc_receiver_client.event import KINDS
+from esc_receiver_client.data import KINDS
 from receiver.api.asyncapi import ENTITIES, document, schema_of
 from receiver.events.cloudevents import OutboxRow, malformed_event, unclassified_event
 from tests.events.test_cloudevents import notification
