@@ -14,7 +14,8 @@ from pathlib import Path
 import asyncpg
 
 from receiver.config.settings import Settings
-from receiver.model.entities import OperationState, entity_id
+from receiver.model.entities import OperationState
+from receiver.model.entity_ids import entity_id
 from receiver.postgres.migrations import migrate
 from receiver.postgres.partitions import Partitions
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Protocol
 
-PROGRAM = "receiver.cli.main"
+LOADED = ("receiver.cli.main", "receiver.cli.serve")
+"""The program, and the command that it is started with."""
 
 
 class ReceiverProcess(Protocol):
@@ -59,7 +60,7 @@ def spawn_receiver(log: Path, environment: Mapping[str, str]) -> ReceiverProcess
 def fork_receiver(log: Path, environment: Mapping[str, str]) -> ReceiverProcess:
     """A receiver forked from a process that has loaded it, with this environment, writing to `log`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, PROGRAM])
+    context.set_forkserver_preload([__name__, *LOADED])
     process = context.Process(target=_run_receiver, args=(str(log), dict(environment)), daemon=True)
     process.start()
     return process

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_lab.simulator.report import Latency
-from receiver.cli.terminal import state
+from receiver.cli.tables import state
 from receiver.model.entities import DeploymentState, OperationState, VmState
 from receiver.model.notification import Outcome
 from receiver.model.sanitize import plain

@@ -22,7 +22,8 @@ from receiver.api.source_list import Sources
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item, transition_event
 from receiver.lifecycle.overdue import for_people
-from receiver.model.entities import Operation, SourceState, Transition, Vm, entity_id
+from receiver.model.entities import Operation, SourceState, Transition, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import read
 

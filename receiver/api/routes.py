@@ -48,7 +48,8 @@ from receiver.api.webhook_desk import WebhookDesk
 from receiver.config.settings import Settings
 from receiver.events.cloudevents import item
 from receiver.http.sender_address import SenderAddresses
-from receiver.model.entities import Deployment, Vm, entity_id
+from receiver.model.entities import Deployment, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.observability.metrics import Metrics
 from receiver.reconcile.reconciler import Reconciler
 from receiver.replay.dead_letters import DeadLetters

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from esc_receiver_client import ApiError, SyncEscReceiver, UnknownError
 from receiver.cli import options
-from receiver.cli.terminal import console, local_time_ms, print_json, print_table, state
+from receiver.cli.api_client import with_client
+from receiver.cli.tables import console, print_table, state
+from receiver.cli.terminal import local_time_ms, print_json
 from receiver.model.sanitize import plain
 
 Story = Mapping[str, Any]
@@ -25,7 +27,7 @@ SEARCHED_MAX = 1_000
 @click.option("--source", help="The ESC instance, where several have a VM of this name.")
 @click.option("--deployment", help="Its deployment (internal id), where several have a VM of this name.")
 @options.json("All that is known, as JSON.")
-@options.reading
+@with_client
 def explain_command(
     *, client: SyncEscReceiver, vm: str, source: str | None, deployment: str | None, as_json: bool
 ) -> None:

@@ -49,7 +49,7 @@ def export_command(
     ctx: click.Context, /, folder: Path, config: Path | None, data_dir: Path | None, key: Path, *, publish: bool,
     output: str,
 ) -> None:  # fmt: skip
-    """Write what is new in the ledger to a signed archive in FOLDER, in which each entry vouches for the one before.
+    """Write what is new in the ledger to a signed archive in FOLDER; each entry vouches for the one before.
 
     Receivers may run meanwhile. An auditor proves with `esc-receiver verify` that nothing was changed or left out.
     """

@@ -9,9 +9,12 @@ import click
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
+from receiver.cli.api_client import with_client
 from receiver.cli.lists import print_list
-from receiver.cli.output import Columns, Output
-from receiver.cli.terminal import local_time_ms, print_json, state
+from receiver.cli.options import Output
+from receiver.cli.output import Columns
+from receiver.cli.tables import state
+from receiver.cli.terminal import local_time_ms, print_json
 from receiver.model.entities import EntityKind
 from receiver.model.notification import Outcome
 
@@ -57,7 +60,7 @@ DEAD_LETTERS = [Outcome.MALFORMED, Outcome.UNCLASSIFIED]
 @options.until
 @options.limit
 @options.output
-@options.reading
+@with_client
 def callbacks_command(
     *,
     client: SyncEscReceiver,
@@ -108,7 +111,7 @@ def _write_raw(client: SyncEscReceiver, receipt: str) -> None:
 @options.until
 @options.limit
 @options.output
-@options.reading
+@with_client
 def ledger_command(*, client: SyncEscReceiver, limit: int, output: Output, **filters: Any) -> None:
     """List ledger entries: every change of state and every note, the newest first.
 

@@ -9,8 +9,11 @@ import click
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.output import Columns, Output, print_items, say_more, say_nothing_found
-from receiver.cli.terminal import local_time, state
+from receiver.cli.api_client import with_client
+from receiver.cli.options import Output
+from receiver.cli.output import Columns, print_items, say_more, say_nothing_found
+from receiver.cli.tables import state
+from receiver.cli.terminal import local_time
 from receiver.model.entities import DeploymentState, ResourceState, VmState
 from receiver.model.sanitize import plain
 
@@ -79,7 +82,7 @@ GONE = (DeploymentState.UNDEPLOYED, VmState.UNDEPLOYED)
 @options.at
 @options.limit
 @options.output
-@options.reading
+@with_client
 def deployments_command(
     *, client: SyncEscReceiver, earlier: bool, gone: bool, limit: int, output: Output, **filters: Any
 ) -> None:
@@ -111,7 +114,7 @@ def deployments_command(
 @options.at
 @options.limit
 @options.output
-@options.reading
+@with_client
 def vms_command(*, client: SyncEscReceiver, gone: bool, limit: int, output: Output, **filters: Any) -> None:
     """List VMs as they are now, or were.
 
@@ -137,7 +140,7 @@ def vms_command(*, client: SyncEscReceiver, gone: bool, limit: int, output: Outp
 @options.until
 @options.limit
 @options.output
-@options.reading
+@with_client
 def resources_command(*, client: SyncEscReceiver, limit: int, output: Output, **filters: Any) -> None:
     """List what ESC manages beside deployments: tenants, networks, images …
 
@@ -151,7 +154,7 @@ def resources_command(*, client: SyncEscReceiver, limit: int, output: Output, **
 
 @click.command("sources")
 @options.output
-@options.reading
+@with_client
 def sources_command(*, client: SyncEscReceiver, output: Output) -> None:
     """List the ESC instances: in or out of service, heard of when, what of theirs is open or was refused.
 
@@ -169,7 +172,7 @@ def sources_command(*, client: SyncEscReceiver, output: Output) -> None:
 
 @click.command("consumers")
 @options.output
-@options.reading
+@with_client
 def consumers_command(*, client: SyncEscReceiver, output: Output) -> None:
     """List who reads the feed at NATS, and how far behind each is.
 

@@ -1,41 +1,79 @@
-"""The program: its commands, and how they fail: an error of ours is one line on standard error and exit status 2."""
+"""The program: its commands, and how they fail: an error of ours is one line on standard error and exit status 2.
+
+Nothing of a command is imported here: each is when it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import stamina.instrumentation
 
-from esc_receiver_client import EscReceiverError
+from esc_receiver_client.errors import EscReceiverError
 from receiver import __version__
 from receiver.cli import PROGRAM
-from receiver.cli.about import completion_command, config_command, version_command
-from receiver.cli.cells import cells_command
-from receiver.cli.epoch import epoch_command
-from receiver.cli.explain import explain_command
-from receiver.cli.export import export_command
-from receiver.cli.ledger import callbacks_command, ledger_command
-from receiver.cli.lists import consumers_command, deployments_command, resources_command, sources_command, vms_command
-from receiver.cli.migrate import migrate_command
-from receiver.cli.operations import operations_command
-from receiver.cli.quarantine import quarantine_command
-from receiver.cli.reconcile import reconcile_command
-from receiver.cli.replay import replay_command
-from receiver.cli.serve import serve_command
-from receiver.cli.size import size_command
-from receiver.cli.status import status_command
-from receiver.cli.tail import tail_command
-from receiver.cli.verify import verify_command
-from receiver.cli.verify_feed import verify_feed_command
-from receiver.cli.webhooks import webhooks_command
-from receiver.cli.worker import worker_command
-from receiver.errors import ReceiverError, SetupError
+from receiver.cli.deferred import Deferred, lacking
+from receiver.errors import ReceiverError
 from receiver.model.sanitize import plain
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+COMMANDS = {
+    "callbacks": ("ledger", "List callbacks, the newest first; or show one, or its bytes."),
+    "cells": ("cells", "Several databases that are one feed: join their streams, and divide sources among them."),
+    "completion": ("about", "Print what completes commands and options in your shell."),
+    "config": (
+        "configuration",
+        "Print the settings that `serve` would run with and where each comes from; secrets are not shown.",
+    ),
+    "consumers": ("lists", "List who reads the feed at NATS, and how far behind each is."),
+    "deployments": ("lists", "List deployments as they are now, or were."),
+    "epoch": (
+        "epoch",
+        "After a restore of an older backup: accept what PostgreSQL has forgotten as lost, and let the feed go on.",
+    ),
+    "explain": ("explain", "Say why a VM is in its state, and what is expected next."),
+    "export": (
+        "export",
+        "Write what is new in the ledger to a signed archive in FOLDER; each entry vouches for the one before.",
+    ),
+    "ledger": ("ledger", "List ledger entries: every change of state and every note, the newest first."),
+    "migrate": ("migrate", "Bring the database's schema up to date."),
+    "operations": ("operations", "List operations, the newest first; or wait for one to end."),
+    "quarantine": (
+        "quarantine",
+        "List dead letters by source and reason, or acknowledge them; `replay --quarantine` applies them again.",
+    ),
+    "reconcile": (
+        "reconcile",
+        "Ask ESC for its deployments, and mend what callbacks did not tell (docs/reconcile.md).",
+    ),
+    "replay": ("replay", "Apply kept callbacks again, as this version reads and judges them."),
+    "resources": ("lists", "List what ESC manages beside deployments: tenants, networks, images …"),
+    "serve": ("serve", "Run the service, until SIGTERM or Ctrl-C."),
+    "size": ("size", "Say how many processors, disks and cells a rate of callbacks needs, and what would break first."),
+    "sources": (
+        "lists",
+        "List the ESC instances: in or out of service, heard of when, what of theirs is open or was refused.",
+    ),
+    "status": ("status", "Say how a running receiver is."),
+    "tail": ("tail", "Follow the feed in the terminal, until Ctrl-C."),
+    "verify": (
+        "verify",
+        "Prove that nothing in an archive of the ledger was changed, removed, inserted or reordered; or name what was.",
+    ),
+    "verify-feed": (
+        "verify_feed",
+        "Compare the feed's stream with the ledger, by id, and publish again what the stream has lost.",
+    ),
+    "version": ("about", "Say which version this is."),
+    "vms": ("lists", "List VMs as they are now, or were."),
+    "webhooks": ("webhooks", "List where events are posted and how it goes, or do something about one."),
+}
+"""Our own: the module, and the first sentence of the help."""
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as of any program."""
 COMMANDS_ELSEWHERE = "esc_receiver.commands"
@@ -68,6 +106,8 @@ class Group(click.Group):
 
 
 def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it costs as much as all the rest of this file
+
     return {point.name: point for point in entry_points(group=COMMANDS_ELSEWHERE)}
 
 
@@ -79,22 +119,8 @@ def _added(name: str) -> click.Command | None:
     try:
         command: click.Command = point.load()
     except ModuleNotFoundError as error:
-        return _lacking(name, error.name or "a package")
+        return lacking(name, error.name or "a package")
     return command
-
-
-def _lacking(name: str, module: str) -> click.Command:
-    """A stand-in for a command whose dependencies are not installed."""
-
-    def fail() -> None:
-        raise SetupError(f"`{PROGRAM} {name}` needs {module}: pip install 'esc-receiver[embedded,emulator]'")
-
-    return click.Command(
-        name,
-        callback=fail,
-        help=f"(not installed: needs {module})",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
 
 
 @contextmanager
@@ -119,37 +145,12 @@ def _errors_in_a_line(ctx: click.Context) -> Iterator[None]:
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
     """Stands at Cisco ESC's callback URL: keeps every message, understands it, and tells everyone else."""
-    # Code that retries logs this itself, once per failure; stamina would log it again, with the arguments.
-    stamina.instrumentation.set_on_retry_hooks(())
 
 
-for command in (
-    cells_command,
-    consumers_command,
-    callbacks_command,
-    completion_command,
-    config_command,
-    deployments_command,
-    epoch_command,
-    explain_command,
-    export_command,
-    ledger_command,
-    migrate_command,
-    operations_command,
-    replay_command,
-    quarantine_command,
-    reconcile_command,
-    resources_command,
-    serve_command,
-    size_command,
-    sources_command,
-    status_command,
-    tail_command,
-    verify_command,
-    verify_feed_command,
-    version_command,
-    vms_command,
-    webhooks_command,
-    worker_command,
-):
-    main.add_command(command)
+for name, (module, line) in COMMANDS.items():
+    main.add_command(Deferred(name, f"receiver.cli.{module}", line))
+main.add_command(
+    Deferred(
+        "worker", "receiver.cli.worker", "Be a worker of the supervisor that has started this process.", hidden=True
+    )
+)

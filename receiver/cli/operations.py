@@ -16,9 +16,12 @@ from rich.text import Text
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
+from receiver.cli.api_client import with_client
 from receiver.cli.lists import print_list
-from receiver.cli.output import Columns, Item, Output
-from receiver.cli.terminal import console, duration, local_time, print_json, state
+from receiver.cli.options import Output
+from receiver.cli.output import Columns, Item
+from receiver.cli.tables import console, state
+from receiver.cli.terminal import duration, local_time, print_json
 from receiver.model.entities import OperationState
 from receiver.model.sanitize import plain
 
@@ -61,7 +64,7 @@ OPERATIONS: Columns = {
 @options.at
 @options.limit
 @options.output
-@options.reading
+@with_client
 def operations_command(
     *,
     client: SyncEscReceiver,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-
-from esc_receiver_client import SyncEscReceiver
-from receiver.cli.output import Output
 
 URL = "http://127.0.0.1:9010"
 ITEMS_DEFAULT = 100
@@ -46,6 +44,16 @@ printed = click.option(
 gone = click.option("--gone", is_flag=True, help="Also what is undeployed.")
 
 
+class Output(StrEnum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    CSV = "csv"
+    NAME = "name"
+
+
 class Moment(click.ParamType[str]):
     """A time of the API, or how long ago: `90s`, `15m`, `2h`, `7d`."""
 
@@ -68,19 +76,6 @@ since = click.option("--since", type=Moment(), help="Only since then: 2026-01-31
 until = click.option("--until", type=Moment(), help="Only before then, likewise.")
 
 at = click.option("--at", type=Moment(), help="As it was then, as far as the ledger tells: a time, or so long ago.")
-
-
-def reading(command: Command) -> Command:
-    """Options `--url` and `--token`, handed on as `client`."""
-
-    @url
-    @token
-    @wraps(command)
-    def run(*, url: str, token: str | None, **given: Any) -> None:
-        with SyncEscReceiver(url, token) as client:
-            command(client=client, **given)
-
-    return run
 
 
 def data_dir(description: str) -> Option:

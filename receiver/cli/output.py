@@ -9,29 +9,20 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import click
 from rich.text import Text
 
-from receiver.cli.terminal import print_json, print_table
+from receiver.cli.options import Output
+from receiver.cli.tables import print_table
+from receiver.cli.terminal import print_json
 from receiver.model.sanitize import plain
 
 Item = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Item], str | Text]]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula; what a sender wrote must not become one."""
-
-
-class Output(StrEnum):
-    """What `-o` takes."""
-
-    TABLE = "table"
-    WIDE = "wide"
-    JSON = "json"
-    CSV = "csv"
-    NAME = "name"
 
 
 def counted(number: int, one: str, more: str = "") -> str:

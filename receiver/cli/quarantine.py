@@ -8,7 +8,9 @@ import click
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.output import Columns, Output, print_items, say_nothing_found
+from receiver.cli.api_client import with_client
+from receiver.cli.options import Output
+from receiver.cli.output import Columns, print_items, say_nothing_found
 from receiver.cli.terminal import local_time
 from receiver.model.notification import Outcome
 
@@ -36,7 +38,7 @@ GROUPS: Columns = {
 @click.option("--acknowledge", "note", metavar="NOTE", help="Acknowledge them, with this note.")
 @click.option("--by", help="Who acknowledges; else the address is kept.")
 @options.output
-@options.reading
+@with_client
 def quarantine_command(
     *,
     client: SyncEscReceiver,

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
+from receiver.cli.api_client import with_client
 from receiver.cli.output import counted
 from receiver.cli.progress_bar import progress_bar
 from receiver.model.sanitize import plain
@@ -25,7 +26,7 @@ CANNOT_ASK = 2
 @click.option("--dry-run", is_flag=True, help="Tell what would change and why, and change nothing.")
 @click.option("--yes", is_flag=True, help="Believe ESC however many deployments it does not have any more.")
 @options.json("One JSON object a line, as the receiver tells it; the last one has the exit status.")
-@options.reading
+@with_client
 def reconcile_command(*, client: SyncEscReceiver, as_json: bool, **order: Any) -> None:
     """Ask ESC for its deployments, and mend what callbacks did not tell (docs/reconcile.md).
 

@@ -9,7 +9,7 @@ import orjson
 
 from receiver.cli import options
 from receiver.cli.sizing import Demand, Size, measured, size
-from receiver.cli.terminal import print_table
+from receiver.cli.tables import print_table
 
 EPILOG = """
 \b

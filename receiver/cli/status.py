@@ -16,8 +16,10 @@ from rich.text import Text
 
 from esc_receiver_client import ApiError, SyncEscReceiver, UnansweredError, UnknownError
 from receiver.cli import options
+from receiver.cli.api_client import with_client
 from receiver.cli.output import counted
-from receiver.cli.terminal import colour_of, duration, local_time, print_json, print_table
+from receiver.cli.tables import print_table
+from receiver.cli.terminal import colour_of, duration, local_time, print_json
 from receiver.model.sanitize import plain
 
 NOT_READY = 1
@@ -29,7 +31,7 @@ COUNTED = ("received", "recovered", "stored", "spool_callbacks", "in_flight", "r
 @click.command("status")
 @options.json("Readiness, statistics and counts as one JSON document.")
 @options.at
-@options.reading
+@with_client
 def status_command(*, client: SyncEscReceiver, as_json: bool, at: str | None) -> None:
     """Say how a running receiver is. Exit status 0: ready, perhaps degraded; 1: it could not keep a callback now.
 

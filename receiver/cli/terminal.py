@@ -1,26 +1,17 @@
-"""How things look on a terminal: the colour of a state or a change, tables, times. Text from outside is made harmless.
+"""How things are said on a terminal: the colour of a word, times, JSON. Text from outside is made harmless.
 
-Colours and tables appear on a terminal only; what goes into a pipe is plain text. This file must not know where what
-is shown comes from.
+What needs rich is in `tables`. This file must not know where what is shown comes from.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from receiver.model.sanitize import plain
-
-WIDE = 10_000
-"""Columns of what is no terminal: nothing is folded or cut for a pipe."""
 
 COLOURS = {
     "red": "error failed overdue",
@@ -33,20 +24,6 @@ COLOURS = {
 def colour_of(word: str) -> str | None:
     """The colour of a state or a change; None for a word that has none."""
     return next((colour for colour, words in COLOURS.items() if word.lower() in words.split()), None)
-
-
-def console(file: IO[str]) -> Console:
-    """A console that takes text as it is: no markup, no emoji, nothing coloured but what is said to be."""
-    made = Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=False)
-    if not made.is_terminal:
-        made.width = WIDE
-    return made
-
-
-def state(word: str) -> Text:
-    """A state in its colour."""
-    colour = colour_of(word) or ""
-    return Text(plain(word), style=f"bold {colour}" if colour == "red" else colour)
 
 
 def local_time(time: str | None) -> str:
@@ -76,19 +53,3 @@ def duration(since: str, until: str | None = None) -> str:
 def print_json(document: Any) -> None:
     """One document on one line, so that lists can be read line by line."""
     click.echo(plain(json.dumps(document, ensure_ascii=False)))
-
-
-def print_table(
-    headers: Iterable[str], rows: Iterable[Iterable[str | Text]], *, whole: bool = True, folded: bool = False
-) -> None:
-    """Columns without lines between them, a row on a line. On a terminal that is too narrow for it, what is `folded`
-    goes on in the next line, and what is not `whole` is shortened with an ellipsis."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold" if folded else "ellipsis", no_wrap=not folded)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
-    shown_on = console(sys.stdout)
-    if whole and not folded:
-        shown_on.width = WIDE
-    shown_on.print(table)

@@ -9,8 +9,11 @@ import click
 
 from esc_receiver_client import SyncEscReceiver
 from receiver.cli import options
-from receiver.cli.output import Columns, Output, print_items, say_nothing_found
-from receiver.cli.terminal import local_time, state
+from receiver.cli.api_client import with_client
+from receiver.cli.options import Output
+from receiver.cli.output import Columns, print_items, say_nothing_found
+from receiver.cli.tables import state
+from receiver.cli.terminal import local_time
 
 WEBHOOKS: Columns = {
     "STATE": lambda item: state(item["state"]),
@@ -34,7 +37,7 @@ NOT_TAKEN = 1
 
 @click.group("webhooks", invoke_without_command=True)
 @options.output
-@options.reading
+@with_client
 def webhooks_command(*, client: SyncEscReceiver, output: Output) -> None:
     """List where events are posted and how it goes, or do something about one.
 
@@ -51,7 +54,7 @@ def webhooks_command(*, client: SyncEscReceiver, output: Output) -> None:
 
 @webhooks_command.command("list")
 @options.output
-@options.reading
+@with_client
 def list_command(*, client: SyncEscReceiver, output: Output) -> None:
     """List webhooks.
 
@@ -64,7 +67,7 @@ def list_command(*, client: SyncEscReceiver, output: Output) -> None:
 @webhooks_command.command("enable")
 @click.argument("name")
 @options.output
-@options.reading
+@with_client
 def enable_command(*, client: SyncEscReceiver, name: str, output: Output) -> None:
     """Deliver again to a webhook, from where it stood."""
     _print([client.post("webhooks", name, "enable", document={})], output)
@@ -76,7 +79,7 @@ def enable_command(*, client: SyncEscReceiver, name: str, output: Output) -> Non
     "--from-seq", "sequence", type=click.IntRange(1), required=True, help="Sequence of the stream to begin at."
 )
 @options.output
-@options.reading
+@with_client
 def resend_command(*, client: SyncEscReceiver, name: str, sequence: int, output: Output) -> None:
     """Deliver to a webhook from a sequence of the stream on, with the same ids as before; also enables it.
 
@@ -89,7 +92,7 @@ def resend_command(*, client: SyncEscReceiver, name: str, sequence: int, output:
 @webhooks_command.command("test")
 @click.argument("name")
 @options.output
-@options.reading
+@with_client
 def test_command(*, client: SyncEscReceiver, name: str, output: Output) -> None:
     """Post a test event to a webhook, once; exit status 1 when it is not taken."""
     tried = client.post("webhooks", name, "test", document={})

@@ -8,7 +8,8 @@ from receiver.lifecycle import delayed, inference, stage_rules
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.ordering_marks import OrderingMarks
-from receiver.model.entities import Deployment, DeploymentState, entity_id
+from receiver.model.entities import Deployment, DeploymentState
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import DeploymentReport, Family
 
 FORMER = RuleResult(

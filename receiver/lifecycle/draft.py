@@ -12,18 +12,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from receiver.lifecycle.context import DecisionContext, RuleResult
-from receiver.model.entities import (
-    Alias,
-    Deployment,
-    Entity,
-    EntityKind,
-    Operation,
-    Resource,
-    Source,
-    Transition,
-    Vm,
-    transition_id,
-)
+from receiver.model.entities import Alias, Deployment, Entity, EntityKind, Operation, Resource, Source, Transition, Vm
+from receiver.model.entity_ids import transition_id
 from receiver.model.notification import Notification
 
 E = TypeVar("E", bound=Entity)

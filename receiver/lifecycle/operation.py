@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from receiver.lifecycle import operation_tables
 from receiver.lifecycle.context import RuleResult
 from receiver.lifecycle.draft import Draft
-from receiver.model.entities import Operation, OperationState, entity_id
+from receiver.model.entities import Operation, OperationState
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import Family, Notification
 
 ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED, OperationState.CANCELLED})

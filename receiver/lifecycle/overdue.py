@@ -17,16 +17,8 @@ from typing import Final
 
 from receiver.lifecycle import operation_tables
 from receiver.lifecycle.learned import LearnedDurations
-from receiver.model.entities import (
-    Decision,
-    EntityKind,
-    Operation,
-    OperationState,
-    Transition,
-    Vm,
-    VmState,
-    overdue_transition_id,
-)
+from receiver.model.entities import Decision, EntityKind, Operation, OperationState, Transition, Vm, VmState
+from receiver.model.entity_ids import overdue_transition_id
 from receiver.model.notification import Outcome
 
 RULE: Final = "operation-overdue"

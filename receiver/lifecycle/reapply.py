@@ -17,7 +17,8 @@ from uuid import UUID
 from receiver.lifecycle.context import Current, DelayedContext
 from receiver.lifecycle.decide import decide
 from receiver.lifecycle.ordering_marks import Windows
-from receiver.model.entities import Decision, Transition, replay_transition_id
+from receiver.model.entities import Decision, Transition
+from receiver.model.entity_ids import replay_transition_id
 from receiver.model.notification import Notification
 
 TRIGGER: Final = "replay"

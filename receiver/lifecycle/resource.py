@@ -6,7 +6,8 @@ from receiver.lifecycle import delayed
 from receiver.lifecycle.application import ALREADY_PASSED, NEWER_OPERATION, RuleApplication
 from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.ordering_marks import OrderingMarks
-from receiver.model.entities import Resource, ResourceState, entity_id
+from receiver.model.entities import Resource, ResourceState
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import ResourceReport
 
 _NOT_CREATED = "it could not be created: delete it before creating it again"

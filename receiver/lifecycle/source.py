@@ -10,7 +10,8 @@ from receiver.lifecycle.application import ALREADY_PASSED
 from receiver.lifecycle.context import DUPLICATE, DecisionContext, RuleResult
 from receiver.lifecycle.draft import DecisionBuilder, Draft
 from receiver.lifecycle.stage_rules import SourceRow
-from receiver.model.entities import Decision, Source, SourceState, entity_id
+from receiver.model.entities import Decision, Source, SourceState
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import Notification, Outcome, Status
 
 REASON_CHARACTERS_MAX = 1024

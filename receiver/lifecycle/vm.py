@@ -8,7 +8,8 @@ from receiver.lifecycle.context import DecisionContext, RuleResult
 from receiver.lifecycle.draft import Draft
 from receiver.lifecycle.ordering_marks import OrderingMarks
 from receiver.lifecycle.stage_rules import VmRow
-from receiver.model.entities import Deployment, Vm, VmState, entity_id
+from receiver.model.entities import Deployment, Vm, VmState
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import VmReport
 
 DEPLOYMENT_GONE = RuleResult("deployment-gone", "its deployment is gone, and so is it", changed=True)

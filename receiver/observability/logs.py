@@ -16,6 +16,7 @@ from io import StringIO
 from typing import Any, TextIO
 
 import orjson
+import stamina.instrumentation
 import structlog
 
 from receiver.config.settings import Settings
@@ -50,6 +51,8 @@ def configure(settings: Settings, writer: LogWriter | None = None) -> None:
         logger_factory=(lambda *_: _Lines(writer.write)) if writer else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # Code that retries logs this itself, once per failure; stamina would log it again, with the arguments.
+    stamina.instrumentation.set_on_retry_hooks(())
     if writer:
         writer.sum_up_dropped(_summary)
         logging.basicConfig(handlers=[_FromLibraries()], force=True)

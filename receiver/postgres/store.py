@@ -15,7 +15,8 @@ import asyncpg
 
 from receiver.events.cloudevents import OutboxRow, malformed_event, transition_event, unclassified_event
 from receiver.lifecycle import Windows, decide, is_about_every_vm, is_about_source
-from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Source, Transition, Vm, entity_id
+from receiver.model.entities import Alias, Decision, Deployment, Operation, Resource, Source, Transition, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.model.envelope import BODY_LEFT_OUT
 from receiver.model.notification import Notification, Outcome
 from receiver.parsing.parsed_callback import ParsedCallback

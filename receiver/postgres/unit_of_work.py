@@ -11,7 +11,8 @@ from operator import attrgetter
 from uuid import UUID
 
 from receiver.lifecycle import Current, is_about_source
-from receiver.model.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Source, Vm, entity_id
+from receiver.model.entities import Alias, Decision, Deployment, Entity, Operation, Resource, Source, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import Notification
 
 

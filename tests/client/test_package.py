@@ -8,9 +8,11 @@ import sys
 import zipfile
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import esc_receiver_client as kit
 from esc_receiver_client.snapshot import BEHIND_MAX
 from receiver.config.settings import Settings
 from tests.support.program import CHECKOUT
@@ -29,6 +31,15 @@ print("usable")
 def test_the_models_are_as_the_schemas_are() -> None:
     """Else: `make docs`."""
     assert not renew(checking=True)
+
+
+def test_every_name_of_the_kit_is_there() -> None:
+    """Each is imported when it is asked for, and there is no other."""
+    found = {name: getattr(kit, name) for name in kit.__all__}
+    assert kit.OtherEvent in get_args(found.pop("Data"))
+    assert [name for name, one in found.items() if one.__name__ != name] == []
+    assert set(kit.__all__) <= set(dir(kit))
+    assert not hasattr(kit, "Nonsense")
 
 
 def test_the_snapshot_looks_back_as_far_as_a_batch_may_reach() -> None:
@@ -65,7 +76,9 @@ def test_it_asks_for_little() -> None:
 @pytest.mark.parametrize("word", ["receiver", "asyncpg"])
 def test_nothing_else_is_imported(word: str, tmp_path: Path) -> None:
     """For people who have no receiver, and no PostgreSQL."""
-    code = f"import sys, esc_receiver_client; print([m for m in sys.modules if m.split('.')[0] == '{word}'])"
+    code = (
+        f"import sys; from esc_receiver_client import *; print([m for m in sys.modules if m.split('.')[0] == '{word}'])"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)  # noqa: S603
     assert ran.stdout == "[]\n"
 

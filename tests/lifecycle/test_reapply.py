@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receiver.lifecycle.reapply import EarlierResult, Entry, decide_again, has_news
-from receiver.model.entities import Decision, replay_transition_id
+from receiver.model.entities import Decision
+from receiver.model.entity_ids import replay_transition_id
 from receiver.model.notification import Family, Notification, Outcome
 from tests.lifecycle.test_order import Said, messages
 from tests.support.lifecycle import EPOCH, World, notification

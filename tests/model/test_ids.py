@@ -6,7 +6,7 @@ from copy import deepcopy
 from hashlib import blake2b
 from uuid import UUID, uuid5
 
-from receiver.model.entities import entity_id, transition_id
+from receiver.model.entity_ids import entity_id, transition_id
 from receiver.model.ids import NAMESPACE, derived, digested, stamped
 
 

@@ -22,7 +22,8 @@ from esc_lab.simulator.esc_messages import Message
 from esc_lab.simulator.resource_scripts import Resource
 from receiver.lifecycle import DelayedContext
 from receiver.lifecycle.answer import Answer, Known, judge
-from receiver.model.entities import Decision, Deployment, DeploymentState, Operation, OperationState, Vm, entity_id
+from receiver.model.entities import Decision, Deployment, DeploymentState, Operation, OperationState, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.model.envelope import Envelope, read_head
 from receiver.model.notification import Channel, Notification
 from receiver.parsing.answer_parser import ShownDeployment, read_answer

@@ -19,7 +19,7 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from esc_lab.simulator.audit_log import Receipt
-from receiver.model.entities import overdue_transition_id, replay_transition_id, transition_id
+from receiver.model.entity_ids import overdue_transition_id, replay_transition_id, transition_id
 from tests.support import feed
 from tests.support.feed import Stored
 

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from receiver.lifecycle import Current, DelayedContext, Windows, decide
-from receiver.model.entities import Decision, Deployment, Operation, Resource, Source, Vm, entity_id
+from receiver.model.entities import Decision, Deployment, Operation, Resource, Source, Vm
+from receiver.model.entity_ids import entity_id
 from receiver.model.notification import (
     DeploymentReport,
     Family,

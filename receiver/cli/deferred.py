@@ -1,0 +1,52 @@
+"""A command that is known by its name and a line of help, and imported when it is used.
+
+What one command needs takes the processor far longer to load than most of them run. Must not know which there are.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from receiver.cli import PROGRAM
+from receiver.errors import SetupError
+
+
+class Deferred(click.Command):
+    """Stands for the command in lists of help and of completion; what is asked of itself is asked of that one."""
+
+    def __init__(self, name: str, module: str, line: str, *, hidden: bool = False) -> None:
+        """`NAME_command` of the module; `line` is the first sentence of its help."""
+        super().__init__(name, help=line, hidden=hidden)
+        self._module = module
+        self._variable = f"{name.replace('-', '_')}_command"
+
+    def load(self) -> click.Command:
+        """The command itself, or one that says which package it lacks."""
+        try:
+            command: click.Command = getattr(import_module(self._module), self._variable)
+        except ModuleNotFoundError as error:
+            return lacking(self.name or "", error.name or "a package")
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Of the command itself: from here on it is used."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+def lacking(name: str, module: str) -> click.Command:
+    """A stand-in for a command whose dependencies are not installed."""
+
+    def fail() -> None:
+        raise SetupError(f"`{PROGRAM} {name}` needs {module}: pip install 'esc-receiver[embedded,emulator]'")
+
+    return click.Command(
+        name,
+        callback=fail,
+        help=f"(not installed: needs {module})",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )

@@ -1,0 +1,89 @@
+"""What a start loads: no command loads what it does not use. No times are looked at, only modules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from receiver.cli.deferred import Deferred
+from receiver.cli.main import main
+from tests.support.program import CHECKOUT
+
+PROGRAM = """
+import atexit, sys
+from receiver.cli.main import main
+atexit.register(lambda: print("loaded", *sys.modules))
+main(prog_name="esc-receiver")
+"""
+SERVICE = {"aiohttp", "asyncpg", "esc_receiver_client.models", "lxml", "nats", "pydantic", "receiver.app", "structlog"}
+"""What takes long to load, and is of use to who serves."""
+COMMANDS = {"esc_lab.demo.demo", "esc_lab.emulator", "esc_lab.simulator", "receiver.cli.options", "receiver.cli.serve"}
+ASKING = {"asyncio", "httpx2", "prometheus_client", "rich"}
+
+
+def started(*arguments: str, **environment: str) -> tuple[str, set[str]]:
+    """What a process of the program prints, and the modules that it has loaded when it ends."""
+    ran = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env={**os.environ, **environment},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said, _, loaded = ran.stdout.rpartition("loaded ")
+    return said, set(loaded.split())
+
+
+def deferred() -> dict[str, Deferred]:
+    """The program's commands as it lists them."""
+    context = click.Context(main)
+    found = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    return {name: command for name, command in found.items() if isinstance(command, Deferred)}
+
+
+def test_the_version_is_said_with_nothing_loaded() -> None:
+    """Not even what finds the commands of other packages."""
+    said, loaded = started("--version")
+    assert said.startswith("esc-receiver, version ")
+    assert loaded & (SERVICE | COMMANDS | ASKING | {"importlib.metadata"}) == set()
+
+
+def test_the_commands_are_listed_with_none_of_them_loaded() -> None:
+    """In the help, and to a shell that completes them."""
+    said, loaded = started("--help")
+    assert "\n  demo " in said
+    assert loaded & (SERVICE | COMMANDS | ASKING) == set()
+    said, loaded = started(_ESC_RECEIVER_COMPLETE="bash_complete", COMP_WORDS="esc-receiver e", COMP_CWORD="1")
+    assert said.split() == ["plain,emulate", "plain,epoch", "plain,explain", "plain,export"]
+    assert loaded & (SERVICE | COMMANDS | ASKING) == set()
+
+
+def test_a_shell_completes_the_options_of_a_command() -> None:
+    """Of one of ours and of one of another package, which are loaded for it."""
+    for command in ("operations", "emulate"):
+        words = f"esc-receiver {command} --ti"
+        said, _ = started(_ESC_RECEIVER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="2")
+        assert said.split() == [{"operations": "plain,--timeout", "emulate": "plain,--time-scale"}[command]]
+
+
+def test_who_asks_a_receiver_loads_nothing_of_one() -> None:
+    """Neither server nor databases, nor the classes of what is answered."""
+    said, loaded = started("vms", "--url", "http://127.0.0.1:1")
+    assert said == ""
+    assert loaded & SERVICE == set()
+    assert {"httpx2", "rich"} <= loaded
+
+
+@pytest.mark.parametrize("width", [20, 45, 78, 200])
+def test_a_command_is_listed_as_it_describes_itself(width: int) -> None:
+    """The line in the list is the first sentence of its own help."""
+    listed = {name: (command.get_short_help_str(width), command.hidden) for name, command in deferred().items()}
+    loaded = {name: command.load() for name, command in deferred().items()}
+    assert len(listed) == len(main.list_commands(click.Context(main)))
+    assert listed == {name: (command.get_short_help_str(width), command.hidden) for name, command in loaded.items()}
+    assert all(name == command.name for name, command in loaded.items())
