@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -29,6 +30,10 @@ from tests.support.figures import installed
 from tests.support.servers import Servers, database_dsn, passable, started
 
 TEMPLATE = "template_of_tests"
+
+# jsonschema builds 38 grammars of this for the format `iri`, five seconds at each import. No schema of ours does; that
+# of CycloneDX has, and is applied by a program of its own (tools/sbom.py).
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 # Machines differ in speed; how long an example takes says nothing about whether it is right.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True, derandomize=True, database=None)

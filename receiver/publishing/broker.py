@@ -35,6 +35,8 @@ class Broker:
         self._client: Client | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._tried = asyncio.Event()
+        """It is connected, or could not be."""
         self._logged = ""
         self._last_error = ""
         self._forbidden = False
@@ -52,11 +54,15 @@ class Broker:
     async def client(self) -> Client:
         """The connected client; waits for it as long as `nats_connect_timeout_s`, then raises DisconnectedError."""
         while self._client is None or not self._up.is_set():
-            await self._wait()
+            await self._wait(self._up)
         return self._client
 
     async def ping(self) -> None:
-        """Ask NATS for an answer. Raises DisconnectedError."""
+        """Ask NATS for an answer. Raises DisconnectedError, as soon as it is known that NATS cannot be reached."""
+        if not self.is_up:
+            await self._wait(self._tried)
+        if self._last_error:
+            raise self._unreachable()
         client = await self.client()
         try:
             await client.rtt()
@@ -74,14 +80,17 @@ class Broker:
             await self._client.close()
         self._client = None
 
-    async def _wait(self) -> None:
+    async def _wait(self, event: asyncio.Event) -> None:
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect(), name="connect to NATS")
         try:
             async with asyncio.timeout(self._settings.nats_connect_timeout_s):
-                await self._up.wait()
+                await event.wait()
         except TimeoutError:
-            raise DisconnectedError(f"NATS cannot be reached: {self._last_error or 'no answer'}") from None
+            raise self._unreachable() from None
+
+    def _unreachable(self) -> DisconnectedError:
+        return DisconnectedError(f"NATS cannot be reached: {self._last_error or 'no answer'}")
 
     async def _connect(self) -> None:
         """Returns when connected; nats-py tries for ever. A client that lost its connection reconnects by itself."""
@@ -100,6 +109,7 @@ class Broker:
 
     async def _on_up(self) -> None:
         self._up.set()
+        self._tried.set()
         self.connections += 1
         self._metrics.nats_up.set(1)
         self._log_change("NATS is connected")
@@ -108,6 +118,7 @@ class Broker:
 
     async def _on_down(self) -> None:
         self._up.clear()
+        self._tried.clear()
         self._metrics.nats_up.set(0)
         if self._logged == "NATS is connected":
             self._log_change("NATS is not connected")
@@ -120,6 +131,7 @@ class Broker:
             self._tell_forbidden(error)
             return
         self._last_error = explained(error)
+        self._tried.set()
         if not self._logged:
             self._log_change("NATS cannot be reached; trying on", error=self._last_error)
 

@@ -26,7 +26,7 @@ from tests.support.field import Post
 from tests.support.samples import MALFORMED
 from tests.support.waiting import until
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 MARKUP = """<script>pwned=1</script><img src=x onerror=pwned=1>${pwned=1}{{pwned=1}}"'`&amp;"""
 RIGHT_TO_LEFT = "fw-\u202egnp.exe\u202c-\u05e9\u05dc\u05d5\u05dd"

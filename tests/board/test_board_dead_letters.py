@@ -12,7 +12,7 @@ from tests.support.batches import decisions, keeping, letter
 from tests.support.browser import deploy, needs_chromium, post, receiving, visiting
 from tests.support.samples import MALFORMED, SAMPLES
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 UNKNOWN = SAMPLES["tol-unknown-root"]
 
@@ -96,6 +96,7 @@ async def test_what_came_to_a_mistyped_source_is_moved(app: App, chromium: Brows
     await post(app, deploy("dep-a"), "/esc/mistyped/callback")
     async with visiting(chromium, f"{app.url}/#/quarantine?source=mistyped") as visit:
         page = visit.page
+        await expect(page.locator("h1 .count")).to_have_text("3 waiting")
         await page.get_by_role("button", name="Replay …").click()
         desk = page.get_by_role("group", name="Replay")
         await expect(desk.get_by_label("To the source")).to_have_value("default")

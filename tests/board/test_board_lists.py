@@ -15,7 +15,7 @@ from tests.support.batches import letter
 from tests.support.browser import deploy, needs_chromium, post, receiving, visiting
 from tests.support.samples import SAMPLES
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 TO_THE_MS = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}$")
 

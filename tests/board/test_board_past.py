@@ -16,7 +16,7 @@ from tests.board.test_board import AXE
 from tests.support.browser import deploy, needs_chromium, post, visiting
 from tests.support.waiting import until
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def after_it_came_up(app: App, deployment: str) -> str:

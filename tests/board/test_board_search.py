@@ -15,7 +15,7 @@ from tests.support.batches import letter
 from tests.support.browser import deploy, named, needs_chromium, post, visiting
 from tests.support.samples import MALFORMED, SAMPLES
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_everything_is_found_from_everywhere(app: App, chromium: Browser) -> None:

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, expect
 from tests.support.browser import deploy, needs_chromium, post, receiving, visiting
 from tests.support.webhook_endpoint import Endpoint, chosen
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_webhook_that_is_disabled_says_why_and_is_enabled(

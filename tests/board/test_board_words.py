@@ -13,7 +13,7 @@ from receiver.app import App
 from tests.support.browser import deploy, needs_chromium, post, visiting
 from tests.support.samples import MALFORMED, SAMPLES, Sample
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
 FAILED_SERVICE = SAMPLES["rec-deploy-fail-02-service-alive"]
 EVENTS = "/esc/default/events"

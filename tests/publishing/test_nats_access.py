@@ -66,6 +66,14 @@ async def fault_of(url: str, **settings: Any) -> str:
     return str(caught.value)
 
 
+async def test_one_that_cannot_be_reached_is_told_at_once() -> None:
+    """Who asks how NATS is does not wait for as long as connecting may take."""
+    async with brokered("nats://127.0.0.1:1", nats_connect_timeout_s=3600) as broker:
+        for _ in range(2):  # while it is tried for the first time, and later
+            with pytest.raises(DisconnectedError, match="Connect call failed"):
+                await asyncio.wait_for(broker.ping(), 60)
+
+
 # TLS.
 
 
