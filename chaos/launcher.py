@@ -15,8 +15,8 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Protocol
 
-LOADED = ("receiver.cli.main", "receiver.cli.serve")
-"""The program, and the command that it is started with."""
+LOADED = ("receiver.cli.main", "receiver.cli.serve", "receiver.app")
+"""The program, the command that it is started with, and what that loads."""
 
 
 class ReceiverProcess(Protocol):

@@ -17,12 +17,11 @@ from aiohttp import web
 
 from receiver.api import dead_letter_groups, entity_lists, ledger_lists
 from receiver.api.answers import json_answer, raw, single
-from receiver.api.api_document import document
 from receiver.api.api_errors import NothingFoundError
 from receiver.api.asking import Asking
 from receiver.api.consumer_list import ListConsumers, consumers
 from receiver.api.desk import Desk
-from receiver.api.docs_page import Docs
+from receiver.api.documents import Docs
 from receiver.api.endpoint import PREFIX, Endpoint
 from receiver.api.endpoints import catalogue
 from receiver.api.entity_lists import DEPLOYMENTS, OPERATIONS, RESOURCES, VMS, EntityList
@@ -90,7 +89,7 @@ class Api:
         self._waiters = Waiters(self._reader, settings, metrics)
         self._follower = LedgerFollower(connect, settings, metrics, self._waiters.notify)
         self._guard = Guard(tokens, RateLimits(settings.query_rate_per_s), metrics, settings)
-        self._docs = Docs(document(self._endpoints, is_open=tokens.open))
+        self._docs = Docs(self._endpoints, is_open=tokens.open)
         self._sources = Sources(self._reader, settings)
         self._times = OperationTimesReader(self._reader, settings)
         self._explainer = Explainer(self._reader, settings, self._sources, self._times, find)

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
 
-from receiver.app import App, running
 from receiver.cli import PROGRAM, options
 from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
@@ -33,6 +32,9 @@ from receiver.observability.log_writer import LogWriter
 from receiver.observability.tracing import traces
 from receiver.workers.supervisor import Supervisor
 from receiver.workers.worker_process import Command
+
+if TYPE_CHECKING:
+    from receiver.app import App
 
 log = structlog.get_logger()
 
@@ -137,11 +139,11 @@ class Program:
         settings = self.settings.model_copy(update=where)
         command = worker_command(self.config, self.environment, where)
         async with service(settings, command, self.writer) as running_now:
-            if isinstance(running_now, App):
-                _reload_on_hangup(running_now)
-            else:
+            if isinstance(running_now, Supervisor):
                 self._supervisor = running_now
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running_now.replace_all)
+            else:
+                _reload_on_hangup(running_now)
             yield running_now
 
 
@@ -152,6 +154,8 @@ async def service(
     """One receiver in this process; or a supervisor, and as many workers as the settings say."""
     workers = workers_of(settings)
     if workers == 1:
+        from receiver.app import running  # noqa: PLC0415 - a supervisor has no use for all that it loads
+
         async with running(settings, traces(os.environ), writer) as app:
             spare_the_collector()
             yield app

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from receiver.config.setting import setting
 
 
-class AskingSettings(BaseSettings):
+class AskingSettings(BaseModel):
     """Names and units as everywhere."""
 
     reconcile_every_s: NonNegativeFloat = setting(

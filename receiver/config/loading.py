@@ -1,9 +1,9 @@
 """Reads the settings from the environment and one TOML file; the environment wins.
 
 All faults are named at once, each in one line that begins with the setting as the user wrote it, and never with a
-secret in it. pydantic-settings reads the file and checks the values. The environment is read here: the library's
-reader stops at the first value that it cannot decode, passes over variables that are no setting, and does not know
-the `…_FILE` twins of secrets. Nothing else in the package reads the environment.
+secret in it. Not with pydantic-settings: its reader of the environment stops at the first value that it cannot decode,
+passes over variables that are no setting, and does not know the `…_FILE` twins of secrets. Nothing else in the package
+reads the environment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import TomlConfigSettingsSource
 
 from receiver.config.overdue_after import OVERDUE_AFTER_S
 from receiver.config.settings import PREFIX, Settings, is_secret
@@ -124,8 +123,8 @@ def _file(path: Path | None, faults: list[str]) -> dict[str, _Written]:
     if path is None:
         return {}
     try:
-        with path.open("rb"):  # the library takes a file that is not there for an empty one
-            values = TomlConfigSettingsSource(Settings, path)()
+        with path.open("rb") as file:
+            values = tomllib.load(file)
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
         return {}

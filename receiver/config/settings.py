@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from receiver.config.asking_settings import AskingSettings
 from receiver.config.overdue_after import OVERDUE_AFTER_S, OverdueAfter
@@ -26,7 +25,7 @@ PREFIX = "ESC_RECEIVER_"
 class Settings(AskingSettings, WebhookSettings):
     """Names are those of the environment without the prefix, in lower case; units stand last."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
     postgres_dsn: str = _secret("", "PostgreSQL to keep callbacks in: `postgresql://user:password@host/database`.")
     nats_url: str = _secret("nats://127.0.0.1:4222", "NATS servers, separated by commas; may carry `user:password@`.")
@@ -312,17 +311,6 @@ class Settings(AskingSettings, WebhookSettings):
     flapping_vms_max: PositiveInt = _setting(10_000, "Most VMs whose recoveries are remembered.")
     loop_probe_s: PositiveFloat = _setting(0.5, "How often it is measured how late the loop turns.")
     stop_timeout_s: PositiveFloat = _setting(30, "Time to finish what was taken when told to stop.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`Settings(...)` takes what it is given; only `config.loading` reads the environment."""
-        return (init_settings,)
 
     @property
     def spool_folder(self) -> Path:

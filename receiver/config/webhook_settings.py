@@ -25,7 +25,6 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
-from pydantic_settings import BaseSettings
 
 from receiver.config.setting import secret, setting
 from receiver.config.sources import AddressRanges
@@ -120,7 +119,7 @@ class Webhook(BaseModel):
 Webhooks = Annotated[tuple[Webhook, ...], BeforeValidator(parse_json)]
 
 
-class WebhookSettings(BaseSettings):
+class WebhookSettings(BaseModel):
     """A part of `settings.Settings`."""
 
     webhooks: Webhooks = secret(

@@ -6,7 +6,6 @@ Must not know what the rooms do. There is no access log, because a path may end 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
@@ -40,6 +39,7 @@ from receiver.errors import (
 )
 from receiver.http.express import Express
 from receiver.http.ingress import Ingress, is_callback_path
+from receiver.http.listening import BACKLOG, bind_error
 from receiver.http.problem import problem, problem_of_status
 from receiver.http.protocol import Limits, Protocol
 from receiver.http.responses import keep_alive
@@ -48,8 +48,6 @@ from receiver.observability.metrics import Metrics
 
 log = structlog.get_logger()
 
-BACKLOG = 4_096
-"""Connections of a worker that wait to be accepted; the system's own limit (`net.core.somaxconn`) may be below it."""
 TURNS_TO_BEGIN = 2
 """Of the event loop, from accepting a connection to serving it."""
 POLL_S = 0.02
@@ -226,16 +224,6 @@ class _Site(web.BaseSite):
             max_field_size=settings.header_field_bytes_max,
             max_headers=settings.headers_max,
         )
-
-
-def bind_error(error: OSError, address: Address) -> str:
-    """Why the address cannot be served on, for people."""
-    where, setting = f"{address.host}:{address.port}", address.setting
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is taken by another program; stop it, or set {setting}PORT to a free port"
-    if error.errno == errno.EACCES:
-        return f"{where} may not be served on by this user; set {setting}PORT to a port above 1023"
-    return f"{where} cannot be served on ({error.strerror or error}); set {setting}HOST and {setting}PORT"
 
 
 def _with_problems(handler: Serve, settings: Settings, metrics: Metrics) -> Serve:

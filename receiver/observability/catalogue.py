@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from receiver.lifecycle.overdue import KINDS, RESOURCE
+from receiver.config.overdue_after import OVERDUE_AFTER_S
 from receiver.model.entities import DeploymentState, EntityKind, OperationState, ResourceState, SourceState, VmState
 from receiver.model.notification import POSTED, Family, Outcome
 from receiver.observability.buckets import LIFECYCLE_SECONDS, SECONDS
@@ -43,8 +43,9 @@ QUERY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0, 5
 BODY_BYTES = (256, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 1048576)
 BATCH_CALLBACKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-OPERATION_KINDS = (*sorted(KINDS), RESOURCE)
-"""All kinds of operations on resources (`create_image` …) count as one."""
+RESOURCE = "resource"
+OPERATION_KINDS = (*sorted(OVERDUE_AFTER_S.keys() - {RESOURCE, "default"} | {"unknown"}), RESOURCE)
+"""All kinds of operations on resources (`create_image` …) count as one. A test compares with the lifecycle's."""
 ENDED = (OperationState.SUCCEEDED, OperationState.FAILED, OperationState.CANCELLED)
 STATES: dict[EntityKind, type[StrEnum]] = {
     EntityKind.DEPLOYMENT: DeploymentState,
@@ -62,7 +63,7 @@ def _live(states: Iterable[StrEnum]) -> tuple[str, ...]:
 
 def operation_kind(kind: str) -> str:
     """The value of the label `kind`."""
-    return kind if kind in KINDS else RESOURCE
+    return kind if kind in OPERATION_KINDS else RESOURCE
 
 
 SOURCE = Label("source", from_where="the configured sources; what was posted to any other is `(unknown)`")

@@ -17,7 +17,7 @@ from typing import Any
 from receiver.config.addresses import Address, admin_address, callback_address
 from receiver.config.settings import Settings
 from receiver.errors import SetupError
-from receiver.http.server import BACKLOG, bind_error
+from receiver.http.listening import BACKLOG, bind_error
 
 DIVIDES = sys.platform == "linux"
 

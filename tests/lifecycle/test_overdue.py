@@ -12,6 +12,7 @@ from receiver.lifecycle import operation_tables
 from receiver.lifecycle.overdue import KINDS, OTHERWISE, RESOURCE, Limits, decide_overdue
 from receiver.model.entities import Operation, OperationState, Transition
 from receiver.model.notification import Outcome, ResourceReport
+from receiver.observability.catalogue import OPERATION_KINDS
 from tests.support.lifecycle import EPOCH, World, notification
 
 LIMITS = Limits(OVERDUE_AFTER_S)
@@ -100,6 +101,7 @@ def test_no_limit_is_below_the_least() -> None:
 def test_every_kind_of_the_tables_has_a_default() -> None:
     """And no default is for a kind that there is not."""
     assert set(OVERDUE_AFTER_S) == KINDS - {"unknown"} | {RESOURCE, OTHERWISE}
+    assert set(OPERATION_KINDS) == KINDS | {RESOURCE}
 
 
 def test_the_reason_names_the_vms_left_between_states() -> None:
