@@ -44,8 +44,13 @@ class Address:
             "headers": {"Accept-Encoding": "identity"} | bearer,
             "follow_redirects": False,
             "trust_env": False,
-            "verify": ssl.create_default_context(),
+            "verify": self._trusted(),
         }
+
+    def _trusted(self) -> ssl.SSLContext:
+        """The system's authorities, which take longer to load than a question; nobody where there is no TLS anyway."""
+        is_tls = self.url.startswith("https://")
+        return ssl.create_default_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def refused(self, answer: httpx2.Response, body: bytes) -> ApiError:
         """Why there is no answer."""

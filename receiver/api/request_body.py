@@ -33,7 +33,7 @@ _UNSET: Any = None
 class Chosen(BaseModel):
     """Which kept callbacks a request is about; all that is given must hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)  # a request is rare
 
     receipts: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=RECEIPTS_MAX)] = _UNSET
     source: Text = _UNSET
@@ -68,7 +68,7 @@ class ReplayOrder(Chosen):
 class ReconcileOrder(BaseModel):
     """ESC is to be asked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)  # a request is rare
 
     source: Text | None = None
     """Only this one; else all that may be asked."""

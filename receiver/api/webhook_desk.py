@@ -44,13 +44,13 @@ def _as_json_has_it(number: Any) -> Any:
 class Nothing(BaseModel):
     """An order that says nothing more than its path."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # a request is rare
 
 
 class Resend(BaseModel):
     """Deliver from here on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)  # a request is rare
 
     from_sequence: Annotated[int, BeforeValidator(_as_json_has_it), Field(ge=1, le=SEQUENCE_MAX)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -51,12 +52,16 @@ _HEADERS = {
 """`no-cache`: browsers revalidate what they cached, so that page and scripts are never of two versions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _File:
     body: bytes
-    gzipped: bytes
     media_type: str
     etag: str
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """Packed when it is asked for: all of them would take a tenth of a start."""
+        return gzip.compress(self.body, mtime=0)
 
 
 class Board:
@@ -93,4 +98,4 @@ def _read(folder: Traversable, path: str = "") -> Iterator[tuple[str, _File]]:
             yield from _read(entry, f"{name}/")
         elif media_type := _MEDIA_TYPES.get(entry.name.rpartition(".")[2]):
             body = entry.read_bytes()
-            yield name, _File(body, gzip.compress(body, mtime=0), media_type, f'W/"{sha256(body).hexdigest()[:32]}"')
+            yield name, _File(body, media_type, f'W/"{sha256(body).hexdigest()[:32]}"')

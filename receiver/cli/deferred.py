@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from receiver.cli import PROGRAM
+from receiver.cli.collector import uncollected
 from receiver.errors import SetupError
 
 
@@ -26,7 +27,8 @@ class Deferred(click.Command):
     def load(self) -> click.Command:
         """The command itself, or one that says which package it lacks."""
         try:
-            command: click.Command = getattr(import_module(self._module), self._variable)
+            with uncollected():
+                command: click.Command = getattr(import_module(self._module), self._variable)
         except ModuleNotFoundError as error:
             return lacking(self.name or "", error.name or "a package")
         return command

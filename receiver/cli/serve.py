@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import shlex
@@ -19,6 +18,7 @@ import click
 import structlog
 
 from receiver.cli import PROGRAM, options
+from receiver.cli.collector import spare_the_collector, uncollected
 from receiver.cli.endpoints_file import forget_endpoints, write_endpoints
 from receiver.cli.signals import until_signalled
 from receiver.config.exposure import open_doors
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-COLLECTOR_THRESHOLD = 50_000
-"""More objects than a group of callbacks is made of."""
 FILES_BESIDE = 128
 """Open files that are no connections of clients: databases, the broker, the spool, logs."""
 HOW_TO_LOOK = """\
@@ -154,7 +152,8 @@ async def service(
     """One receiver in this process; or a supervisor, and as many workers as the settings say."""
     workers = workers_of(settings)
     if workers == 1:
-        from receiver.app import running  # noqa: PLC0415 - a supervisor has no use for all that it loads
+        with uncollected():
+            from receiver.app import running  # noqa: PLC0415 - a supervisor has no use for all that it loads
 
         async with running(settings, traces(os.environ), writer) as app:
             spare_the_collector()
@@ -179,11 +178,3 @@ def _reload_on_hangup(app: App) -> None:
     if app.tls.configured:
         loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
         loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(app.tls.reload())))
-
-
-def spare_the_collector() -> None:
-    """For a process that only serves: what is loaded by now stays for good, and callbacks leave next to no cycles
-    behind. Else the collector looks at all of it again and again, for a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECTOR_THRESHOLD)

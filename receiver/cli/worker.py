@@ -17,7 +17,8 @@ import orjson
 
 from receiver.app import running
 from receiver.cli import options
-from receiver.cli.serve import allow_open_files, spare_the_collector
+from receiver.cli.collector import spare_the_collector
+from receiver.cli.serve import allow_open_files
 from receiver.cli.signals import until_signalled
 from receiver.config.loading import load
 from receiver.config.settings import Settings

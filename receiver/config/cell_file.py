@@ -40,7 +40,7 @@ class Elsewhere(NamedTuple):
 class Cell(BaseModel):
     """One PostgreSQL with its receivers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # few have such a file
     url: str = Field("", pattern=r"^(https?://\S+)?$")
     """Of its board and query API, for people and programs; empty: it is not linked to."""
     sources: tuple[SourceName, ...] = ()
@@ -49,7 +49,7 @@ class Cell(BaseModel):
 class Cells(BaseModel):
     """All of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # few have such a file
     stream: str = Field("ESC", pattern=r"^[^\s.*>/\\]+$")
     """The one stream that all others are joined in."""
     subject_prefix: str = Field("esc.v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")

@@ -24,7 +24,8 @@ Url = Annotated[str, AfterValidator(_url)]
 class EscAccess(BaseModel):
     """The northbound API of one ESC, and who we are there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Deferred, because `Settings` is built with all its parts in it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     url: Url
     """As far as `/ESCManager`."""

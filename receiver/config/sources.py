@@ -78,7 +78,8 @@ class Source(BaseModel):
     """Who may post for one ESC instance. Every kind that is listed must be satisfied; of one kind any
     entry will do, so that a secret can be changed without a gap."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Deferred, because `Settings` is built with all its parts in it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     tokens: tuple[Token, ...] = Field(default=(), repr=False)
     """Any one of them as the last part of the path."""

@@ -79,7 +79,8 @@ def _name(name: str) -> str:
 class Webhook(BaseModel):
     """Where events are posted. Every secret signs, so that one can be changed without a gap."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Deferred, because `Settings` is built with all its parts in it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     name: Annotated[str, AfterValidator(_name)]
     """Its place in the stream is remembered under it; not given: the host of the url, dots as hyphens."""

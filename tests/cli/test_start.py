@@ -39,6 +39,22 @@ def started(*arguments: str, **environment: str) -> tuple[str, set[str]]:
     return said, set(loaded.split())
 
 
+def test_a_supervisor_loads_no_server() -> None:
+    """What it needs of `serve` is what it asks its workers with; its settings are read before anything of a receiver is
+    loaded."""
+    said, loaded = started("serve", ESC_RECEIVER_POSTGRES_DSN="", ESC_RECEIVER_PORT="none")
+    assert said == ""
+    assert loaded & (SERVICE - {"pydantic", "structlog"}) == set()
+    assert "receiver.workers.supervisor" in loaded
+
+
+def test_a_receiver_loads_what_it_serves_with() -> None:
+    """Not what writes the page of the API's documents, nor what asks receivers."""
+    _, loaded = started("worker", "--help")
+    assert loaded & {"esc_receiver_client.models", "httpx2", "jinja2", "markdown_it", "receiver.api.docs_page"} == set()
+    assert "receiver.app" in loaded
+
+
 def deferred() -> dict[str, Deferred]:
     """The program's commands as it lists them."""
     context = click.Context(main)

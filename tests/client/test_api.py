@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -21,6 +22,7 @@ from esc_receiver_client import (
     UnansweredError,
     UnknownError,
 )
+from esc_receiver_client.questions import Address
 from tests.support.batches import letter, of_deployment
 from tests.support.query_api import ALIVE, DEPLOYED, READ, SERVICE_ALIVE, RunningApi, deploy, running_api, store
 
@@ -147,6 +149,14 @@ async def test_errors_say_what_to_do(postgres_dsn: str) -> None:
     async with TestServer(web.Application()) as server, EscReceiver(str(server.make_url(""))) as client:
         with pytest.raises(ApiError, match="is no receiver: it answers 404"):
             await client.stats()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_certificate_is_always_looked_at(scheme: str) -> None:
+    """Of HTTPS by the system's authorities; where there is no TLS, none are loaded, so that none would be believed."""
+    trusted: ssl.SSLContext = Address(f"{scheme}://receiver.example", None).options()["verify"]
+    assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert scheme == "https" or trusted.cert_store_stats()["x509"] == 0
 
 
 def test_both_clients_answer_the_same_questions() -> None:
