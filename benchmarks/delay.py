@@ -21,7 +21,7 @@ from nats.js.api import DeliverPolicy
 
 from benchmarks.connection import Connection, connect, percentile
 from benchmarks.traffic import Traffic, vm_name
-from receiver.events.cloudevents import SUBJECTS
+from receiver.events.subjects import SUBJECTS
 
 CONNECTIONS = 64
 PATIENCE_S = 10

@@ -20,7 +20,8 @@ import orjson
 import psutil
 
 from receiver.embedded.child_process import Child, Server, free_port, listens
-from receiver.embedded.servers import bundled_postgres, write_private
+from receiver.embedded.private_files import write_private
+from receiver.embedded.servers import bundled_postgres
 from receiver.errors import SetupError
 from tests.support.waiting import until
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from receiver.events.cloudevents import SUBJECTS
+from receiver.events.subjects import SUBJECTS
 
 Document = dict[str, Any]
 VERSION = "1.0.0"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
-from receiver.config.settings import Settings
-from receiver.embedded.servers import write_private
+from receiver.embedded.private_files import write_private
 from receiver.errors import SetupError
+
+if TYPE_CHECKING:
+    from receiver.config.settings import Settings
 
 ENDPOINTS = "endpoints.json"
 

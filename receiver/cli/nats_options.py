@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from receiver.errors import SetupError
-from receiver.publishing.nats_access import NatsAccess
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
@@ -27,12 +26,25 @@ _OPTIONS = (
     click.option("--nats-tls-first", is_flag=True, envvar="ESC_RECEIVER_NATS_TLS_FIRST", show_envvar=True,
                  help="Begin with TLS, for servers with handshake_first."),
 )  # fmt: skip
-Access = Callable[[str], NatsAccess]
-"""The access to NATS at these servers. Raises SetupError for a credentials file that cannot be read."""
 
 
-def access(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command these options, and `access` of what they say."""
+class NatsOptions(NamedTuple):
+    """What was given."""
+
+    credentials_file: Path | None
+    credentials_text: str | None
+    ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+    tls_first: bool
+
+    def credentials(self) -> str:
+        """Of the file or as given. Raises SetupError for a file that cannot be read."""
+        return _content(self.credentials_file) if self.credentials_file else self.credentials_text or ""
+
+
+def nats_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options, as `nats`."""
 
     @wraps(command)
     def called(
@@ -45,11 +57,10 @@ def access(command: Callable[..., Any]) -> Callable[..., Any]:
         nats_tls_first: bool,
         **others: Any,
     ) -> Any:
-        def made(url: str) -> NatsAccess:
-            credentials = _content(nats_credentials_file) if nats_credentials_file else nats_credentials or ""
-            return NatsAccess(url, credentials, nats_ca_file, nats_cert_file, nats_key_file, nats_tls_first)
-
-        return command(*arguments, access=made, **others)
+        given = NatsOptions(
+            nats_credentials_file, nats_credentials, nats_ca_file, nats_cert_file, nats_key_file, nats_tls_first
+        )
+        return command(*arguments, nats=given, **others)
 
     for option in reversed(_OPTIONS):
         called = option(called)

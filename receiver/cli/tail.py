@@ -2,34 +2,30 @@
 
 From JetStream it reads with a consumer of its own that leaves nothing behind, and needs no receiver to be up. Either
 way it goes on behind the last message it showed when the other side was away. This file must not know how the feed
-comes about.
+comes about, nor what reads NATS (`tail_of_nats`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, closing
-from datetime import datetime
-from itertools import islice, product
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
 from click.core import ParameterSource
 
-from esc_receiver_client import EscFeed, Event, FeedUnreachableError, NotAnEventError, SyncEscReceiver
+from esc_receiver_client import FeedUnreachableError, SyncEscReceiver
 from esc_receiver_client.questions import FEED_BEGINNING
-from receiver.cli import nats_options, options
+from receiver.cli import options
 from receiver.cli.endpoints_file import read_endpoints
-from receiver.cli.terminal import colour_of
+from receiver.cli.feed_lines import line
+from receiver.cli.nats_options import NatsOptions, nats_options
 from receiver.errors import SetupError
-from receiver.events.cloudevents import SUBJECTS
-from receiver.events.subjects import token
+from receiver.events.subjects import SUBJECTS
 from receiver.model.entities import EntityKind
 from receiver.model.sanitize import plain
-from receiver.publishing.nats_access import NatsAccess
 
 EPILOG = """\b
 Examples:
@@ -51,7 +47,7 @@ Examples:
     help="Read from these NATS servers instead, comma between, unless --url is given.",
 )
 @options.data_dir("Folder of an embedded receiver; its endpoints.json tells where NATS is.")
-@nats_options.access
+@nats_options
 @click.option(
     "--subject-prefix",
     envvar="ESC_RECEIVER_SUBJECT_PREFIX",
@@ -86,7 +82,7 @@ def tail_command(
     token: str | None,
     nats_url: str | None,
     data_dir: Path | None,
-    access: nats_options.Access,
+    nats: NatsOptions,
     subject_prefix: str,
     stream: str,
     from_start: bool,
@@ -107,12 +103,13 @@ def tail_command(
             after = FEED_BEGINNING if from_start else ""
             with SyncEscReceiver(url, token) as client, closing(client.feed(filters, after=after)) as entries:
                 for entry in islice(entries, limit):
-                    click.echo(plain(orjson.dumps(entry).decode()) if as_json else _line(entry))
+                    click.echo(plain(orjson.dumps(entry).decode()) if as_json else line(entry))
         else:
-            subjects = _subjects(subject_prefix, filters["entity"], filters["change"], filters["source"])
-            show = _as_cloud_event if as_json else _as_line
-            how = {"subjects": subjects, "start": "beginning" if from_start else "new"}
-            asyncio.run(_print(access(nats_url), stream, how, show, filters["deployment"], limit))
+            from receiver.cli.tail_of_nats import follow  # noqa: PLC0415 - all that reads NATS is loaded with it
+
+            asyncio.run(
+                follow(nats_url, nats, stream, subject_prefix, filters, limit, from_start=from_start, as_json=as_json)
+            )
     except KeyboardInterrupt:
         return
     except FeedUnreachableError as error:
@@ -120,75 +117,3 @@ def tail_command(
             raise
         hint = "NATS_CA_FILE says who may sign its certificate, NATS_CERT_FILE what is shown to it"
         raise SetupError(f"{error}; {hint}") from error
-
-
-async def _print(
-    access: NatsAccess,
-    stream: str,
-    how: Any,
-    show: Callable[[Event], str],
-    deployments: Sequence[str],
-    limit: int | None,
-) -> None:
-    """The events of these deployments, or all; the subject's place of a deployment depends on the entity."""
-    shown = 0
-    async with (
-        EscFeed(access.servers, stream=stream, name="esc-receiver tail", **access.options()) as feed,
-        aclosing(feed.subscribe(**how)) as events,
-    ):
-        async for event in events:
-            if deployments and _deployment(event) not in deployments:
-                continue
-            click.echo(show(event))
-            shown += 1
-            if shown == limit:
-                return
-
-
-def _deployment(event: Event) -> str | None:
-    try:
-        return str(event.json()["deployment"])
-    except (NotAnEventError, KeyError):
-        return None
-
-
-def _subjects(prefix: str, entities: Sequence[str], changes: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Non-overlapping subjects that match the filters. What follows the source has at least one token, or none."""
-    starts = [".".join((prefix, *parts)) for parts in product(_tokens(entities), _tokens(changes), _tokens(sources))]
-    return [f"{start}{end}" for start in starts for end in ("", ".>")]
-
-
-def _tokens(texts: Sequence[str]) -> list[str]:
-    return sorted({token(text) for text in texts}) or ["*"]
-
-
-def _as_cloud_event(event: Event) -> str:
-    return plain(orjson.dumps(event.cloud_event()).decode())
-
-
-def _as_line(event: Event) -> str:
-    """One line for a person: when, what, who, from where to where, why."""
-    try:
-        return _line(event.json())
-    except (NotAnEventError, ValueError, KeyError, TypeError):
-        return plain(f"{event.nats_subject}  {len(event.raw)} bytes that are none of ours")
-
-
-def _line(event: dict[str, Any]) -> str:
-    at = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    who = "/".join(filter(None, (event["source"], event.get("tenant"), *_names(event))))
-    colour = colour_of(event["change"])
-    change = click.style(f"{plain(event['change']):<12}", fg=colour, bold=colour == "red")
-    moved = f"{event['from_state']} → {event['to_state']}  " if "to_state" in event else ""
-    why = click.style(plain(f"{event['trigger'] or ''}: {event['reason']}"), dim=True)
-    return f"{at}  {plain(event['entity']):<10}  {change}  {plain(who)}  {plain(moved)}{why}"
-
-
-def _names(event: dict[str, Any]) -> tuple[str | None, ...]:
-    match event["entity"]:
-        case "vm":
-            return (event["deployment"], event["name"])
-        case "callback":
-            return (event["root"], event["receipt"])
-        case _:
-            return (event["name"],)

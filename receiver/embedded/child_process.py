@@ -22,6 +22,7 @@ from typing import IO, NoReturn, Self
 import stamina
 import structlog
 
+from receiver.embedded.private_files import open_private
 from receiver.errors import SetupError
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -133,16 +134,6 @@ def _open_log(log: Path) -> IO[bytes]:
         output.truncate(0)
         output.seek(0)
     return output
-
-
-def open_private(path: Path) -> IO[bytes]:
-    """Open for appending; nobody else may read it. Raises SetupError for a symbolic link, which may lead anywhere."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise SetupError(f"{path} cannot be opened: {error.strerror}") from error
-    os.fchmod(file, 0o600)
-    return os.fdopen(file, "ab")
 
 
 class Server:

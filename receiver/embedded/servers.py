@@ -24,6 +24,7 @@ from typing import NoReturn, Self
 import structlog
 
 from receiver.embedded.child_process import STOP_PATIENCE_S, Child, Server, end_leftover, listens, watch
+from receiver.embedded.private_files import write_private
 from receiver.errors import SetupError
 
 START_TIMEOUT_S = 60.0
@@ -265,15 +266,6 @@ def _secret(path: Path, account: struct_passwd | None) -> str:
         write_private(path, secrets.token_urlsafe(24))
         _give(path, account)
     return path.read_text()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write so that nobody else can ever read it, nor find half of it."""
-    half_written = path.with_suffix(".new")
-    half_written.unlink(missing_ok=True)
-    with os.fdopen(os.open(half_written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    half_written.rename(path)
 
 
 def _postmaster_ready(data: Path, pid: int) -> bool:

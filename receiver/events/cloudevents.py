@@ -17,14 +17,11 @@ from uuid import UUID
 
 import orjson
 
-from receiver.events.subjects import deployment_key, header_value, token, vm_key
+from receiver.events.subjects import SUBJECTS, deployment_key, header_value, token, vm_key
 from receiver.model.entities import Deployment, Entity, Operation, Resource, Source, Transition, Vm
 from receiver.model.envelope import Envelope
 from receiver.model.notification import Family, Notification
 from receiver.model.sanitize import sanitize
-
-SUBJECTS = "esc.v1"
-"""What every subject begins with. The version is that of the payload's schema."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _NOT_SHOWN = ("memory", "vms")

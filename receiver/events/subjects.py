@@ -12,6 +12,8 @@ from hashlib import sha256
 
 from receiver.model.sanitize import sanitize
 
+SUBJECTS = "esc.v1"
+"""What every subject begins with. The version is that of the payload's schema."""
 MISSING = "_"
 TOKEN_BYTES_MAX = 96
 HEADER_VALUE_BYTES_MAX = 1024

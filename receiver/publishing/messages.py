@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from receiver.config.settings import Settings
-from receiver.events.cloudevents import SUBJECTS, item_json, shortened
+from receiver.events.cloudevents import item_json, shortened
+from receiver.events.subjects import SUBJECTS
 from receiver.publishing.outbox import Row, Rows
 
 CONTROL_BYTES = 256

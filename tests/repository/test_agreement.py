@@ -26,7 +26,7 @@ from receiver.config.loading import CONFIG
 from receiver.config.settings import PREFIX, Settings
 from receiver.config.sources import Source
 from receiver.errors import ReceiverError
-from receiver.events.cloudevents import SUBJECTS
+from receiver.events.subjects import SUBJECTS
 from receiver.http.server import _ANSWERS
 from receiver.lifecycle import operation_tables, stage_rules
 from receiver.lifecycle.resource import VERBS
