@@ -132,6 +132,7 @@ def _locked_parser() -> etree.XMLParser:
     )
 
 
+(_EXCLAMATION,) = b"!"
 _PARSER: Final = _locked_parser()
 """Made once: that costs more than reading. lxml lets one thread at a time use it, and errors leave it clean."""
 
@@ -162,7 +163,7 @@ def _root(body: bytes, parser: etree.XMLParser) -> etree._Element:
         raise NotXmlError("the body is empty")
     if not is_plain(body) and (place := unreadable_declaration(decoded(body))):
         raise NotXmlError("an encoding that is not supported (line {}, column {})".format(*place))
-    if b"!" in document:  # found in no time, and next to never there
+    if _EXCLAMATION in document:  # found in no time, and next to never there
         _refuse_dtd(body)
     try:
         root = etree.fromstring(document, parser)

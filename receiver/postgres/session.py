@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 
 from receiver.postgres.array_containers import ask_concrete_classes
+from receiver.postgres.timestamps import from_microseconds, to_microseconds
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -55,7 +56,7 @@ async def set_up(connection: Connection, settings: Mapping[str, str]) -> None:
     """
     ask_concrete_classes()
     try:
-        await set_json_codec(connection)
+        await set_codecs(connection)
         wanted = dict(map(tuple, await connection.fetch(_SET, list(settings), list(settings.values()))))
         found = dict(map(tuple, await connection.fetch(_READ_BACK, list(settings))))
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
@@ -69,11 +70,14 @@ async def set_up(connection: Connection, settings: Mapping[str, str]) -> None:
         raise SessionError(f"settings were dropped between PostgreSQL and here ({', '.join(wrong)}); {SHARED}")
 
 
-async def set_json_codec(connection: Connection) -> None:
-    """Make JSON columns read and write Python values, also inside the rows of an array."""
+async def set_codecs(connection: Connection) -> None:
+    """Make JSON columns read and write Python values, and times by the quick way, also inside the rows of an array."""
     await connection.set_type_codec(
         "json", schema="pg_catalog", format="binary", encoder=orjson.dumps, decoder=orjson.loads
     )  # fmt: skip
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", format="tuple", encoder=to_microseconds, decoder=from_microseconds
+    )
 
 
 async def require_own(

@@ -25,9 +25,10 @@ TEXT_TOKENS_MAX: Final = 1_000
 _LOOKS_MAX = 3
 """At a document in which more is found each time; at an ordinary one it is two. Then all of it is secret."""
 
-_PLAIN = bytes(set(range(256)) - set(b"\0&!?@"))
-_CHANNELS = tuple(channel.encode() for channel in CALLBACK_CHANNELS)
-_ORDINARY = frozenset({b"", b"??"})
+_CALLBACK, _EVENTS = (channel.encode() for channel in CALLBACK_CHANNELS)
+_AMPERSAND, _EXCLAMATION, _AT = b"&!@"
+_DECLARATION_MARKS = 2
+"""Question marks of an XML declaration."""
 _DECLARATION = re.compile(r"\A[\s\ufeff]*+<\?xml\b[^<>]*?\?>")
 _ASIDE = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>", re.DOTALL)
 _ATTRIBUTE_VALUE = re.compile(r"""=\s*+(?:"[^"]*+"|'[^']*+')""")
@@ -143,10 +144,17 @@ def _merged(text: str, spans: Iterable[Span]) -> list[Span]:
 
 
 def _may_disguise(body: bytes) -> bool:
-    """Whether a secret may be spelled with character references, in sections, in another encoding, or in a URL."""
-    marks = body.translate(None, _PLAIN)
-    if marks not in _ORDINARY and (
-        b"\0" in marks or b"&" in marks or b"<!" in body or marks.count(b"?") > 2 or (b"@" in marks and b"://" in body)
-    ):
-        return True
-    return any(channel in body for channel in _CHANNELS) or not is_plain(body)
+    """Whether a secret may be spelled with character references, in sections, in another encoding, or in a URL.
+
+    A byte is found in no time; longer marks are looked for only where theirs is there.
+    """
+    return (
+        _AMPERSAND in body
+        or 0 in body
+        or (_EXCLAMATION in body and body.find(b"<!") >= 0)
+        or (_AT in body and body.find(b"://") >= 0)
+        or body.count(b"?") > _DECLARATION_MARKS
+        or body.find(_CALLBACK) >= 0
+        or body.find(_EVENTS) >= 0
+        or not is_plain(body)
+    )

@@ -113,21 +113,24 @@ class SecretNames:
         return bool(words) and (words[-1] in AS_LAST_WORD or not set(words).isdisjoint(AS_A_WORD))
 
     def may_be_in(self, body: bytes) -> bool:
-        """False only if no name of a secret stands in the body in plain ASCII. About 6 µs for a callback of 1.4 kB."""
-        letters = body.translate(_FOLDED, _NOT_LETTERS)
+        """False only if no name of a secret stands in the body in plain ASCII. About 4 µs for a callback of 1.4 kB.
+
+        `find` because `in` first takes the name for a number and makes an error of it: 2,000 instructions each.
+        """
+        find = body.translate(_FOLDED, _NOT_LETTERS).find
         if self._has_extra or (
-            b"ke" in letters
-            or b"cre" in letters
-            or b"pass" in letters
-            or b"pwd" in letters
-            or b"psk" in letters
-            or b"mmunit" in letters
-            or b"authori" in letters
-            or b"bearer" in letters
-            or b"basic" in letters
+            find(b"ke") >= 0
+            or find(b"cre") >= 0
+            or find(b"pass") >= 0
+            or find(b"pwd") >= 0
+            or find(b"psk") >= 0
+            or find(b"mmunit") >= 0
+            or find(b"authori") >= 0
+            or find(b"bearer") >= 0
+            or find(b"basic") >= 0
         ):
             lower = body.lower()
-            if any(hint in lower for hint in self._hints):
+            if any(lower.find(hint) >= 0 for hint in self._hints):
                 return True
         return self._has_extra and self._spelled_apart(_SEPARATORS.sub("", body.decode("latin-1").lower()))
 

@@ -17,7 +17,7 @@ from receiver.api.read_pool import SESSION, Snapshot
 from receiver.api.row_shapes import sql
 from receiver.config.settings import Settings
 from receiver.postgres.partitions import Partitions
-from receiver.postgres.session import set_json_codec
+from receiver.postgres.session import set_codecs
 from tests.support.query_api import deploy, store
 
 NOW = datetime.now(UTC)
@@ -54,7 +54,7 @@ async def filled(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.
     for fill in (FILL, FILL_LEDGER):
         await connection.execute(fill.replace("$1", f"'{begins_at.isoformat()}'"))
     await connection.execute("ANALYZE")
-    await set_json_codec(connection)
+    await set_codecs(connection)
     for name, value in SESSION.items():
         await connection.execute(f"SET {name} = '{value}'")
     yield connection

@@ -18,7 +18,7 @@ from receiver.app import running
 from receiver.config.settings import Settings
 from receiver.model.envelope import Envelope
 from receiver.parsing.parsed_callback import ParsedCallback
-from receiver.postgres.session import set_json_codec
+from receiver.postgres.session import set_codecs
 from receiver.postgres.statements import statements
 from receiver.replay.results import Fate, ReplayResult, Selection
 from receiver.replay.runs import Summary, replay
@@ -250,7 +250,7 @@ async def test_a_kept_callback_is_opened_as_it_arrived(postgres_dsn: str, connec
     """Every sample: the envelope made of its row is the one that was kept, but for the URL it came to."""
     sent = [letter(sample, ref="r1", remote=None) for sample in SAMPLES.values()]
     await keep(postgres_dsn, sent)
-    await set_json_codec(connection)
+    await set_codecs(connection)
     rows = {row["receipt"]: row for row in await connection.fetch("SELECT * FROM callbacks")}
     for one in sent:
         again = Envelope.of_row(rows[one.envelope.receipt])
