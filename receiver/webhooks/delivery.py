@@ -223,6 +223,9 @@ class Delivery:
     async def _move_place(self, standing: Standing, last_sequence: int) -> None:
         is_idle = not (standing.pending or standing.unacknowledged)
         sequence = max(last_sequence, standing.acknowledged) if is_idle else standing.acknowledged
+        if self._row.failing_sequence is not None and self._row.failing_sequence <= sequence:
+            # taken in a turn that ended, or by a receiver that was killed, before that could be noted
+            self._row = self._row._replace(failing_sequence=None, failing_since=None)
         if sequence != self._row.place_sequence:
             self._row = self._row.at(await self._consumer.place_at(sequence))
 

@@ -256,6 +256,24 @@ async def is_failing(connection: Connection) -> bool:
     return bool((await row_of(connection)).get("failing_since"))
 
 
+async def test_what_was_taken_is_failing_no_more_though_nobody_could_note_it(
+    receiver: Receiver, publish: Publish, endpoint: Endpoint, connection: Connection
+) -> None:
+    """A receiver was killed between JetStream's acknowledgement and its note: no alert may stay for ever."""
+    async with receiver() as app:
+        await publish([event(vm())])
+        await endpoint.has_taken(1)
+        await all_taken(app)
+    await connection.execute("UPDATE webhooks SET failing_since = now(), failing_sequence = 1")
+    async with receiver():
+
+        async def is_well() -> bool:
+            return not await is_failing(connection)
+
+        await until(is_well)
+    assert len(endpoint.requests) == 1
+
+
 async def test_retry_after_is_a_rest_for_all_its_events(
     receiver: Receiver, publish: Publish, endpoint: Endpoint
 ) -> None:
