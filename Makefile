@@ -46,7 +46,7 @@ cluster: $(VENV)/.dev $(VENV)/.cluster ## the same on Patroni, etcd, a NATS clus
 check: $(VENV)/.dev ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy --num-workers auto $(CODE)
 	$(BIN)/lint-imports
 
 audit: $(VENV)/.dev ## ask for known vulnerabilities of what the locks name

@@ -2,6 +2,7 @@
 
 A test's database is a clone of a migrated template (tens of milliseconds); its NATS is emptied of streams and buckets.
 A test that kills a server starts its own, with `EmbeddedPostgres(tmp_path / …)` or `EmbeddedNats(tmp_path / …)`.
+What tests write lies in memory where that has room for it; TMPDIR, or `--basetemp`, chooses another place.
 Whatever hypothesis draws is the same in every run; `make random` draws anew.
 """
 
@@ -27,9 +28,10 @@ from receiver.config.settings import Settings
 from receiver.observability import logs
 from receiver.postgres.migrations import migrate
 from tests.support.figures import installed
-from tests.support.servers import Servers, database_dsn, passable, started
+from tests.support.servers import Servers, database_dsn, memory, passable, started
 
 TEMPLATE = "template_of_tests"
+LONG = {"packaging", "workers", "app", "lab", "chaos", "hostile", "dashboards", "client"}
 
 # jsonschema builds 38 grammars of this for the format `iri`, five seconds at each import. No schema of ours does; that
 # of CycloneDX has, and is applied by a program of its own (tools/sbom.py).
@@ -49,8 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     runs where root runs the tests: another run would end the servers of this one.
     """
     if config.option.basetemp is None:
-        config.option.basetemp = tempfile.mkdtemp(prefix="esc-receiver-tests-")
+        config.option.basetemp = tempfile.mkdtemp(prefix="esc-receiver-tests-", dir=memory())
         config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rooms with long tests come first, so that at the end no process is left alone with one."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -58,10 +65,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@pytest.fixture(scope="session")
+def log_settings() -> Settings:
+    """Of log lines as they look on a terminal."""
+    return Settings(log_format="text")
+
+
 @pytest.fixture(autouse=True)
-def log_lines() -> None:
-    """Those of a test that fails are shown with it, as they look on a terminal."""
-    logs.configure(Settings(log_format="text"))
+def log_lines(log_settings: Settings) -> None:
+    """Those of a test that fails are shown with it."""
+    logs.configure(log_settings)
 
 
 @pytest.fixture

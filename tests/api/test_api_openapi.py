@@ -21,6 +21,7 @@ from receiver.api.routes import Api
 from receiver.config.settings import Settings
 from receiver.observability.metrics import Metrics
 from tests.support.batches import letter
+from tests.support.program import CHECKOUT
 from tests.support.query_api import READ, deploy, running_api, store
 from tests.support.samples import MALFORMED, SAMPLES
 from tools.docs.openapi import COPY, breaks, refused, renew, written
@@ -192,6 +193,10 @@ async def test_schemathesis_finds_nothing(postgres_dsn: str, tmp_path: Path) -> 
     await store(postgres_dsn, [*deploy("dep-a"), letter(MALFORMED[0])])
     past = [one.name for one in catalogue(SETTINGS) if "at" in {parameter.name for parameter in one.parameters}]
     (tmp_path / "schemathesis.toml").write_text("".join(map(OF_THE_PAST.format, past)))
+    kept = CHECKOUT / ".hypothesis" / "unicode_data"  # seconds to make, and the same for all
+    kept.mkdir(parents=True, exist_ok=True)
+    (tmp_path / ".hypothesis").mkdir()
+    (tmp_path / ".hypothesis" / "unicode_data").symlink_to(kept)
     async with running_api(postgres_dsn, query_rate_per_s=100_000.0, wait_s_max=1) as api:
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),

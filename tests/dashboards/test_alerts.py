@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -79,8 +78,11 @@ async def test_alerts_fire_when_they_should_and_not_otherwise(promtool: Path, pa
 
 async def test_another_threshold_is_another_rule(promtool: Path, tmp_path: Path) -> None:
     """Of a mixin of one's own, in expression and text; so a case whose threshold is moved fails."""
-    shutil.copytree(DASHBOARDS / "tests", tmp_path / "tests")
+    (tmp_path / "tests").mkdir()
     (tmp_path / "alerts").mkdir()
+    cases = yaml.safe_load((DASHBOARDS / "tests" / "behaviour.yml").read_text("utf-8"))
+    cases["tests"] = [case for case in cases["tests"] if case["name"].startswith("EscOperationsOverdue ")]
+    (tmp_path / "tests" / "behaviour.yml").write_text(yaml.safe_dump(cases))
     own = tmp_path / "mixin.toml"
     own.write_text(re.sub(r"(?m)^overdue = 3\b", "overdue = 4", mixin.MIXIN.read_text("utf-8")))
     for path, text in mixin.fresh(own, tmp_path / "alerts").items():

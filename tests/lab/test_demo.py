@@ -18,6 +18,8 @@ import aiohttp
 import nats
 import psutil
 
+from tests.support.program import NO_AUTHORITIES
+
 PATIENCE_S = 120
 SEEN = re.compile(
     r"received (\d+) = kept (\d+) \+ refused 0 \+ in flight 0; (\d+) messages due on the feed, (\d+) came"
@@ -33,7 +35,7 @@ async def demo(folder: Path, *options: str, output: int = PIPE, port: str = "0")
         stdout=output,
         stderr=output,
         cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder), "TERM": "xterm"},
+        env={**os.environ, **NO_AUTHORITIES, "TMPDIR": str(folder), "TERM": "xterm"},
     )
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -20,6 +20,8 @@ from tests.support.batches import of_deployment
 from tests.support.samples import SAMPLES
 
 PATIENCE_S = 60
+NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull}
+"""No test trusts those of the machine, and reading them takes a tenth of a second at each start."""
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -43,6 +45,7 @@ class Program:
         """The same, of the release that this interpreter finds from this folder."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ESC_RECEIVER_")}
         environ |= {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in settings.items()}
+        environ |= NO_AUTHORITIES
         return cls(
             await asyncio.create_subprocess_exec(
                 python,
