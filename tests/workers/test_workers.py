@@ -28,6 +28,16 @@ from tests.support.waiting import until
 ABSENT = "postgresql://esc@127.0.0.1:1/esc"
 
 
+SERVING = {"aiohttp", "asyncpg", "lxml"}
+"""Packages in C of which a supervisor has no use."""
+
+
+def loaded_to_serve(pid: int) -> set[str]:
+    """Which of them a process has in its memory."""
+    paths = {part for file in psutil.Process(pid).memory_maps() for part in Path(file.path).parts}
+    return paths & SERVING
+
+
 async def kept(connection: Any) -> set[str]:
     """The receipts in PostgreSQL."""
     return {str(row["receipt"]) for row in await connection.fetch("SELECT receipt FROM callbacks")}
@@ -57,6 +67,8 @@ async def test_workers_are_one_receiver(postgres_dsn: str, nats_url: str, connec
         assert min(each) > 0
         assert told[-1]["relay_leader"] == 1
         assert {name: told[-1][f'worker_up{{worker="{name}"}}'] for name in "12"} == {"1": 1, "2": 1}
+        assert loaded_to_serve(found.program.process.pid) == set()
+        assert loaded_to_serve((await found.pids())[1]) == SERVING
         ready = await found.readiness()
         assert (ready["ready"], ready["degraded"], sorted(ready["workers"])) == (True, False, ["1", "2"])
         assert len({*(await found.pids()).values(), found.program.process.pid}) == 3
