@@ -35,12 +35,10 @@ LARGE = b"<deployment>" + b"<a>1</a>" * 2_000 + b"</deployment>"
 
 
 @pytest.fixture
-def quiet_collector() -> Iterator[None]:
+def quiet_collector() -> None:
     """Of garbage, as `serve` has it: what was made before is not looked through again."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class TurnWatch:
