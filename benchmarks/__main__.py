@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import consume, wall, windows
+from benchmarks import consume, instructions, wall, windows
 from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparison, Plan, Results
 from benchmarks.outage import HELD, Outage
 from benchmarks.report import document, outage_table, shapes_table, tables
@@ -24,7 +24,7 @@ from receiver.embedded.servers import Embedded
 
 OUTAGE = "outage"
 SHAPES = (ONE, FILLED)
-BESIDE = {"consume": consume.main, "windows": windows.main, "wall": wall.main}
+BESIDE = {"consume": consume.main, "windows": windows.main, "wall": wall.main, "instructions": instructions.main}
 """Runs of their own, with options of their own: `python -m benchmarks.windows --help`."""
 QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
 
@@ -38,7 +38,8 @@ QUICK = {"rounds": 2, "seconds": 1.5, "feed_seconds": 4.0, "drained": 8_000}
     "programs",
     multiple=True,
     type=click.Choice([NOTHING, ORDINARY, SERVICE, OUTAGE, *SHAPES, *BESIDE]),
-    help="Only this: a program, an outage of PostgreSQL, traffic of another shape, the query API, the board, the kit.",
+    help="Only this: a program, an outage of PostgreSQL, traffic of another shape, the query API, the board, the kit, "
+    "instructions counted by valgrind.",
 )
 @click.option("--held", default=HELD, show_default=True, help="With an outage: callbacks that wait at its end.")
 @click.option("--stored", default=STORED, show_default=True, help="With a filled database: callbacks in it.")
@@ -55,6 +56,7 @@ def main(*, quick: bool, as_json: bool, held: int, stored: int, **chosen: Any) -
       make bench ARGS="--only outage"
       make bench ARGS="--only 'one deployment' --only filled"
       make bench ARGS="--only windows --only wall"
+      make bench ARGS="--only instructions"
       make bench ARGS="--workers 2"
       python -m benchmarks --only service --connections 128 --rounds 3
     """

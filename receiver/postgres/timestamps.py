@@ -22,7 +22,7 @@ def to_microseconds(time: datetime) -> tuple[int]:
 
 
 def from_microseconds(value: tuple[int]) -> datetime:
-    """In UTC; the last and the first time that Python knows for what is infinite. Raises OverflowError beyond them."""
+    """The time in UTC; the last or first that Python knows for what is infinite. Raises OverflowError beyond them."""
     try:
         return _EPOCH + _MICROSECOND * value[0]
     except OverflowError:

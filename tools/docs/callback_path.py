@@ -39,6 +39,8 @@ Call = tuple[str, str]
 """File and qualified name of a function."""
 NOT_ON_THE_WAY = ("model", "observability")
 """Rooms of values, and of what is counted on the way: calling them hands nothing on."""
+CODECS = ("receiver/postgres/timestamps.py",)
+"""What a driver calls for each value: it is called by a library, but hands nothing on either."""
 
 
 @contextmanager
@@ -107,7 +109,11 @@ def files(calls: Iterable[tuple[Call, str]]) -> list[str]:
 
 def stations(calls: Sequence[tuple[Call, str]]) -> list[str]:
     """The files at which a room is entered, in order: what a callback is handed to."""
-    entered = (file for (file, _), caller in calls if caller != room(file) and room(file) not in NOT_ON_THE_WAY)
+    entered = (
+        file
+        for (file, _), caller in calls
+        if caller != room(file) and room(file) not in NOT_ON_THE_WAY and file not in CODECS
+    )
     return list(dict.fromkeys(entered))
 
 
