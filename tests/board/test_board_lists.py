@@ -12,7 +12,7 @@ from playwright.async_api import Browser, expect
 
 from receiver.app import App
 from tests.support.batches import letter
-from tests.support.browser import deploy, needs_chromium, post, receiving, visiting
+from tests.support.browser import deploy, needs_chromium, post, receiving, stored, visiting
 from tests.support.samples import SAMPLES
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
@@ -176,6 +176,7 @@ async def test_nothing_is_never_said_of_what_was_not_looked_at(
     async with receiving(postgres_dsn, nats_url, tmp_path, query_scan_rows_max=20) as app:
         await post(app, deploy("dep-oldest"))
         await post(app, [one for number in range(5) for one in deploy(f"dep-{number}")])
+        await stored(app)
         async with visiting(chromium, f"{app.url}/#/feed?q=dep-oldest") as visit:
             page = visit.page
             await expect(page.get_by_text("Nothing so far")).to_be_visible()

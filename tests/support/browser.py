@@ -22,6 +22,7 @@ from receiver.app import App, running
 from receiver.config.settings import Settings
 from tests.support.batches import of_deployment
 from tests.support.samples import SAMPLES, Sample
+from tests.support.waiting import until
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 needs_chromium = pytest.mark.skipif(
@@ -102,6 +103,15 @@ async def post(app: App, samples: Iterable[Sample], path: str = "/esc/default/ca
             async with client.post(app.url + path, data=sample.body, headers=dict(sample.headers)) as answer:
                 statuses.append(answer.status)
     return statuses
+
+
+async def stored(app: App) -> None:
+    """Until all that was posted is in PostgreSQL: on a busy machine some of it goes through the spool."""
+
+    async def is_so() -> bool:
+        return app.router.direct and not app.spool.depth
+
+    await until(is_so, WAIT_MS / 1000)
 
 
 def deploy(name: str) -> list[Sample]:
