@@ -7,11 +7,9 @@ left as it is, only slower; a test tells. Must not know what is written.
 
 from __future__ import annotations
 
-from collections import deque
 from types import MappingProxyType
 from typing import Final
 
-import asyncpg
 from asyncpg.protocol import protocol
 
 ARRAYS: Final[tuple[type, ...]] = (
@@ -19,11 +17,8 @@ ARRAYS: Final[tuple[type, ...]] = (
     tuple,
     set,
     frozenset,
-    deque,
-    range,
     type({}.keys()),
     type({}.values()),
-    asyncpg.Record,
 )
 MAPPINGS: Final[tuple[type, ...]] = (dict, MappingProxyType)
 ASKED: Final = {"IterableABC": ARRAYS, "SizedABC": ARRAYS, "MappingABC": MAPPINGS}
