@@ -11,18 +11,21 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import asyncpg
 
 from benchmarks.traffic import Traffic
-from receiver.lifecycle import Windows
+from receiver.lifecycle import Windows, decide
 from receiver.model.envelope import Clock, Envelope, HeadReader
 from receiver.model.notification import Channel
 from receiver.parsing.parsed_callback import ParsedCallback, read
 from receiver.postgres.session import WRITING, set_up
-from receiver.postgres.store import Store
+from receiver.postgres.store import Store, events_of
+from receiver.postgres.unit_of_work import UnitOfWork
 from receiver.redaction.redactor import Redactor
 
 COUNTED = 480
@@ -31,6 +34,7 @@ BATCH = 40
 DEPLOYMENTS = 400
 """All are there before: that many callbacks are done first."""
 
+T = TypeVar("T")
 Posted = tuple[tuple[tuple[bytes, bytes], ...], bytes]
 """Header fields and body."""
 
@@ -48,21 +52,20 @@ def _taken_apart(request: bytes) -> Posted:
 
 
 class Reader:
-    """From header fields and body to what the lifecycle decides on, as in the service."""
+    """From header fields and body to an envelope, as in the service; secrets in the body are looked for before."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._heads = HeadReader(redactor)
         self._clock = Clock()
 
-    def read(self, one: Posted) -> ParsedCallback:
-        """Secrets in the body are looked for before."""
+    def envelope(self, one: Posted) -> Envelope:
+        """It is stamped now."""
         fields, body = one
         received_at, receipt = self._clock.stamp()
-        envelope = Envelope.of(
+        return Envelope.of(
             self._heads.read(fields, 65_536), receipt=receipt, received_at=received_at, source="default",
             channel=Channel.CALLBACK, remote="127.0.0.1", ref=None, body=body, redacted=False,
         )  # fmt: skip
-        return read(envelope, 50)
 
 
 @contextmanager
@@ -82,33 +85,65 @@ def _count(on_or_off: str) -> None:
 
 def redact() -> None:
     """Secrets looked for in bodies."""
-    redactor = Redactor((), 5_000)
-    bodies = [body for _, body in posted(0, COUNTED + BATCH)]
-    for body in bodies[:BATCH]:
-        redactor.redact(body)
-    with counting():
-        for body in bodies[BATCH:]:
-            redactor.redact(body)
+    _each([body for _, body in posted(0, BATCH + COUNTED)], Redactor((), 5_000).redact)
+
+
+def read_head() -> None:
+    """Header fields read, secrets in them looked for, stamped."""
+    _each(posted(0, BATCH + COUNTED), Reader(Redactor((), 5_000)).envelope)
 
 
 def parse() -> None:
-    """Header fields and bodies read."""
+    """Bodies read: XML, and what it means."""
     reader = Reader(Redactor((), 5_000))
-    requests = posted(0, COUNTED + BATCH)
-    for one in requests[:BATCH]:
-        reader.read(one)
+    _each([reader.envelope(one) for one in posted(0, BATCH + COUNTED)], partial(read, depth_max=50))
+
+
+def judge() -> None:
+    """Callbacks decided against rows in memory."""
+    unit, windows = UnitOfWork(), Windows()
+
+    def one(callback: ParsedCallback) -> None:
+        assert callback.notification
+        unit.apply(decide(unit.current(callback.notification), callback.notification, windows, callback.delayed))
+
+    _each(_parsed(), one, uncounted=DEPLOYMENTS)
+
+
+def make_events() -> None:
+    """What is published of them."""
+    unit, windows = UnitOfWork(), Windows()
+    decided = []
+    for callback in _parsed():
+        assert callback.notification
+        decision = decide(unit.current(callback.notification), callback.notification, windows, callback.delayed)
+        unit.apply(decision)
+        decided.append((callback, decision))
+    _each(decided, lambda one: events_of(*one), uncounted=DEPLOYMENTS)
+
+
+def _parsed() -> list[ParsedCallback]:
+    """Of new VMs; of each deployment there was one before."""
+    reader = Reader(Redactor((), 5_000))
+    return [read(reader.envelope(one), 50) for one in posted(0, DEPLOYMENTS + COUNTED)]
+
+
+def _each(values: Sequence[T], do: Callable[[T], object], *, uncounted: int = BATCH) -> None:
+    gc.freeze()  # as `serve` does
+    gc.disable()
+    for value in values[:uncounted]:
+        do(value)
     with counting():
-        for one in requests[BATCH:]:
-            reader.read(one)
+        for value in values[uncounted:]:
+            do(value)
 
 
 async def write(postgres_dsn: str) -> None:
     """Batches decided, their events made, all written; each callback is about a new VM of a known deployment."""
     connection = await asyncpg.connect(postgres_dsn)
     await set_up(connection, WRITING)
-    store, reader = Store(Windows()), Reader(Redactor((), 5_000))
-    callbacks = [reader.read(one) for one in posted(0, DEPLOYMENTS + COUNTED)]
-    gc.freeze()  # as `serve` does
+    store, callbacks = Store(Windows()), _parsed()
+    gc.freeze()
     gc.disable()
     await _write(store, connection, callbacks[:DEPLOYMENTS])
     with counting():
@@ -123,13 +158,20 @@ async def _write(
         await store.write_batch(connection, callbacks[first : first + BATCH])
 
 
+STEPS: dict[str, Callable[[], None]] = {
+    "redact": redact, "head": read_head, "parse": parse, "judge": judge, "events": make_events,
+}  # fmt: skip
+"""Those that need no PostgreSQL."""
+WRITE = "write"
+
+
 def main() -> None:
     """One step."""
     _, step, postgres_dsn = sys.argv
-    if step == "write":
+    if step == WRITE:
         asyncio.run(write(postgres_dsn))
     else:
-        {"redact": redact, "parse": parse}[step]()
+        STEPS[step]()
 
 
 if __name__ == "__main__":

@@ -7,3 +7,4 @@ Must not hold anything that the service needs when it is not run from a terminal
 
 PROGRAM = "esc-receiver"
 """As it is called."""
+HELP_OPTIONS = ("-h", "--help")

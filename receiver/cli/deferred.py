@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from receiver.cli import PROGRAM
+from receiver.cli import HELP_OPTIONS, PROGRAM
 from receiver.cli.collector import uncollected
 from receiver.errors import SetupError
 
@@ -31,6 +31,8 @@ class Deferred(click.Command):
                 command: click.Command = getattr(import_module(self._module), self._variable)
         except ModuleNotFoundError as error:
             return lacking(self.name or "", error.name or "a package")
+        # click keeps the first answer: a command that was asked by itself before would not know -h in the group either
+        command.context_settings.setdefault("help_option_names", HELP_OPTIONS)
         return command
 
     def make_context(

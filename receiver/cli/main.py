@@ -13,7 +13,7 @@ import click
 
 from esc_receiver_client.errors import EscReceiverError
 from receiver import __version__
-from receiver.cli import PROGRAM
+from receiver.cli import HELP_OPTIONS, PROGRAM
 from receiver.cli.deferred import Deferred, lacking
 from receiver.errors import ReceiverError
 from receiver.model.sanitize import plain
@@ -141,7 +141,7 @@ def _errors_in_a_line(ctx: click.Context) -> Iterator[None]:
     ctx.exit(2)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": HELP_OPTIONS})
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
     """Stands at Cisco ESC's callback URL: keeps every message, understands it, and tells everyone else."""

@@ -47,7 +47,7 @@ async def invoked(*arguments: str, **settings: str) -> Result:
 def test_every_command_explains_itself_with_examples(command: str, flag: str) -> None:
     """What it does, its options with a word on each, and lines to copy."""
     result = invoke(command, flag)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert "Examples:" in result.output
     assert result.output.count(f"esc-receiver {command}") >= 2
     options = [one for one in commands()[command].params if isinstance(one, click.Option)]

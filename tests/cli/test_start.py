@@ -8,6 +8,7 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from receiver.cli.deferred import Deferred
 from receiver.cli.main import main
@@ -102,3 +103,11 @@ def test_a_command_is_listed_as_it_describes_itself(width: int) -> None:
     assert len(listed) == len(main.list_commands(click.Context(main)))
     assert listed == {name: (command.get_short_help_str(width), command.hidden) for name, command in loaded.items()}
     assert all(name == command.name for name, command in loaded.items())
+
+
+def test_a_command_explains_itself_wherever_it_is_asked() -> None:
+    """By itself, and then in the program: `-h` is known to both."""
+    alone = deferred()["migrate"].load()
+    for command, words in ((alone, ["-h"]), (main, ["migrate", "-h"])):
+        told = CliRunner().invoke(command, words)
+        assert (told.exit_code, "Examples:" in told.output) == (0, True), told.output
