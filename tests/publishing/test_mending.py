@@ -147,7 +147,8 @@ async def test_holes_in_the_middle_are_found_told_and_closed(field: ServedFeed) 
             lost = await field.remove(1, 7, 8, 60)
             await feed.until(lambda: _truth(value(app, "feed_mended_total", loss="hole") == 4))
             await feed.until(field.is_complete)
-        assert next(line["missing"] for line in logs if line["event"] == "the stream has holes") == 4
+        told = [line["missing"] for line in logs if line["event"] == "the stream has holes"]
+        assert max(told) <= 4 <= sum(told)  # it may have looked while they were made, or again before all was back
     assert (await field.ids())[-4:] == lost
     ids = await field.ids()
     assert len(ids) == len(set(ids))
