@@ -22,6 +22,9 @@ from receiver.publishing.nats_client import NatsClient, explained
 
 log = structlog.get_logger()
 
+CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+"""Who closes at once may cut off what he has to say, such as that he wants a certificate."""
+
 
 class Broker:
     """One connection to NATS, for one event loop; `close` ends it."""
@@ -130,7 +133,8 @@ class Broker:
         if self._up.is_set():
             self._tell_forbidden(error)
             return
-        self._last_error = explained(error)
+        if not (self._last_error and isinstance(error, CUT_OFF)):
+            self._last_error = explained(error)
         self._tried.set()
         if not self._logged:
             self._log_change("NATS cannot be reached; trying on", error=self._last_error)
