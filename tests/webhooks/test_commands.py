@@ -121,8 +121,12 @@ async def test_the_commands(receiver: Receiver, publish: Publish, endpoint: Endp
         assert {"STATE", "PENDING", "CURSOR", "orders", endpoint.url} <= set(
             listed.output.replace("LAST TAKEN", "").split()
         )
-        as_json = json.loads((await command(app.url, "list", "-o", "json")).stdout)
-        assert as_json["last_delivered_id"] == endpoint.taken[0].id
+
+        async def is_noted() -> bool:
+            as_json = json.loads((await command(app.url, "list", "-o", "json")).stdout)
+            return bool(as_json["last_delivered_id"] == endpoint.taken[0].id)
+
+        await until(is_noted)  # a moment after it is taken
         assert (await command(app.url, "enable", "orders", "-o", "name")).stdout == "orders\n"
         again = await command(app.url, "resend", "orders", "--from-seq", "1")
         assert again.exit_code == 0, again.output
