@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from shlex import quote
 from typing import Final
 
 import structlog
@@ -57,5 +58,5 @@ class UnknownSources:
         self._told.add(name)
         log.warning(
             "callbacks come to a source that is not configured; they are kept as dead letters, not applied",
-            source=name, peer=peer, move=f"esc-receiver replay --source {name} --to-source NAME",
+            source=name, peer=peer, move=f"esc-receiver replay --source {quote(name)} --to-source NAME",
         )  # fmt: skip

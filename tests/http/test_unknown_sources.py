@@ -81,3 +81,10 @@ def test_the_first_of_each_name_is_told() -> None:
             unknown.take(f"name-{number}", "10.0.0.1")
     assert len(lines) == NAMES_MAX
     assert (lines[0]["source"], lines[0]["peer"], lines[0]["log_level"]) == ("name-0", "10.0.0.1", "warning")
+
+
+def test_the_line_can_be_pasted_whatever_the_name() -> None:
+    """It came from outside: a shell must take it for one word."""
+    with structlog.testing.capture_logs() as lines:
+        sources().take("lab 1; id", "203.0.113.7")
+    assert lines[0]["move"] == "esc-receiver replay --source 'lab 1; id' --to-source NAME"
