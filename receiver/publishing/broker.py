@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from contextlib import suppress
 
 import structlog
@@ -23,7 +24,7 @@ from receiver.publishing.nats_client import NatsClient, explained
 log = structlog.get_logger()
 
 CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
-"""Who closes at once may cut off what he has to say, such as that he wants a certificate."""
+"""Who closes at once may cut off what he has to say of a certificate: what he said of it before holds."""
 
 
 class Broker:
@@ -41,7 +42,8 @@ class Broker:
         self._tried = asyncio.Event()
         """It is connected, or could not be."""
         self._logged = ""
-        self._last_error = ""
+        self._fault: Exception | None = None
+        """Why it is not connected, as far as is known."""
         self._forbidden = False
         """Something was, since NATS was connected."""
 
@@ -64,7 +66,7 @@ class Broker:
         """Ask NATS for an answer. Raises DisconnectedError, as soon as it is known that NATS cannot be reached."""
         if not self.is_up:
             await self._wait(self._tried)
-        if self._last_error:
+        if self._fault:
             raise self._unreachable()
         client = await self.client()
         try:
@@ -93,7 +95,7 @@ class Broker:
             raise self._unreachable() from None
 
     def _unreachable(self) -> DisconnectedError:
-        return DisconnectedError(f"NATS cannot be reached: {self._last_error or 'no answer'}")
+        return DisconnectedError(f"NATS cannot be reached: {explained(self._fault) if self._fault else 'no answer'}")
 
     async def _connect(self) -> None:
         """Returns when connected; nats-py tries for ever. A client that lost its connection reconnects by itself."""
@@ -116,7 +118,7 @@ class Broker:
         self.connections += 1
         self._metrics.nats_up.set(1)
         self._log_change("NATS is connected")
-        self._last_error = ""
+        self._fault = None
         self._forbidden = False
 
     async def _on_down(self) -> None:
@@ -133,11 +135,11 @@ class Broker:
         if self._up.is_set():
             self._tell_forbidden(error)
             return
-        if not (self._last_error and isinstance(error, CUT_OFF)):
-            self._last_error = explained(error)
+        if not (isinstance(self._fault, ssl.SSLError) and isinstance(error, CUT_OFF)):
+            self._fault = error
         self._tried.set()
         if not self._logged:
-            self._log_change("NATS cannot be reached; trying on", error=self._last_error)
+            self._log_change("NATS cannot be reached; trying on", error=explained(error))
 
     def _tell_forbidden(self, error: Exception) -> None:
         """Of what is published or asked for in one go the server forbids each, and one line is enough."""

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
 import pytest
 from structlog.testing import capture_logs
 
+from chaos.wire import Wire
 from receiver.app import App
 from receiver.config.settings import Settings
 from receiver.errors import DisconnectedError, NotAllowedError, SettingsError, StreamRefusedError, StreamTakenError
@@ -117,6 +119,45 @@ async def test_client_certificates(tmp_path: Path, signer: Authority) -> None:
         assert "NATS_CERT_FILE" in await fault_of(server.url, **trusted)
         foreign = await fault_of(server.url, nats_cert_file=foreign_cert, nats_key_file=foreign_key, **trusted)
         assert "does not accept our certificate (NATS_CERT_FILE)" in foreign
+
+
+async def test_what_was_said_of_a_certificate_holds_while_connections_are_only_cut(
+    tmp_path: Path, signer: Authority
+) -> None:
+    """A reset names no setting."""
+    demanding = tls_of(signer, ca_file=str(signer.file), verify=True)
+    calls: list[bool] = []
+    is_cut = False
+
+    async with ConfiguredNats(tmp_path / "nats", **demanding) as server:
+
+        def server_port() -> int:
+            calls.append(is_cut)
+            if is_cut:
+                wire.tear(0)
+            return urlsplit(server.url).port or 0
+
+        wire = Wire(server_port)
+        async with wire.laid(), brokered(_through(wire, server.url), nats_ca_file=signer.file) as broker:
+
+            async def says_why() -> bool:
+                with pytest.raises(DisconnectedError) as caught:
+                    await broker.ping()
+                return "NATS_CERT_FILE" in str(caught.value)
+
+            await feed.until(says_why)
+            is_cut = True
+
+            async def is_cut_often() -> bool:
+                return calls.count(True) > 3
+
+            await feed.until(is_cut_often)
+            assert await says_why()
+
+
+def _through(wire: Wire, url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{wire.port}")).geturl()
 
 
 async def test_files_are_read_again_at_each_connection(tmp_path: Path, signer: Authority) -> None:
