@@ -20,6 +20,7 @@ import asyncpg
 
 from benchmarks.traffic import Traffic
 from receiver.lifecycle import Windows, decide
+from receiver.model.entities import Decision
 from receiver.model.envelope import Clock, Envelope, HeadReader
 from receiver.model.notification import Channel
 from receiver.parsing.parsed_callback import ParsedCallback, read
@@ -33,6 +34,8 @@ COUNTED = 480
 BATCH = 40
 DEPLOYMENTS = 400
 """All are there before: that many callbacks are done first."""
+
+WINDOWS = Windows()
 
 T = TypeVar("T")
 Posted = tuple[tuple[tuple[bytes, bytes], ...], bytes]
@@ -101,25 +104,21 @@ def parse() -> None:
 
 def judge() -> None:
     """Callbacks decided against rows in memory."""
-    unit, windows = UnitOfWork(), Windows()
-
-    def one(callback: ParsedCallback) -> None:
-        assert callback.notification
-        unit.apply(decide(unit.current(callback.notification), callback.notification, windows, callback.delayed))
-
-    _each(_parsed(), one, uncounted=DEPLOYMENTS)
+    _each(_parsed(), partial(_judged, UnitOfWork()), uncounted=DEPLOYMENTS)
 
 
 def make_events() -> None:
     """What is published of them."""
-    unit, windows = UnitOfWork(), Windows()
-    decided = []
-    for callback in _parsed():
-        assert callback.notification
-        decision = decide(unit.current(callback.notification), callback.notification, windows, callback.delayed)
-        unit.apply(decision)
-        decided.append((callback, decision))
+    unit = UnitOfWork()
+    decided = [(callback, _judged(unit, callback)) for callback in _parsed()]
     _each(decided, lambda one: events_of(*one), uncounted=DEPLOYMENTS)
+
+
+def _judged(unit: UnitOfWork, callback: ParsedCallback) -> Decision:
+    assert callback.notification
+    decision = decide(unit.current(callback.notification), callback.notification, WINDOWS, callback.delayed)
+    unit.apply(decision)
+    return decision
 
 
 def _parsed() -> list[ParsedCallback]:
@@ -142,7 +141,7 @@ async def write(postgres_dsn: str) -> None:
     """Batches decided, their events made, all written; each callback is about a new VM of a known deployment."""
     connection = await asyncpg.connect(postgres_dsn)
     await set_up(connection, WRITING)
-    store, callbacks = Store(Windows()), _parsed()
+    store, callbacks = Store(WINDOWS), _parsed()
     gc.freeze()
     gc.disable()
     await _write(store, connection, callbacks[:DEPLOYMENTS])

@@ -14,11 +14,13 @@ COLLECTOR_THRESHOLD = 50_000
 def uncollected() -> Iterator[None]:
     """For the time in which modules are loaded: they stay, and the collector would look at all of them again and again,
     for a tenth of that time."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def spare_the_collector() -> None:

@@ -142,7 +142,7 @@ class Delivery:
         now = datetime.now(UTC)
         self._row = self._row._replace(delivered_at=now, delivered_sequence=event.sequence, delivered_id=event.id)
         if self._row.failing_sequence == event.sequence:
-            self._row = self._row._replace(failing_sequence=None, failing_since=None)
+            self._row = self._row.well()
         with suppress(ValueError):
             lag_s = (now - datetime.fromisoformat(made_at)).total_seconds()
             self._metrics.webhook_lag_seconds.labels(self._row.name).observe(max(0.0, lag_s))
@@ -223,11 +223,14 @@ class Delivery:
     async def _move_place(self, standing: Standing, last_sequence: int) -> None:
         is_idle = not (standing.pending or standing.unacknowledged)
         sequence = max(last_sequence, standing.acknowledged) if is_idle else standing.acknowledged
-        if self._row.failing_sequence is not None and self._row.failing_sequence <= sequence:
-            # taken in a turn that ended, or by a receiver that was killed, before that could be noted
-            self._row = self._row._replace(failing_sequence=None, failing_since=None)
+        self._forget_failing(sequence)
         if sequence != self._row.place_sequence:
             self._row = self._row.at(await self._consumer.place_at(sequence))
+
+    def _forget_failing(self, taken: int) -> None:
+        """Of what was taken in a turn that ended, or by a receiver that was killed, before that could be noted."""
+        if self._row.failing_sequence is not None and self._row.failing_sequence <= taken:
+            self._row = self._row.well()
 
     def _show(self, standing: Standing) -> None:
         name, since = self._row.name, self._row.failing_since

@@ -50,6 +50,10 @@ class Row(NamedTuple):
         """The same at another place."""
         return self._replace(place_sequence=place.sequence, place_subject=place.subject, place_id=place.id)
 
+    def well(self) -> Row:
+        """The same, failing with nothing."""
+        return self._replace(failing_sequence=None, failing_since=None)
+
 
 class Register:
     """The table. All methods raise SetupError while PostgreSQL cannot be used."""
