@@ -249,7 +249,8 @@ class _ReplayTask:
         return [one for one in batch if one.receipt not in self.results]
 
     async def process(self, batch: Sequence[Wanted]) -> None:
-        self.results |= {result.receipt: result for result in await self._replay.apply_once(batch, self._now)}
+        results = await self._replay.apply_once(batch, self._now)
+        self.results |= {result.receipt: result for result in results}
 
     async def on_conflict(self, batch: Sequence[Wanted], error: Exception) -> None:
         """The locked rows will show what the other program did."""

@@ -225,7 +225,8 @@ class Delivery:
         sequence = max(last_sequence, standing.acknowledged) if is_idle else standing.acknowledged
         self._forget_failing(sequence)
         if sequence != self._row.place_sequence:
-            self._row = self._row.at(await self._consumer.place_at(sequence))
+            place = await self._consumer.place_at(sequence)
+            self._row = self._row.at(place)  # only now: deliveries have changed the row in between
 
     def _forget_failing(self, taken: int) -> None:
         """Of what was taken in a turn that ended, or by a receiver that was killed, before that could be noted."""
