@@ -49,6 +49,15 @@ class OutboxRow(NamedTuple):
     kv_ended: bool
 
 
+class BucketRow(NamedTuple):
+    """What of an outbox row the KV bucket is made from."""
+
+    headers: str
+    payload: str
+    kv_key: str
+    kv_ended: bool
+
+
 def transition_event(transition: Transition, entity: Entity, traceparent: str | None = None) -> OutboxRow:
     """The message of a ledger entry; `entity` is as it stands after it.
 
@@ -85,6 +94,15 @@ def transition_event(transition: Transition, entity: Entity, traceparent: str | 
         _kv_key(entity),
         entity.ended_at is not None,
     )
+
+
+def bucket_row(entity: Entity) -> BucketRow | None:
+    """The entity as it stands, for the bucket alone; None: the bucket does not show it."""
+    key = _kv_key(entity)
+    if key is None:
+        return None
+    payload = {"id": str(entity.id), "item": item(entity)}  # last: item_json relies on it
+    return BucketRow("", _json(payload).decode(), key, entity.ended_at is not None)
 
 
 def unclassified_event(notification: Notification, reason: str, rule: str, traceparent: str | None = None) -> OutboxRow:

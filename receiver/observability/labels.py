@@ -117,6 +117,8 @@ class Mended(StrEnum):
     CUT_SHORT = "cut-short"
     HOLE = "hole"
     """Found missing by a comparison with the ledger."""
+    BUCKET = "bucket"
+    """Not in the stream, but in the KV bucket: items that are put again."""
 
 
 class Attempt(StrEnum):

@@ -63,6 +63,8 @@ class Progress(NamedTuple):
     message_id: str | None
     """What stands at that sequence; None: not known."""
     database_id: str
+    bucket_sequence: int
+    """How far the KV bucket is acknowledged."""
 
 
 class Backlog(NamedTuple):
@@ -158,6 +160,10 @@ class Outbox:
         """Remember that the stream ends there, although it had acknowledged more."""
         await self._rows("fall_back", stream, sequence, message_id)
 
+    async def refilled(self, bucket_sequence: int) -> None:
+        """Remember that the bucket has everything again, up to there."""
+        await self._rows("refilled", bucket_sequence)
+
     async def known(self, ids: Sequence[UUID]) -> set[UUID]:
         """Those for which this database has a row."""
         return {row["id"] for row in await self._rows("known", ids)}
@@ -166,12 +172,13 @@ class Outbox:
         """Those of which this database knows anything."""
         return {row["source"] for row in await self._rows("known_sources", sources)}
 
-    async def mark(self, rows: Rows, stream: str, sequence: int, message_id: str | None) -> None:
+    async def mark(self, rows: Rows, stream: str, sequence: int, message_id: str | None, bucket_sequence: int) -> None:
         """Delete `rows`, which `stream` has, and remember that it is acknowledged up to `sequence`, where that is.
 
         Raises DeposedError when another stream is published to by now.
         """
-        if not await self._rows("mark", [row["position"] for row in rows], sequence, stream, message_id):
+        positions = [row["position"] for row in rows]
+        if not await self._rows("mark", positions, sequence, stream, message_id, bucket_sequence):
             raise DeposedError(f"{stream} is no longer the stream that is published to")
 
     async def backlog(self) -> Backlog:

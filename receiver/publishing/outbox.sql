@@ -45,7 +45,7 @@ SELECT;
 -- where that was not noted, as by an earlier release.
 SELECT stream, stream_sequence,
        CASE WHEN message_sequence = stream_sequence THEN message_id END AS message_id,
-       database_id::text AS database_id
+       database_id::text AS database_id, bucket_sequence
 FROM relay;
 
 -- name: adopt
@@ -62,6 +62,11 @@ UPDATE relay SET stream = $1;
 -- name: fall_back
 -- The stream has lost what it had acknowledged behind this message, and it waits to be published again.
 UPDATE relay SET stream = $1, stream_sequence = $2, message_sequence = $2, message_id = $3, marked_at = now()
+FROM set_config('synchronous_commit', 'on', true);
+
+-- name: refilled
+-- The bucket has everything again, and is acknowledged up to here.
+UPDATE relay SET bucket_sequence = $1
 FROM set_config('synchronous_commit', 'on', true);
 
 -- name: known
@@ -107,7 +112,7 @@ ORDER BY position;
 -- what a former stream acknowledged is not in the present one. A position that was passed is never gone back to.
 WITH told AS (
     UPDATE relay
-    SET stream_sequence = greatest(stream_sequence, $2), marked_at = now(),
+    SET stream_sequence = greatest(stream_sequence, $2), marked_at = now(), bucket_sequence = $5,
         message_sequence = CASE WHEN $2 >= stream_sequence THEN $2 ELSE message_sequence END,
         message_id = CASE WHEN $2 >= stream_sequence THEN $4 ELSE message_id END
     WHERE stream = $3

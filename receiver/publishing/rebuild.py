@@ -23,6 +23,7 @@ from receiver.postgres.database import Database
 from receiver.postgres.session import Connection
 from receiver.postgres.statements import statements
 from receiver.postgres.store import ROWS
+from receiver.publishing.bucket_refill import BucketRefill
 from receiver.publishing.comparison import Missing
 
 TABLES: dict[str, tuple[str, type[Any]]] = {
@@ -53,6 +54,7 @@ class StreamRebuild:
     """Fills the outbox of one database from its ledger."""
 
     def __init__(self, database: Database, settings: Settings, readers: BodyReaders) -> None:
+        self.bucket = BucketRefill(database, settings)
         self._database = database
         self._readers = readers
         self._settings = settings
@@ -106,11 +108,6 @@ class StreamRebuild:
         """The same in a transaction of the caller's, in which nobody else fills the outbox."""
         position = await connection.fetchval(self._sql["before_all"]) - len(missing) + 1
         return await self._post(connection, position, len(missing), self._missing(connection, missing), report)
-
-    async def rows_of(self, ids: Sequence[UUID]) -> list[OutboxRow]:
-        """The messages of these ledger entries, with today's items; nothing is published. Raises asyncpg's errors."""
-        async with self._database.acquire() as connection:
-            return await self._of_entries(connection, await connection.fetch(self._sql["these_entries"], ids))
 
     async def _post(self, connection: Connection, first: int, messages: int, portions: Portions, report: Report) -> int:
         """Insert the portions from position `first` on; how many rows that were."""

@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,6 +32,7 @@ from receiver.errors import (
     StreamRefusedError,
     StreamTakenError,
 )
+from receiver.events.cloudevents import BucketRow
 from receiver.observability.labels import Published, PublishFailure
 from receiver.observability.metrics import Metrics
 from receiver.publishing.comparison import Comparison
@@ -52,9 +54,6 @@ FAILURES: dict[type[ReceiverError], PublishFailure] = {
     NotAcknowledgedError: PublishFailure.TIMEOUT,
     DisconnectedError: PublishFailure.DISCONNECTED,
 }
-
-_CHAIN_MAX = 4_096
-"""At least as many as one batch has: so many at the end of a shortened feed may be missing in the bucket."""
 
 log = structlog.get_logger()
 
@@ -177,7 +176,7 @@ class Relay:
         self._is_publishing = True
         published = await self._publish(rows, tail)
         kv = await self._put(rows, tail)
-        await self._outbox.mark(rows, tail.feed.identity, tail.feed_sequence, tail.feed_message_id)
+        await self._outbox.mark(rows, tail.feed.identity, tail.feed_sequence, tail.feed_message_id, tail.kv_sequence)
         took_s = time.monotonic() - started_s
         return Sent(published=published, kv=kv, marked=len(rows), recovered=recovered, took_s=took_s)
 
@@ -211,8 +210,7 @@ class Relay:
     async def _find_tail(self) -> tuple[Tail, int]:
         """The tails of both streams, and how many rows were found published there and marked.
 
-        Raises StreamTakenError for another database's stream, and StreamLostError for one that lacks what it had
-        acknowledged and cannot be mended here: then going on would leave a gap.
+        Raises StreamTakenError for another database's stream, and StreamLostError for one that cannot be mended here.
         """
         progress = await self._outbox.progress()  # before the look at the stream, which only grows
         connections = await self._jetstream.connected()
@@ -221,6 +219,9 @@ class Relay:
         if not progress.stream:
             progress = await self._outbox.adopt(feed.identity, feed.last_sequence)
         tail = Tail(feed, feed.last_sequence, progress.message_id, bucket.last_sequence, connections)
+        if self._repair and bucket.last_sequence < progress.bucket_sequence:
+            await self._repair.put_all_again(bucket, progress.bucket_sequence, partial(self._put_items, tail))
+            await self._outbox.refilled(tail.kv_sequence)
         match await loss_of(self._jetstream, feed, progress):
             case Loss.EMPTIED:
                 await self._to_repair(feed, progress).publish_all_again(feed)
@@ -238,11 +239,13 @@ class Relay:
             )
         return self._repair
 
+    async def _put_items(self, tail: Tail, rows: Sequence[BucketRow]) -> int:
+        await self._outbox.elect()
+        return await self._put([row._asdict() for row in rows], tail)
+
     async def _fill_up(self, tail: Tail, progress: Progress) -> int:
         feed, repair = tail.feed, self._to_repair(tail.feed, progress)
         recovered = await self._recover(tail, progress.stream, min(progress.sequence, feed.last_sequence))
-        async for portion in self._jetstream.ids_after(feed, max(0, feed.last_sequence - _CHAIN_MAX)):
-            await self._put(await repair.items_of([message.uuid for message in portion if message.uuid]), tail)
         await repair.fill_up(feed, progress.sequence, self._outbox.elect)
         tail.feed_message_id = await self._jetstream.id_at(feed, feed.last_sequence)
         await self._outbox.fall_back(feed.identity, feed.last_sequence, tail.feed_message_id)
@@ -260,7 +263,7 @@ class Relay:
             await require_ledger_ahead(self._outbox, [message for message in portion if message.uuid not in ours])
             await self._put(rows, tail)
             tail.feed_message_id = portion[-1].id
-            await self._outbox.mark(rows, stream, portion[-1].sequence, tail.feed_message_id)
+            await self._outbox.mark(rows, stream, portion[-1].sequence, tail.feed_message_id, tail.kv_sequence)
             recovered += len(rows)
             self._strangers.count(message.subject for message in portion if message.uuid not in ours)
         return recovered

@@ -6,11 +6,10 @@ Only whoever is the relay may do it, between two batches. Must not know how a lo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-from uuid import UUID
 
 import structlog
 
+from receiver.events.cloudevents import BucketRow
 from receiver.observability.labels import Mended
 from receiver.observability.metrics import Metrics
 from receiver.publishing.comparison import Comparison, FeedComparison
@@ -20,6 +19,8 @@ from receiver.publishing.stream_setup import StreamState
 
 log = structlog.get_logger()
 
+Put = Callable[[Sequence[BucketRow]], Awaitable[int]]
+"""Puts them into the bucket; how many keys there were. Raises when this is not the relay any more."""
 Stay = Callable[[], Awaitable[object]]
 """Called again and again: shows PostgreSQL that the relay is alive. Raises when it is not the relay any more."""
 
@@ -61,10 +62,17 @@ class Repair:
             stream=feed.name, messages=messages, acknowledged=acknowledged, ends_at=feed.last_sequence,
         )  # fmt: skip
 
-    async def items_of(self, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-        """Rows for the bucket: what a copy of both streams has in the feed, it need not have in the bucket yet."""
+    async def put_all_again(self, bucket: StreamState, acknowledged: int, put: Put) -> None:
+        """The bucket was made anew, or restored from an older copy: it is given all that it shows."""
+        items = 0
         with postgres_errors():
-            return [row._asdict() for row in await self._rebuild.rows_of(ids)]
+            async for portion in self._rebuild.bucket.portions():
+                items += await put(portion)
+        self._metrics.feed_mended.labels(Mended.BUCKET).inc(items)
+        log.warning(
+            "the bucket has lost what it had acknowledged: the state of everything is put again",
+            bucket=bucket.name, items=items, acknowledged=acknowledged, ends_at=bucket.last_sequence,
+        )  # fmt: skip
 
     async def close_holes(self, found: Comparison) -> None:
         """Messages are missing somewhere in the stream: what is still missing is published again, at its end."""

@@ -59,7 +59,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 async def test_nothing_is_lost(world: World, tmp_path: Path, faults: tuple[str, ...]) -> None:
     """Whatever strikes: every receipt is kept once, the ledger is whole, feed, states and counts are right."""
     result = await run(world, drawn(FAULTS.index(faults) + 1, faults), tmp_path)
-    assert not result.findings
+    assert not result.findings, result.told
     assert result.kept > 50
 
 

@@ -16,9 +16,11 @@ from esc_lab.simulator import simulate
 from receiver.app import App
 from receiver.embedded.servers import EmbeddedNats
 from receiver.publishing.stream_setup import OWNER
-from tests.support import feed
+from tests.support import auditor, feed
 from tests.support.feed import Connection
 from tests.support.served_feed import OPTIONS, ServedFeed, quick_settings
+
+TOLD_OF_THE_BUCKET = "the bucket has lost what it had acknowledged: the state of everything is put again"
 
 
 @pytest.fixture
@@ -119,6 +121,36 @@ async def test_store_restored_from_an_older_copy_is_filled_up(field: ServedFeed,
     assert ids[: len(kept)] == kept
     assert sorted(ids[len(kept) : len(kept) + len(lost)]) == sorted(lost)
     await field.assert_whole()
+
+
+@pytest.mark.parametrize("lost", ["made anew", "an older copy"])
+async def test_a_bucket_that_lost_what_it_had_is_filled_from_the_tables(
+    field: ServedFeed, tmp_path: Path, lost: str
+) -> None:
+    """The feed has everything, so nothing in it tells; once, also when nothing comes after it."""
+    async with field.served() as app:
+        await field.traffic(app, 1)
+        await field.server.stop()
+        store, copy = next(field.server.folder.glob("jetstream/**/KV_esc-state")), tmp_path / "copy"
+        copytree(store, copy)
+        await field.server.start()
+        await field.traffic(app, 2)
+        items = await feed.items(field.server.url)
+        with capture_logs() as logs:
+            await field.server.stop()
+            rmtree(store)
+            if lost == "an older copy":
+                copytree(copy, store)
+            await field.server.start()
+            await feed.until(lambda: _truth(value(app, "feed_mended_total", loss="bucket") > 0))
+            assert await feed.items(field.server.url) == items
+            await field.server.stop()
+            await field.server.start()
+            await field.traffic(app, 3)
+    assert [line["event"] for line in logs].count(TOLD_OF_THE_BUCKET) == 1
+    await field.assert_whole()
+    messages = await auditor.published(field.connection, field.server.url)
+    await auditor.assert_bucket_follows(field.connection, messages, await feed.items(field.server.url))
 
 
 async def test_last_messages_removed_are_published_again(field: ServedFeed) -> None:

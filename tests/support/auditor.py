@@ -181,7 +181,9 @@ async def assert_bucket_follows(connection: Connection, messages: Sequence[Store
         if event["entity"] in {"deployment", "vm"} and event["item"].get("current", True):
             place = (event["item"]["vm_name"],) if event["entity"] == "vm" else ()
             last[event["entity"], event["source"], event["deployment"], *place] = event["item"]
-    assert sorted(map(orjson.dumps, items.values())) == sorted(map(orjson.dumps, last.values()))
+    bucket, feed_says = ({orjson.dumps(item) for item in found} for found in (items.values(), last.values()))
+    assert bucket == feed_says, f"bucket only: {bucket - feed_says}; feed only: {feed_says - bucket}"
+    assert len(items) == len(last)
     for table in ("deployments", "vms"):
         for row in await connection.fetch(f"SELECT to_jsonb(t) - 'memory' AS item FROM {table} AS t"):  # noqa: S608
             _assert_in_step(orjson.loads(row["item"]), items.values())
