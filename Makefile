@@ -8,12 +8,12 @@ CODE = receiver esc_lab client tests chaos benchmarks tools
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test random fuzz hostile chaos asking cluster check audit sbom chart bench docs screenshots format lock clean
+.PHONY: help demo test random fuzz hostile chaos asking cluster check audit sbom chart bench compiled docs screenshots format lock clean
 
 help: ## say what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS=… is handed on to demo, test, random, fuzz, hostile, chaos, asking, cluster and bench; PYTHON=… chooses the interpreter (3.11 to 3.13)."
+	@echo "  ARGS=… is handed on to demo, test, random, fuzz, hostile, chaos, asking, cluster, bench and compiled; PYTHON=… chooses the interpreter (3.11 to 3.13)."
 
 demo: $(VENV)/.run ## orchestrators, emulated ESCs and the whole service, in a throw-away folder; Ctrl-C ends it
 	@$(BIN)/esc-receiver demo $(ARGS)
@@ -59,8 +59,21 @@ sbom: $(VENV)/.dev ## list the parts of what is shipped (CycloneDX) in dist/
 chart: $(VENV)/.dev $(VENV)/.chart ## have helm and kubectl in .venv/bin, for the tests of packaging/chart
 	@$(BIN)/python -m tools.kubernetes_programs
 
-bench: $(VENV)/.dev ## measure speed and memory against a do-nothing server and the ordinary way
-	@$(BIN)/python -m benchmarks $(ARGS)
+# A copy of the package with its pure rooms compiled, found before the checkout. `make bench COMPILED=` does without.
+COMPILED ?= $(if $(shell command -v cc),build/compiled)
+WITH_COMPILED = $(if $(COMPILED),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
+
+build/compiled/.made: $(shell git ls-files receiver migrations 2>/dev/null) tools/compiled_wheel.py | $(VENV)/.dev
+	@echo "compiling the pure rooms: two minutes, once"
+	@$(BIN)/python -m tools.compiled_wheel build/compiled > build.log 2>&1 || { cat build.log; exit 1; }
+	@rm build.log
+	@touch $@
+
+bench: $(VENV)/.dev $(COMPILED:%=%/.made) ## measure speed and memory against a do-nothing server and the ordinary way
+	@$(WITH_COMPILED) $(BIN)/python -m benchmarks $(ARGS)
+
+compiled: $(VENV)/.dev build/compiled/.made ## all tests, with the pure rooms compiled as in the image (needs a C compiler)
+	@PYTHONHASHSEED=0 $(WITH_COMPILED) $(PYTEST) $(ARGS)
 
 docs: $(VENV)/.dev ## write the parts of README and docs that follow from the code
 	@$(BIN)/python -m tools.dashboards
@@ -79,8 +92,9 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 
 lock: $(VENV)/.dev ## write requirements/*.lock anew (ARGS=--upgrade for newer versions)
 	$(UV_COMPILE) pyproject.toml --extra archive --extra embedded --extra emulator --group build $(ARGS) -o requirements/run.lock
-	$(UV_COMPILE) pyproject.toml --extra archive --extra embedded --extra emulator --extra otel --group build --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --extra archive --extra embedded --extra emulator --extra otel --group build --group compile --group dev -c requirements/run.lock $(ARGS) -o requirements/dev.lock
 	$(UV_COMPILE) pyproject.toml --extra archive --extra otel --group build -c requirements/dev.lock $(ARGS) -o requirements/image.lock
+	$(UV_COMPILE) --group build --group compile -c requirements/dev.lock $(ARGS) -o requirements/compile.lock
 	$(UV_COMPILE) --group installer $(ARGS) -o requirements/uv.lock
 	$(UV_COMPILE) --group cluster -c requirements/dev.lock $(ARGS) -o requirements/cluster.lock
 	$(UV_COMPILE) --group chart --no-deps $(ARGS) -o requirements/chart.lock

@@ -20,6 +20,7 @@ from benchmarks.compare import CONNECTIONS, NOTHING, ORDINARY, SERVICE, Comparis
 from benchmarks.outage import HELD, Outage
 from benchmarks.report import document, outage_table, shapes_table, tables
 from benchmarks.shapes import FILLED, ONE, STORED, Runs, Shapes
+from receiver.cli.about import is_compiled
 from receiver.embedded.servers import Embedded
 
 OUTAGE = "outage"
@@ -80,6 +81,7 @@ def main(*, quick: bool, as_json: bool, held: int, stored: int, **chosen: Any) -
         Console().print(table)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     Console().print(f"{os.cpu_count()} processors; load averages {load} (above their number: others were at work)")
+    Console().print("the pure rooms are compiled" if is_compiled() else "nothing is compiled (docs/speed.md#compiled)")
 
 
 def _outage(plan: Plan, held: int, *, as_json: bool) -> None:

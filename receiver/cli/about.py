@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import click
 from click.shell_completion import get_completion_class
 
+import receiver
 from receiver import __version__
 from receiver.cli import PROGRAM, options
 from receiver.cli.terminal import print_json
 
 COMPLETE = "_ESC_RECEIVER_COMPLETE"
+
+
+def is_compiled() -> bool:
+    """Whether the pure rooms run compiled (docs/speed.md#compiled)."""
+    return any(Path(receiver.__file__).parent.glob("lifecycle/decide.*.so"))
 
 
 @click.command("version")
@@ -24,11 +31,11 @@ def version_command(*, as_json: bool) -> None:
       esc-receiver version
       esc-receiver version --json | jq -r .version
     """
-    about = {"version": __version__, "python": platform.python_version(), "api": "v1"}
+    about = {"version": __version__, "python": platform.python_version(), "api": "v1", "compiled": is_compiled()}
     if as_json:
         print_json(about)
     else:
-        click.echo(f"{PROGRAM} {__version__} (Python {about['python']})")
+        click.echo(f"{PROGRAM} {__version__} (Python {about['python']}{', compiled' if is_compiled() else ''})")
 
 
 @click.command("completion")

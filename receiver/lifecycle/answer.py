@@ -118,7 +118,8 @@ class _Judgement:
 
     def decision(self) -> Decision:
         """What it changes."""
-        known, report = self.known.deployment, self.answer.deployment
+        known: Deployment | None = self.known.deployment
+        report = self.answer.deployment
         if report is None:
             if known is not None:
                 self._remove(known, "reconcile-gone", "ESC does not have it any more; what removed it was never told")

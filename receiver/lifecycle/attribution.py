@@ -35,6 +35,7 @@ _COLUMNS: Final = (
     "recovery_open", "needs_manual_recovery", "last_operation", "extra",
 )  # fmt: skip
 _REMEMBERED: Final = ("mover", "chain", "moved", "uuids", "workflows", "monitored_at")
+_FORGOTTEN: Final = (*_REMEMBERED, "attributed")
 """What a step may change of a VM, and is restored when the step is taken back; besides the marks of its operation."""
 _WITHOUT_A_NAME: Final = ("group", "uuid", "host_uuid", "host_name", "state", "raw_state")
 
@@ -202,7 +203,7 @@ def taken_back(vm: Vm, key: str) -> Vm:
     undo = _attributed(vm).get(key, {}).get("undo")
     if undo is None:
         return vm
-    memory = {name: value for name, value in vm.memory.items() if name not in (*_REMEMBERED, "attributed")}
+    memory = {name: value for name, value in vm.memory.items() if name not in _FORGOTTEN}
     memory |= undo["memory"]
     tracks = {other: marks for other, marks in vm.memory["tracks"].items() if other != key}
     memory["tracks"] = tracks | ({key: undo["track"]} if undo["track"] else {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_UNFIT = re.compile("[\0\ud800-\udfff]")
+_UNFIT = re.compile(r"[\0\ud800-\udfff]")
 _FIRST_ESCAPED = 0xDC80
 _LAST_ESCAPED = 0xDCFF
 

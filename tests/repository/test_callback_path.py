@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from receiver.cli.about import is_compiled
 from tools.docs.callback_path import PAGE, calls_of_a_callback, files, page, stations
 
 STATIONS_MAX = 16
@@ -12,6 +15,7 @@ FILES_MAX = 51
 """All that run, with what each room calls of its own. It may only become less."""
 
 
+@pytest.mark.skipif(is_compiled(), reason="compiled functions are not traced; `make test` does it")
 async def test_the_way_of_a_callback_is_as_the_page_has_it(postgres_dsn: str, tmp_path: Path) -> None:
     """Every file that runs is listed, in order, with the function that is called first; else: `make docs`."""
     calls = await calls_of_a_callback(postgres_dsn, tmp_path)
