@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from esc_receiver_client.cancellation import cancellation_kept
 from esc_receiver_client.errors import FeedError, FeedUnreachableError, StreamMissingError
 
 CONNECT_S = 3.0
@@ -36,7 +37,7 @@ class StreamPlace(NamedTuple):
 class TlsClient(Client):
     """Tells no secret to a server that offers no TLS although TLS was asked for; nats-py would go on without.
 
-    Nor does it leave a connection open when connecting is given up half way.
+    Nor does it leave a connection open when connecting is given up half way, or go on connecting then.
     """
 
     async def connect(self, *servers: Any, **options: Any) -> None:
@@ -52,7 +53,12 @@ class TlsClient(Client):
         """As the library's, which also forgets a server that took the connection and then said nothing."""
         if self._transport:
             self._transport.close()  # type: ignore[no-untyped-call]  # likewise
-        await super()._connect_to_server(server)
+        with cancellation_kept():
+            await super()._connect_to_server(server)
+
+    async def _process_connect_init(self) -> None:
+        with cancellation_kept():
+            await super()._process_connect_init()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         begins = self.options["tls_handshake_first"] or info.get("tls_required", False)

@@ -20,12 +20,12 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from esc_receiver_client.cancellation import cancellation_kept
 from receiver.config.settings import Settings
 from receiver.errors import DeposedError, NotAcknowledgedError
 from receiver.publishing.broker import Broker
 from receiver.publishing.jetstream_api import get_message, request_json, translated
 from receiver.publishing.messages import EXPECTED_ID, EXPECTED_SEQUENCE, MESSAGE_ID, Message
-from receiver.publishing.nats_client import cancellation_kept
 from receiver.publishing.stream_setup import (
     StreamState,
     bucket_plan,

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from esc_receiver_client.cancellation import cancellation_kept
 from receiver.errors import SettingsError, describe
 from receiver.publishing.nats_access import NatsAccess
 
@@ -32,17 +32,6 @@ class ForbiddenError(NatsError):
 
 class PlainServerError(NatsError):
     """TLS was asked for, and the server offers none."""
-
-
-@contextmanager
-def cancellation_kept() -> Iterator[None]:
-    """Until Python 3.12, `wait_for`, on which nats-py rests, drops a cancellation that comes together with the answer;
-    whoever was to end would then go on for ever."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    yield
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
 
 
 async def nobody_listens() -> None:
@@ -129,7 +118,12 @@ class NatsClient(Client):
     async def _connect_to_server(self, server: Srv) -> None:
         """As the library's, which also forgets a server that took the connection and then said nothing."""
         self._abandon()
-        await super()._connect_to_server(server)
+        with cancellation_kept():
+            await super()._connect_to_server(server)
+
+    async def _process_connect_init(self) -> None:
+        with cancellation_kept():
+            await super()._process_connect_init()
 
     def _abandon(self) -> None:
         """nats-py leaves the connection open when connecting is cancelled half way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from chaos.wire import Wire
+from esc_receiver_client.connection import Connection
 from receiver.app import App
 from receiver.config.settings import Settings
+from receiver.embedded.child_process import free_port
 from receiver.errors import DisconnectedError, NotAllowedError, SettingsError, StreamRefusedError, StreamTakenError
 from receiver.observability.metrics import Metrics
 from receiver.publishing.broker import Broker
@@ -272,6 +274,29 @@ async def test_a_cancellation_that_comes_with_the_answer_is_one(nats_url: str) -
         answer.add_done_callback(lambda _: asking.cancel())
         with pytest.raises(asyncio.CancelledError):
             await asking
+
+
+async def _ping(url: str) -> None:
+    async with brokered(url) as broker:
+        await broker.ping()
+
+
+async def _open(url: str) -> None:
+    await Connection(url, name="test", connect_timeout_s=feed.PATIENCE_S).open()
+
+
+@pytest.mark.parametrize("connect", [_ping, _open])
+async def test_who_is_connecting_ends_when_told_to(connect: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    """A proxy takes connections for a NATS that is not there, and ends each: that comes with the cancellation."""
+    wire = Wire(free_port)
+    async with wire.laid():
+        for turns in range(120):
+            connecting = asyncio.create_task(connect(f"nats://127.0.0.1:{wire.port}"))
+            for _ in range(turns % 40):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting], timeout=feed.PATIENCE_S)
+            assert connecting.done(), f"after {turns} turns"
 
 
 async def test_a_connection_that_is_given_up_half_way_is_closed(tmp_path: Path) -> None:
