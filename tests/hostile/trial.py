@@ -152,11 +152,11 @@ async def _watch(memory: psutil.Process, report: Report) -> None:
 
 
 def _memory(process: psutil.Process) -> int:
-    """Of the service and its readers of large bodies."""
-    total: int = process.memory_info().rss
+    """Of the service and its readers of large bodies; pages that they share count once."""
+    total: int = process.memory_full_info().pss
     for child in process.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            total += child.memory_info().rss
+            total += child.memory_full_info().pss
     return total
 
 

@@ -46,6 +46,8 @@ class Program:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ESC_RECEIVER_")}
         environ |= {f"ESC_RECEIVER_{name.upper()}": str(value) for name, value in settings.items()}
         environ |= NO_AUTHORITIES
+        if python != sys.executable:  # what `make compiled` has found first is this release's
+            environ = {name: value for name, value in environ.items() if name not in {"PYTHONPATH", "PYTHONSAFEPATH"}}
         return cls(
             await asyncio.create_subprocess_exec(
                 python,
