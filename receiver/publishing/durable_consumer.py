@@ -38,8 +38,6 @@ LOOKED_AT_MAX = 1_000
 class Standing(NamedTuple):
     """Where the consumer stands, as JetStream says."""
 
-    delivered: int
-    """The sequence of the last message that was given out."""
     acknowledged: int
     """Everything up to this sequence is acknowledged."""
     unacknowledged: int
@@ -264,7 +262,6 @@ class DurableConsumer:
 
 def _standing(info: ConsumerInfo) -> Standing:
     return Standing(
-        delivered=info.delivered.stream_seq if info.delivered else 0,
         acknowledged=info.ack_floor.stream_seq if info.ack_floor else 0,
         unacknowledged=info.num_ack_pending or 0,
         pending=info.num_pending or 0,

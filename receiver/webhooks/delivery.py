@@ -57,7 +57,7 @@ class Delivery:
         """Returns when a command has come or the webhook is disabled. Raises what consumer and register raise."""
         standing = await self._consumer.open()
         if standing.unacknowledged:  # somebody else had them: they come again, and before what stands behind
-            self._lanes.gate = standing.delivered
+            self._lanes.is_gathering = True
         try:
             await _first_of(self._read(), self._post(), self._keep(), self._look_after())
             await self._look()
@@ -115,7 +115,7 @@ class Delivery:
             await self._until_next(is_full=len(self._under_way) >= self._settings.webhook_concurrency_max)
 
     async def _until_next(self, *, is_full: bool) -> None:
-        due_s = None if is_full else self._lanes.next_due_s()
+        due_s = None if is_full or self._lanes.is_gathering else self._lanes.next_due_s()
         with suppress(TimeoutError):
             async with asyncio.timeout(None if due_s is None else max(0.0, due_s - time.monotonic())):
                 await self._awake.wait()
@@ -209,15 +209,15 @@ class Delivery:
         stream = await self._consumer.stream()  # before the consumer: what comes in between counts as pending
         if (standing := await self._consumer.standing()) is None:
             raise ConsumerLostError(f"consumer {self._consumer.name} is gone")
-        self._open_gate(standing)
+        self._end_gathering(standing)
         await self._move_place(standing, stream.last_sequence)
         self._show(standing)
         await self._note()
 
-    def _open_gate(self, standing: Standing) -> None:
+    def _end_gathering(self, standing: Standing) -> None:
         """Once all that was given out and not acknowledged is here."""
-        if self._lanes.gate is not None and standing.unacknowledged <= len(self._lanes):
-            self._lanes.gate = None
+        if self._lanes.is_gathering and standing.unacknowledged <= len(self._lanes):
+            self._lanes.is_gathering = False
             self._awake.set()
 
     async def _move_place(self, standing: Standing, last_sequence: int) -> None:

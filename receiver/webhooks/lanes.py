@@ -41,8 +41,8 @@ class Lanes(Generic[E]):
     """The events that a receiver holds of one webhook."""
 
     def __init__(self) -> None:
-        self.gate: int | None = None
-        """Nothing beyond this sequence is sent yet: something before it may still come. None: all may be sent."""
+        self.is_gathering = False
+        """Nothing is sent yet: something that was given out before may still come, and before what is here."""
         self.paused_until_s = 0.0
         """The webhook asked for a rest."""
         self._held: dict[int, Held[E]] = {}
@@ -65,7 +65,7 @@ class Lanes(Generic[E]):
 
     def startable(self, now_s: float, most: int) -> list[Held[E]]:
         """Those that may be sent now, who waited longest first; they are under way from now on."""
-        if now_s < self.paused_until_s:
+        if self.is_gathering or now_s < self.paused_until_s:
             return []
         ready = [held for held in self._firsts() if held.due_s <= now_s]
         chosen = sorted(ready, key=lambda held: (held.due_s, held.event.sequence))[:most]
@@ -96,5 +96,5 @@ class Lanes(Generic[E]):
     def _firsts(self) -> Iterator[Held[E]]:
         """Of each lane that nothing is under way of."""
         for entity, lane in self._lanes.items():
-            if entity not in self._busy and (self.gate is None or lane[0] <= self.gate):
+            if entity not in self._busy:
                 yield self._held[lane[0]]

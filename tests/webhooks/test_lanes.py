@@ -42,16 +42,16 @@ def test_an_event_that_waits_keeps_those_behind_it_and_no_others() -> None:
     assert started(lanes, 10.0) == [1]
 
 
-def test_nothing_beyond_the_gate_is_sent() -> None:
-    """What was given to somebody else before comes again first."""
+def test_nothing_is_sent_while_something_may_come_again_that_belongs_before() -> None:
+    """What was given to somebody else before comes again in any order."""
     lanes: Lanes[Event] = Lanes()
-    lanes.gate = 2
+    lanes.is_gathering = True
     lanes.add(Event(3, "a"))
     lanes.add(Event(2, "b"))
-    assert started(lanes) == [2]
+    assert started(lanes) == []
     lanes.add(Event(1, "a"))
-    lanes.gate = None
-    assert started(lanes) == [1]
+    lanes.is_gathering = False
+    assert started(lanes) == [1, 2]
 
 
 def test_a_webhook_that_asks_for_a_rest_has_it() -> None:
@@ -64,12 +64,12 @@ def test_a_webhook_that_asks_for_a_rest_has_it() -> None:
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.integers(0, 2**32))
 def test_each_entity_s_events_are_taken_in_order_once_each(entities: str, seed: int) -> None:
-    """Whatever order they come in behind the gate, however often they come, fail and end in another order."""
+    """Whatever order they come in again, however often they come, fail and end in another order."""
     lanes: Lanes[Event] = Lanes()
     chance = Random(seed)
     events = [Event(sequence, entity) for sequence, entity in enumerate(entities, 1)]
     before = chance.randint(0, len(events))  # were given to somebody else: they come in any order
-    lanes.gate = before
+    lanes.is_gathering = before > 0
     coming = chance.sample(events[:before], before) + events[before:]
     taken: dict[str, list[int]] = defaultdict(list)
     under_way, now_s = [], 0.0
@@ -79,9 +79,8 @@ def test_each_entity_s_events_are_taken_in_order_once_each(entities: str, seed: 
             if chance.random() < 0.2:
                 lanes.add(event)
         if sum(held.event.sequence <= before for held in lanes) == before:
-            lanes.gate = None
-        if lanes.gate is None:
-            under_way += lanes.startable(now_s, chance.randint(0, 4))
+            lanes.is_gathering = False
+        under_way += lanes.startable(now_s, chance.randint(0, 4))
         assert len({held.event.entity for held in under_way}) == len(under_way)
         for held in chance.sample(under_way, chance.randint(0, len(under_way))):
             under_way.remove(held)
