@@ -42,6 +42,24 @@ async def until_kept(keeper: BatchWriter, letters: Sequence[ParsedCallback]) -> 
                 return
 
 
+async def until_commits_wait(connection: asyncpg.Connection[asyncpg.Record], dsn: str) -> None:
+    """A reload is not waited for: some commits may still go through after it."""
+    other = await asyncpg.connect(dsn)
+
+    async def commit() -> None:
+        while True:
+            await other.execute("SELECT pg_current_xact_id()")
+
+    async def waits() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+
+    committing = asyncio.create_task(commit())
+    await until(waits)
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    other.terminate()
+
+
 async def test_a_commit_that_stopped_waiting_for_its_standby_is_not_kept(tmp_path: Path) -> None:
     """PostgreSQL only warns when it is told to wait no longer; a 2xx would not outlive a failover."""
     async with EmbeddedPostgres(tmp_path / "postgres") as postgres:
@@ -50,6 +68,7 @@ async def test_a_commit_that_stopped_waiting_for_its_standby_is_not_kept(tmp_pat
         async with keeping(postgres.dsn, commit_timeout_s=2, commit_retry_s=0.05) as keeper:
             await decisions(keeper, story("before"))
             await demand_standby(connection, "nobody")
+            await until_commits_wait(connection, postgres.dsn)
             letters = story("meanwhile")
             keeping_on = asyncio.create_task(keeper.write(letters))
             while not keeping_on.done():
