@@ -45,20 +45,29 @@ class TlsClient(Client):
         try:
             await super().connect(*servers, **options)
         except BaseException:
-            if self._transport:
-                self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
+            self._abandon()
             raise
 
     async def _connect_to_server(self, server: Srv) -> None:
         """As the library's, which also forgets a server that took the connection and then said nothing."""
-        if self._transport:
-            self._transport.close()  # type: ignore[no-untyped-call]  # likewise
+        self._abandon()
         with cancellation_kept():
             await super()._connect_to_server(server)
 
     async def _process_connect_init(self) -> None:
         with cancellation_kept():
             await super()._process_connect_init()
+
+    def _abandon(self) -> None:
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
+
+    async def _process_pong(self) -> None:
+        """Also one that comes when nobody waits for it any more: by that nats-py would end its reading for good, and
+        the connection would look as if it lived."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         begins = self.options["tls_handshake_first"] or info.get("tls_required", False)

@@ -10,11 +10,11 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from esc_receiver_client.cancellation import cancellation_kept
+from esc_receiver_client.connection import TlsClient
 from receiver.errors import SettingsError, describe
 from receiver.publishing.nats_access import NatsAccess
 
@@ -38,8 +38,8 @@ async def nobody_listens() -> None:
     """A listener that does nothing."""
 
 
-class NatsClient(Client):
-    """A client whose requests end at once when the server forbids them."""
+class NatsClient(TlsClient):
+    """The consumers' kit's, whose requests end at once when the server forbids them."""
 
     def __init__(self, access: NatsAccess) -> None:
         """Raises SettingsError for files that cannot be used."""
@@ -72,24 +72,19 @@ class NatsClient(Client):
             await self._read_files_again()
             await on_down()
 
-        access = self._access
-        try:
-            await self.connect(
-                access.servers,
-                name=name,
-                connect_timeout=connect_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
-                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # likewise
-                ping_interval=ping_s,  # type: ignore[arg-type]  # likewise
-                max_reconnect_attempts=-1,
-                **self._options,
-                error_cb=self._heard,
-                disconnected_cb=down,
-                closed_cb=down,
-                reconnected_cb=up,
-            )
-        except BaseException:
-            self._abandon()
-            raise
+        await self.connect(
+            self._access.servers,
+            name=name,
+            connect_timeout=connect_timeout_s,
+            reconnect_time_wait=RECONNECT_WAIT_S,
+            ping_interval=ping_s,
+            max_reconnect_attempts=-1,
+            **self._options,
+            error_cb=self._heard,
+            disconnected_cb=down,
+            closed_cb=down,
+            reconnected_cb=up,
+        )
 
     async def request(
         self,
@@ -114,28 +109,6 @@ class NatsClient(Client):
             raise
         finally:
             del self._requests[asked]
-
-    async def _connect_to_server(self, server: Srv) -> None:
-        """As the library's, which also forgets a server that took the connection and then said nothing."""
-        self._abandon()
-        with cancellation_kept():
-            await super()._connect_to_server(server)
-
-    async def _process_connect_init(self) -> None:
-        with cancellation_kept():
-            await super()._process_connect_init()
-
-    def _abandon(self) -> None:
-        """nats-py leaves the connection open when connecting is cancelled half way."""
-        if self._transport:
-            self._transport.close()  # type: ignore[no-untyped-call]  # the library has no types there
-
-    async def _process_pong(self) -> None:
-        """Also one that comes when nobody waits for it any more: by that nats-py would end its reading for good, and
-        the connection would look as if it lived."""
-        if self._pongs and self._pongs[0].done():
-            self._pongs[0] = asyncio.get_running_loop().create_future()
-        await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Before anything secret is sent: a server that offers no TLS, although we want it, is the wrong one."""

@@ -127,7 +127,8 @@ async def test_store_restored_from_an_older_copy_is_filled_up(field: ServedFeed,
 async def test_a_bucket_that_lost_what_it_had_is_filled_from_the_tables(
     field: ServedFeed, tmp_path: Path, lost: str
 ) -> None:
-    """The feed has everything, so nothing in it tells; once, also when nothing comes after it."""
+    """The feed has everything, so nothing in it tells; portion by portion, once, also when nothing comes after it."""
+    field.settings = field.settings.model_copy(update={"publish_batch_max": 7})
     async with field.served() as app:
         await field.traffic(app, 1)
         await field.server.stop()
