@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client, Srv
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
@@ -54,6 +55,11 @@ class TlsClient(Client):
         with cancellation_kept():
             await super()._connect_to_server(server)
 
+    async def request(self, *arguments: Any, **options: Any) -> Msg:
+        """As the library's, with which a cancellation may be lost."""
+        with cancellation_kept():
+            return await super().request(*arguments, **options)
+
     async def _process_connect_init(self) -> None:
         with cancellation_kept():
             await super()._process_connect_init()
@@ -89,11 +95,16 @@ class Connection:
         """What the server said that this user may not do: such questions have no answer, and end by their time."""
 
     @property
-    def jetstream(self) -> JetStreamContext:
-        """Of the open connection."""
+    def client(self) -> Client:
+        """That of the open connection. Raises FeedError."""
         if self._client is None:
             raise FeedError("the feed is not open: use `async with EscFeed(…) as feed`")
-        return self._client.jetstream()
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """Of the open connection. Raises FeedError."""
+        return self.client.jetstream()
 
     async def open(self) -> None:
         """Raises FeedUnreachableError, which does not show the password that a URL may hold."""

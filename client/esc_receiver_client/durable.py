@@ -16,6 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
+from esc_receiver_client.cancellation import cancellation_kept
 from esc_receiver_client.connection import AWAY, RETRY_S, Connection, StreamPlace
 from esc_receiver_client.errors import ConsumerConflictError, ConsumerGoneError, FeedError
 from esc_receiver_client.ordered import FETCH_S, Start, deliver_from
@@ -81,7 +82,8 @@ class DurableReader:
         # No more than there are: nats-py would wait for the rest of them before it showed the first.
         wanted = max(1, min(pending, self._wanted.prefetch))
         try:
-            messages = await subscription.fetch(wanted, timeout=FETCH_S)
+            with cancellation_kept():
+                messages = await subscription.fetch(wanted, timeout=FETCH_S)
         except (NatsTimeoutError, TimeoutError):
             return [], (await subscription.consumer_info()).num_pending or 0
         return messages, messages[-1].metadata.num_pending

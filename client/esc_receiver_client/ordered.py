@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from esc_receiver_client.cancellation import cancellation_kept
 from esc_receiver_client.connection import AWAY, RETRY_S, Connection, StreamPlace
 
 Start: TypeAlias = Literal["beginning", "new"] | int | datetime
@@ -101,7 +102,8 @@ async def read(connection: Connection, stream: str, config: ConsumerConfig) -> A
         while True:
             # No more than there are: nats-py would wait for the rest of them before it showed the first.
             try:
-                messages = await subscription.fetch(max(1, min(pending, MESSAGES_MAX)), timeout=FETCH_S)
+                with cancellation_kept():
+                    messages = await subscription.fetch(max(1, min(pending, MESSAGES_MAX)), timeout=FETCH_S)
             except (NatsTimeoutError, TimeoutError):
                 info = await subscription.consumer_info()
                 pending = info.num_pending or 0

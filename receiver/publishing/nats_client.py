@@ -13,7 +13,6 @@ from typing import Any
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from esc_receiver_client.cancellation import cancellation_kept
 from esc_receiver_client.connection import TlsClient
 from receiver.errors import SettingsError, describe
 from receiver.publishing.nats_access import NatsAccess
@@ -100,8 +99,7 @@ class NatsClient(TlsClient):
         asked = asyncio.ensure_future(super().request(subject, payload, timeout, old_style, headers))
         self._requests[asked] = subject
         try:
-            with cancellation_kept():
-                return await asked
+            return await asked
         except asyncio.CancelledError:
             if why := self._denied.pop(asked, None):
                 raise ForbiddenError(why) from None

@@ -308,6 +308,7 @@ async def test_sigterm_under_load_finishes_what_was_taken_and_a_restart_has_it_a
         loading = asyncio.create_task(load.send(senders=16, enough=200))
         await load.enough.wait()
         endpoints = folder / "endpoints.json"
+        await feed.until(lambda: exists(endpoints))  # NATS is ready, too
         assert stat.S_IMODE(endpoints.stat().st_mode) == 0o600
         assert json.loads(endpoints.read_text())["http"] == url
         first.signal(signal.SIGTERM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import nats
 import pytest
+from nats.aio.client import Client
 from structlog.testing import capture_logs
 
 from chaos.wire import Wire
@@ -262,10 +263,26 @@ async def test_tail_has_the_same(tmp_path: Path, signer: Authority) -> None:
         assert "ESC_RECEIVER_NATS_CA_FILE" in errors
 
 
-async def test_a_cancellation_that_comes_with_the_answer_is_one(nats_url: str) -> None:
-    """`wait_for` of Python 3.11 drops it: a background task went on for ever, and the receiver did not end."""
-    async with brokered(nats_url) as broker:
-        client = await broker.client()
+@asynccontextmanager
+async def _receivers_client(url: str) -> AsyncIterator[Client]:
+    async with brokered(url) as broker:
+        yield await broker.client()
+
+
+@asynccontextmanager
+async def _consumers_client(url: str) -> AsyncIterator[Client]:
+    connection = Connection(url, name="test", connect_timeout_s=feed.PATIENCE_S)
+    await connection.open()
+    yield connection.client
+    await connection.close()
+
+
+@pytest.mark.parametrize("connected", [_receivers_client, _consumers_client])
+async def test_a_cancellation_that_comes_with_the_answer_is_one(
+    nats_url: str, connected: Callable[[str], AbstractAsyncContextManager[Client]]
+) -> None:
+    """`wait_for` of Python 3.11 drops it: a background task went on for ever, and the program did not end."""
+    async with connected(nats_url) as client:
         await client.request("$JS.API.INFO", b"", 5)
         asking = asyncio.create_task(client.request("$JS.API.INFO", b"", 5))
         while not client._resp_map:  # noqa: ASYNC110 - nothing tells
