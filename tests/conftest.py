@@ -12,6 +12,7 @@ import gc
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -50,7 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     pytest closes the one that its runs share to others each time it is started, also to `nobody`, as whom PostgreSQL
     runs where root runs the tests: another run would end the servers of this one.
+
+    A script that runs the tests in its background has them ignore Ctrl-C, and so would the programs that they start.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="esc-receiver-tests-", dir=memory())
         config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
