@@ -5,6 +5,9 @@ What one command needs takes the processor far longer to load than most of them 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,16 +21,17 @@ from receiver.errors import SetupError
 class Deferred(click.Command):
     """Stands for the command in lists of help and of completion; what is asked of itself is asked of that one."""
 
-    def __init__(self, name: str, module: str, line: str, *, hidden: bool = False) -> None:
-        """`NAME_command` of the module; `line` is the first sentence of its help."""
+    def __init__(self, name: str, module: str, line: str, *, hidden: bool = False, draws: bool = True) -> None:
+        """`NAME_command` of the module; `line` is the first sentence of its help; `draws`: it has a use for rich."""
         super().__init__(name, help=line, hidden=hidden)
         self._module = module
+        self._draws = draws
         self._variable = f"{name.replace('-', '_')}_command"
 
     def load(self) -> click.Command:
         """The command itself, or one that says which package it lacks."""
         try:
-            with uncollected():
+            with uncollected(), unless(self._draws, "rich"):
                 command: click.Command = getattr(import_module(self._module), self._variable)
         except ModuleNotFoundError as error:
             return lacking(self.name or "", error.name or "a package")
@@ -40,6 +44,20 @@ class Deferred(click.Command):
     ) -> click.Context:
         """Of the command itself: from here on it is used."""
         return self.load().make_context(info_name, args, parent, **extra)
+
+
+@contextmanager
+def unless(is_wanted: bool, package: str) -> Iterator[None]:
+    """Load as if the package were not installed, unless it is wanted or there already: structlog loads rich, three
+    megabytes of each worker, for tracebacks that we write in another way."""
+    if is_wanted or package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # so it is said that there is none
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def lacking(name: str, module: str) -> click.Command:

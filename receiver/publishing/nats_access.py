@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nkeys  # type: ignore[import-untyped]
 from nats.aio.client import RawCredentials
 
 from receiver.config.settings import PREFIX, Settings
@@ -101,6 +100,8 @@ class NatsAccess:
         if _TOKEN not in lines or _SEED not in lines:
             yield f"{PREFIX}NATS_CREDENTIALS: is no credentials file of NATS (a user's JWT and NKEY seed)"
             return
+        import nkeys  # type: ignore[import-untyped]  # noqa: PLC0415 - it loads libsodium, for credentials alone
+
         seed = next(iter(lines[lines.index(_SEED) + 1 :]), "")
         try:
             nkeys.from_seed(bytearray(seed.encode())).wipe()

@@ -45,14 +45,16 @@ def test_what_a_supervisor_is_has_no_server() -> None:
     said, loaded = started("serve", ESC_RECEIVER_PORT="none")
     assert said == ""
     assert loaded & (SERVICE - {"pydantic", "structlog"}) == set()
+    assert "rich" not in loaded
     assert "receiver.workers.supervisor" in loaded
 
 
 def test_a_receiver_loads_what_it_serves_with() -> None:
-    """Not what writes the page of the API's documents, nor what asks receivers."""
+    """Not what writes the page of the API's documents, nor what asks receivers, draws, or signs for NATS."""
     _, loaded = started("worker", "--help")
     assert loaded & {"esc_receiver_client.models", "httpx2", "jinja2", "markdown_it", "receiver.api.docs_page"} == set()
-    assert "receiver.app" in loaded
+    assert loaded & {"nacl", "nkeys", "rich"} == set()
+    assert {"receiver.app", "structlog"} <= loaded
 
 
 def deferred() -> dict[str, Deferred]:
