@@ -148,6 +148,7 @@ class Server:
         self._secret = ""
         self._child: Child | None = None
         self._lock: IO[bytes] | None = None
+        self._port_holder: socket.socket | None = None
 
     @property
     def pid(self) -> int:
@@ -165,18 +166,29 @@ class Server:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = lock_folder(self.folder)
-            self.port = self.port or free_port()
+            self._hold_port()
             await self._start()
             self.serving.set()
         except BaseException:
             await self.stop()
             raise
 
+    def _hold_port(self) -> None:
+        """Keep everybody who asks for a free port away from this one, also while the server is down."""
+        if self._port_holder is None:
+            with suppress(OSError):  # the server itself says so, if it is still taken then
+                self._port_holder, self.port = hold_port(self.port)
+        if self._port_holder and sys.platform != "linux":  # elsewhere that keeps the server from it, too
+            self._port_holder.close()
+
     async def stop(self) -> None:
         """Shut it down in order; harmless when it is not running."""
         self.serving.clear()
         if self._child:
             await self._child.stop(patience_s=STOP_PATIENCE_S)
+        if self._port_holder:
+            self._port_holder.close()
+            self._port_holder = None
         if self._lock:
             self._lock.close()
             self._lock = None
@@ -247,17 +259,30 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port that is free now and stays ours in all likelihood.
+    """A loopback port that is free now and stays ours in all likelihood. Raises SetupError."""
+    holder, port = hold_port()
+    holder.close()
+    return port
 
-    Below the range from which the kernel draws ports for outgoing connections: else a client that retries while the
-    server is down could be given the server's own port, connect to itself, and keep the server from coming back.
+
+def hold_port(port: int = 0) -> tuple[socket.socket, int]:
+    """A socket that has this loopback port, or a free one, and which; on Linux a server can listen there all the same.
+
+    Free is what nobody has: listening, held, or left a moment ago. It lies below the range from which the kernel draws
+    ports for outgoing connections: else a client that retries while the server is down could be given the server's own
+    port, connect to itself, and keep the server from coming back. Raises OSError where somebody listens, and SetupError
+    when none is free.
     """
-    for port in random.sample(range(20_000, 32_000), 1_000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise SetupError("no free port between 20000 and 32000 on 127.0.0.1")
+    for candidate in [port] if port else random.sample(range(20_000, 32_000), 1_000):
+        holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, bool(port))
+        try:
+            holder.bind(("127.0.0.1", candidate))
+        except OSError:
+            holder.close()
+            if port:
+                raise
+            continue
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server has that: then both may be there
+        return holder, candidate
+    raise SetupError("no free port of 127.0.0.1 from 20000 to 32000")

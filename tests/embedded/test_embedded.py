@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,8 +19,9 @@ import nats
 import psutil
 import pytest
 
+from receiver.embedded import child_process
 from receiver.embedded import servers as embedded
-from receiver.embedded.child_process import Server, watch
+from receiver.embedded.child_process import Server, free_port, hold_port, watch
 from receiver.embedded.servers import Embedded, EmbeddedNats, EmbeddedPostgres, bundled_nats, bundled_postgres
 from receiver.errors import SetupError
 from tests.support.servers import Servers
@@ -222,6 +224,28 @@ async def test_a_throw_away_folder_leaves_nothing(throw_away_parent: Path) -> No
     assert list(throw_away_parent.iterdir()) == []
     assert processes_in(throw_away_parent) == []
     await servers.stop()
+
+
+def test_a_port_that_is_held_is_free_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for a free one gets another, until it is let go."""
+    holder, port = hold_port()
+    monkeypatch.setattr("random.sample", lambda ports, _: [port, *ports])
+    assert free_port() != port
+    holder.close()
+    assert free_port() == port
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port that is held keeps the server from it, too")
+async def test_a_server_that_died_finds_its_port_free(tmp_path: Path) -> None:
+    """Nobody is given the port meanwhile."""
+    async with EmbeddedNats(tmp_path / "nats") as server:
+        port = server.port
+        os.kill(server.pid, signal.SIGKILL)
+        await server.ended()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        await server.start()
+        assert (server.port, child_process.listens(port)) == (port, True)
 
 
 async def test_nothing_is_left_when_a_server_was_killed_just_before(throw_away_parent: Path) -> None:
