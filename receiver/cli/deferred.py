@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -31,7 +31,7 @@ class Deferred(click.Command):
     def load(self) -> click.Command:
         """The command itself, or one that says which package it lacks."""
         try:
-            with uncollected(), unless(self._draws, "rich"):
+            with uncollected(), nullcontext() if self._draws else without("rich"):
                 command: click.Command = getattr(import_module(self._module), self._variable)
         except ModuleNotFoundError as error:
             return lacking(self.name or "", error.name or "a package")
@@ -47,10 +47,10 @@ class Deferred(click.Command):
 
 
 @contextmanager
-def unless(is_wanted: bool, package: str) -> Iterator[None]:
-    """Load as if the package were not installed, unless it is wanted or there already: structlog loads rich, three
-    megabytes of each worker, for tracebacks that we write in another way."""
-    if is_wanted or package in sys.modules:
+def without(package: str) -> Iterator[None]:
+    """Load as if the package were not installed, unless it is loaded already: structlog loads rich, three megabytes of
+    each worker, for tracebacks that we write in another way."""
+    if package in sys.modules:
         yield
         return
     sys.modules[package] = None  # type: ignore[assignment]  # so it is said that there is none

@@ -76,8 +76,6 @@ COMMANDS = {
 """Our own: the module, and the first sentence of the help."""
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as of any program."""
-DRAWS_NOTHING = {"serve"}
-"""What runs for long and has no use for rich."""
 COMMANDS_ELSEWHERE = "esc_receiver.commands"
 """The entry point group of commands that other packages add: the laboratory's `demo`, `emulate` and `simulate`."""
 
@@ -150,6 +148,5 @@ def main() -> None:
 
 
 for name, (module, line) in COMMANDS.items():
-    main.add_command(Deferred(name, f"receiver.cli.{module}", line, draws=name not in DRAWS_NOTHING))
-line = "Be a worker of the supervisor that has started this process."
-main.add_command(Deferred("worker", "receiver.cli.worker", line, hidden=True, draws=False))
+    main.add_command(Deferred(name, f"receiver.cli.{module}", line, draws=name != "serve"))
+main.add_command(Deferred("worker", "receiver.cli.worker", "Be a worker of the supervisor.", hidden=True, draws=False))

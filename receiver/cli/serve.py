@@ -109,11 +109,13 @@ class Program:
 
     async def serve(self) -> None:
         """On the PostgreSQL and NATS of the settings."""
+        self._take_hangups()
         async with self._running({}) as service:
             await service.run()
 
     async def serve_embedded(self) -> None:
         """With both of its own."""
+        self._take_hangups()
         folder = self.settings.data_dir
         async with Embedded(folder) as servers:
             forget_endpoints(folder)
@@ -132,6 +134,15 @@ class Program:
         if self._supervisor:
             self._supervisor.kill()
 
+    def _take_hangups(self) -> None:
+        """From the first moment on: SIGHUP ends whoever does not listen for it, and workers may take long to start."""
+        if workers_of(self.settings) > 1:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replace_workers)
+
+    def _replace_workers(self) -> None:
+        if self._supervisor:  # else all are being started, and read everything anew
+            self._supervisor.replace_all()
+
     @asynccontextmanager
     async def _running(self, where: Mapping[str, str]) -> AsyncIterator[App | Supervisor]:
         settings = self.settings.model_copy(update=where)
@@ -139,7 +150,6 @@ class Program:
         async with service(settings, command, self.writer) as running_now:
             if isinstance(running_now, Supervisor):
                 self._supervisor = running_now
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running_now.replace_all)
             else:
                 _reload_on_hangup(running_now)
             yield running_now

@@ -32,7 +32,7 @@ from receiver.workers.membership import Membership
 @click.command("worker", hidden=True)
 @options.config
 def worker_command(config: Path | None) -> None:
-    """Be a worker of the supervisor that has started this process."""
+    """Be a worker of the supervisor. It has started this process."""
     given = orjson.loads(sys.stdin.buffer.read())
     whole = load(config, os.environ, required=()).model_copy(update=given["settings"])
     settings = share_of(whole, given["workers"])

@@ -61,6 +61,9 @@ class Supervisor:
             for number in range(1, self._workers + 1):
                 self._places.append(Place(number, await self._spawn(number)))
             await asyncio.gather(*(self._see_started(place) for place in self._places))
+        except asyncio.CancelledError:  # told to stop; who has started may have taken callbacks
+            await self._end_and_tell()
+            raise
         except BaseException:
             await self._end_all()
             raise
@@ -103,8 +106,10 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Take nothing more, have all finish what they took, and log the sums. Harmless when it is stopped."""
-        if not self._places:
-            return
+        if self._places:
+            await self._end_and_tell()
+
+    async def _end_and_tell(self) -> None:
         await self._end_all()
         at_any_level().info("stopped", workers=self._workers, **self._tally.sums([]))
 

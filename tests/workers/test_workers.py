@@ -21,7 +21,7 @@ from tests.cli.test_serve_tls import is_served
 from tests.support.auditor import assert_feed_equals_ledger, assert_ledger_is_whole, published
 from tests.support.certificates import Authority
 from tests.support.crew import Crew, Sending, adds_up, crew, kill, session, starting_crew, under_load, watched
-from tests.support.program import PATIENCE_S, run
+from tests.support.program import PATIENCE_S, Program, facts, program, run
 from tests.support.samples import SAMPLES
 from tests.support.waiting import until
 
@@ -364,3 +364,34 @@ async def test_a_hangup_brings_new_certificates_and_a_wrong_one_changes_nothing(
         await found.says("a new worker does not serve; the others stay as they are")
         assert await found.pids() == replaced
         assert [await is_served(_port(found), new.file) for _ in range(8)] == [True] * 8
+
+
+async def _workers_begin(program: Program) -> None:
+    """Wait until there are processes of workers; none of them serves yet."""
+    supervisor = psutil.Process(program.process.pid)
+
+    async def there_are() -> bool:
+        return len(supervisor.children()) == 2
+
+    await until(there_are)
+
+
+async def test_a_hangup_while_workers_start_is_taken(tmp_path: Path) -> None:
+    """It would end a program that does not listen for it; who is being started reads everything anew."""
+    async with program("serve", workers=2, port=0, postgres_dsn=ABSENT, data_dir=tmp_path / "data") as found:
+        await _workers_begin(found)
+        found.signal(signal.SIGHUP)
+        await found.says('"serving"')
+        found.signal(signal.SIGTERM)
+        assert await found.ended() == 0
+
+
+async def test_told_to_stop_while_workers_start_it_tells_the_sums(tmp_path: Path) -> None:
+    """Who has started already may have taken callbacks; nobody is left."""
+    async with program("serve", workers=2, port=0, postgres_dsn=ABSENT, data_dir=tmp_path / "data") as found:
+        await _workers_begin(found)
+        workers = psutil.Process(found.process.pid).children()
+        found.signal(signal.SIGTERM)
+        assert await found.ended() == 0
+    assert adds_up(facts(next(line for line in found.lines if '"stopped"' in line)))
+    assert not any(worker.is_running() for worker in workers)
